@@ -1,0 +1,157 @@
+"""The I/O loop: one background event loop on which every Milvus and embedding call runs.
+
+A gRPC channel and an HTTP client belong to the loop that made them. Callers come from many
+loops and threads, so all of them hand their work to this one: a store can then be used from
+anywhere, and requests from everywhere can share a batch.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+THREAD_NAME = "milvus-tools"
+_JOIN_SECONDS = 5.0
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop that lives as long as the process, whether or not its thread runs.
+
+    Embedding clients keep connections that are bound to the loop, so closing the last store
+    stops the thread and keeps the loop. Nor does the garbage collector close it: in a forked
+    child that would unregister the parent's sockets from the epoll set that both share.
+    """
+
+    def __del__(self) -> None:
+        """Leave the sockets to the operating system."""
+
+
+class Portal:
+    """Runs coroutines on the I/O loop for callers on other loops and threads.
+
+    The thread runs while somebody holds the portal: see `acquire` and `release`.
+    """
+
+    def __init__(self) -> None:
+        """Make the loop; its thread starts with the first `acquire`."""
+        self._loop = _Loop()
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._thread: threading.Thread | None = None
+        self._previous: threading.Thread | None = None
+
+    def acquire(self) -> None:
+        """Hold the portal, and start its thread if nobody held it."""
+        with self._lock:
+            self._holders += 1
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._serve, args=(self._previous,), name=THREAD_NAME, daemon=True
+                )
+                self._thread.start()
+
+    def release(self) -> threading.Thread | None:
+        """Let go of the portal.
+
+        Returns:
+            The thread, if it is stopping now because nobody holds the portal any more.
+        """
+        with self._lock:
+            self._holders -= 1
+            if self._holders:
+                return None
+            stopping, self._previous, self._thread = self._thread, self._thread, None
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        return stopping
+
+    def _serve(self, previous: threading.Thread | None) -> None:
+        if previous is not None:
+            previous.join()
+        executor = ThreadPoolExecutor(thread_name_prefix=THREAD_NAME)
+        self._loop.set_default_executor(executor)
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+    def is_current(self) -> bool:
+        """Tell whether the caller is already running on the I/O loop."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    async def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Await `work` on the I/O loop, in the caller's context; cancelling reaches it."""
+        if self.is_current():
+            return await work
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    def wait(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run `work` on the I/O loop and wait for it, whatever loop the caller may be on.
+
+        Raises:
+            RuntimeError: If called from the I/O loop itself, which would wait for ever.
+        """
+        if self.is_current():
+            work.close()
+            msg = (
+                "A sync method was called on milvus_tools' own I/O loop, where it would wait "
+                "for itself; call its async twin (with the a) there."
+            )
+            raise RuntimeError(msg)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # Ctrl-C reaches the request
+            raise
+
+
+def join(thread: threading.Thread | None) -> None:
+    """Wait until a thread that `Portal.release` returned has ended."""
+    if thread is not None:
+        thread.join(_JOIN_SECONDS)
+
+
+async def ajoin(thread: threading.Thread | None) -> None:
+    """Wait for the thread without blocking the caller's loop."""
+    while thread is not None and thread.is_alive():
+        await asyncio.sleep(0.001)
+
+
+class _Quiet(logging.Filter):
+    """Drops pymilvus's traceback of an error that we raise, translated, to the caller."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep what other threads log: it isn't ours to drop."""
+        return not (record.threadName or "").startswith(THREAD_NAME)
+
+
+for _name in ("pymilvus.decorators", "pymilvus.client.connection_manager"):
+    logging.getLogger(_name).addFilter(_Quiet())
+
+_portal = Portal()
+_abandoned: list[Portal] = []
+
+
+def portal() -> Portal:
+    """Return this process's portal."""
+    return _portal
+
+
+def _after_fork() -> None:
+    """Give the child a portal of its own: threads don't survive a fork."""
+    global _portal  # noqa: PLW0603 - one per process is the point
+    _abandoned.append(_portal)
+    _portal = Portal()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

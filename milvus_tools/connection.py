@@ -1,0 +1,223 @@
+"""Clients of Milvus: opening, closing, and the file lock of Milvus Lite.
+
+All of it runs on the I/O loop; what blocks runs in that loop's threads.
+"""
+
+import asyncio
+import logging
+import os
+import pathlib
+import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from milvus_lite.exceptions import DataDirLockedError
+from milvus_lite.server_manager import server_manager_instance
+from pymilvus import AsyncMilvusClient, MilvusClient
+
+from milvus_tools.errors import InvalidInputError, UnavailableError, translated
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+LITE_VERSION = (3, 0)  # Milvus Lite does what current servers do
+_VERSION = re.compile(r"(\d+)\.(\d+)")
+
+
+def is_lite(uri: str) -> bool:
+    """Tell whether a URI names a database file of Milvus Lite."""
+    return uri.endswith(".db") and "://" not in uri
+
+
+class _LiteFiles:
+    """The Milvus Lite files that this process has open, and who opened them.
+
+    One process can open a file, and one server in it serves all clients. A file that was open
+    before us stays open after us.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders: dict[str, int] = {}
+
+    def open(self, path: str) -> None:
+        """Start the file's server, or join the one that runs.
+
+        Raises:
+            UnavailableError: If another process holds the file, or it can't be opened.
+        """
+        with self._lock:
+            if path not in self._holders and self._is_served(path):
+                return
+            if path not in self._holders:
+                _start_server(path)
+            self._holders[path] = self._holders.get(path, 0) + 1
+
+    def close(self, path: str) -> None:
+        """Let go of the file; the last one to do so frees its lock."""
+        with self._lock:
+            if path not in self._holders:
+                return
+            self._holders[path] -= 1
+            if self._holders[path] == 0:
+                del self._holders[path]
+                server_manager_instance.release_server(path)
+
+    def forget(self) -> None:
+        """Start anew after a fork: the servers are the parent's, and so may be the lock."""
+        self._lock = threading.Lock()
+        self._holders = {}
+
+    @staticmethod
+    def _is_served(path: str) -> bool:
+        return path in server_manager_instance._servers  # noqa: SLF001 - no public way to ask
+
+
+class _Reason(logging.Filter):
+    """Catches the exception that Milvus Lite logs and hides when it can't open a file."""
+
+    error: BaseException | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info:
+            self.error = record.exc_info[1]
+        return record.levelno < logging.ERROR
+
+
+def _start_server(path: str) -> None:
+    parent = pathlib.Path(path).parent
+    if not parent.is_dir():
+        raise InvalidInputError(f"Milvus Lite can't open its file: there is no folder {parent}.")
+    reason = _Reason()
+    logger = logging.getLogger("milvus_lite.server_manager")
+    logger.addFilter(reason)
+    try:
+        served = server_manager_instance.start_and_get_uri(path)
+    finally:
+        logger.removeFilter(reason)
+    if served is not None:
+        return
+    if isinstance(reason.error, DataDirLockedError):
+        raise UnavailableError(
+            "The Milvus Lite file is open in another process; one process at a time can use it."
+        ) from reason.error
+    raise UnavailableError(
+        f"Milvus Lite can't open its file: {reason.error}"
+    ) from reason.error
+
+
+_lite_files = _LiteFiles()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_lite_files.forget)
+
+
+class Connection:
+    """One store's way to Milvus, shared by its views.
+
+    Attributes:
+        lite: Whether Milvus Lite is at the other end.
+        version: Major and minor version of the Milvus at the other end, once it is open.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        """Keep the arguments of pymilvus's clients; nothing is opened yet.
+
+        Args:
+            arguments: `uri`, and `token`, `user`, `password`, `db_name` … as pymilvus has them.
+        """
+        self._arguments = dict(arguments)
+        uri = str(self._arguments.setdefault("uri", "http://localhost:19530"))
+        self.lite = is_lite(uri)
+        if self.lite:
+            # A symbolic link to an open file must find the server that has it open.
+            self._arguments["uri"] = os.path.realpath(uri)
+        self.version = LITE_VERSION
+        self._client: AsyncMilvusClient | None = None
+        self._lite_path: str | None = None
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What is at the other end: its URI and its database."""
+        return self._arguments["uri"], str(self._arguments.get("db_name", ""))
+
+    @property
+    def client(self) -> AsyncMilvusClient:
+        """The client that belongs to the I/O loop."""
+        if self._client is None:
+            raise RuntimeError("The connection is not open.")
+        return self._client
+
+    async def open(self, timeout: float) -> None:
+        """Open the connection.
+
+        Args:
+            timeout: Seconds to wait for Milvus.
+
+        Raises:
+            UnavailableError: If Milvus can't be reached, or the Lite file not be opened.
+            AccessError: If Milvus refuses the token.
+        """
+        if self.lite:
+            path = self._arguments["uri"]
+            await asyncio.to_thread(_lite_files.open, path)
+            self._lite_path = path
+        try:
+            with translated():
+                self._client = AsyncMilvusClient(
+                    **{**self._arguments, "dedicated": True, "timeout": timeout}
+                )
+                version = await self._client.get_server_version(timeout=timeout)
+        except BaseException:
+            await self.close()
+            raise
+        self.version = LITE_VERSION if self.lite else _parse_version(version)
+
+    async def close(self) -> None:
+        """Close the channel, and free the Lite file if nobody else uses it."""
+        client, self._client = self._client, None
+        path, self._lite_path = self._lite_path, None
+        try:
+            if client is not None:
+                await client.close()
+        finally:
+            if path is not None:
+                await asyncio.to_thread(_lite_files.close, path)
+
+    def sync_client(self, timeout: float | None = None) -> MilvusClient:
+        """Return a new blocking client, with a channel of its own that its owner closes."""
+        arguments = dict(self._arguments)
+        if timeout is not None:
+            arguments["timeout"] = timeout
+        return MilvusClient(**{**arguments, "dedicated": True})
+
+    def async_client(self) -> AsyncMilvusClient:
+        """Return a new client for the loop that first awaits it; its owner closes it."""
+        return AsyncMilvusClient(**{**self._arguments, "dedicated": True})
+
+    async def administer(
+        self,
+        action: Callable[Concatenate[MilvusClient, Arguments], Result],
+        timeout: float,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """Run what defines data in a thread, with a blocking client.
+
+        Milvus Lite lacks what the async client needs for it.
+        """
+
+        def act() -> Result:
+            client = self.sync_client(timeout)
+            try:
+                return action(client, *args, **kwargs)
+            finally:
+                client.close()
+
+        with translated():
+            return await asyncio.to_thread(act)
+
+
+def _parse_version(version: str) -> tuple[int, int]:
+    found = _VERSION.search(version)
+    return (int(found[1]), int(found[2])) if found else LITE_VERSION

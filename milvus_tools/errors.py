@@ -1,0 +1,167 @@
+"""The errors of `milvus_tools`, and the one place where foreign errors become ours.
+
+```
+MilvusToolsError
+├── InvalidInputError (ValueError)      an argument is wrong; nothing was sent
+│   ├── FilterError                     a filter expression is malformed or unsafe
+│   └── DimensionError                  a vector does not fit the collection
+├── ScopeError (PermissionError)        a row or an argument lies outside the store's scope
+├── StoreClosedError (RuntimeError)     the store was closed
+├── UnsupportedError                    this Milvus can't do that
+├── CollectionNotFoundError             the collection was dropped
+├── PartialWriteError                   some of a write or delete was done, some not
+└── MilvusError                         Milvus refused or failed
+    ├── UnavailableError (ConnectionError)   nobody answers, or the answer was lost
+    ├── DeadlineError (TimeoutError)         no answer in time
+    └── AccessError (PermissionError)        token or privileges are missing
+```
+
+Messages never hold addresses, tokens or tracebacks, so they can be shown to a model. The
+error of the part below is always there as `__cause__`, for the developer.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import grpc
+from pymilvus import MilvusException
+from pymilvus.exceptions import ConnectionConfigException, DataNotMatchException, ParamError
+
+
+class MilvusToolsError(Exception):
+    """Base of all errors that `milvus_tools` raises."""
+
+
+class InvalidInputError(MilvusToolsError, ValueError):
+    """An argument is wrong. Nothing was sent to Milvus."""
+
+
+class FilterError(InvalidInputError):
+    """A filter expression is malformed, or not safe to join with others."""
+
+
+class DimensionError(InvalidInputError):
+    """A vector has another dimension than the collection's field, or isn't finite."""
+
+
+class ScopeError(MilvusToolsError, PermissionError):
+    """A row or an argument lies outside the scope that the operator fixed."""
+
+
+class StoreClosedError(MilvusToolsError, RuntimeError):
+    """The store, or the store that a view belongs to, was closed."""
+
+
+class UnsupportedError(MilvusToolsError):
+    """The Milvus at the other end can't do what was asked."""
+
+
+class CollectionNotFoundError(MilvusToolsError):
+    """The collection was there and is gone: somebody dropped it."""
+
+
+class PartialWriteError(MilvusToolsError):
+    """A write or delete failed after a part of it had been done.
+
+    Attributes:
+        written: The ids that Milvus has confirmed, in the order given. Nothing was done with the
+            others, or their outcome is unknown; doing it again with the same ids is safe.
+    """
+
+    def __init__(self, message: str, written: Sequence[str]) -> None:
+        """Keep the confirmed ids beside the message."""
+        super().__init__(message)
+        self.written = list(written)
+
+
+class MilvusError(MilvusToolsError):
+    """Milvus answered with an error.
+
+    Attributes:
+        code: Milvus's error code, or 0 if it gave none.
+    """
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        """Keep Milvus's code beside the message."""
+        super().__init__(message)
+        self.code = code
+
+
+class UnavailableError(MilvusError, ConnectionError):
+    """Milvus can't be reached, or the connection broke before the answer came."""
+
+
+class DeadlineError(MilvusError, TimeoutError):
+    """No answer came within the deadline. A write's outcome is then unknown."""
+
+
+class AccessError(MilvusError, PermissionError):
+    """Milvus refused the token, or the user may not do this."""
+
+
+COLLECTION_NOT_FOUND = 100
+NOT_LOADED = 101
+_CONNECT_FAILED = 2
+_UNAVAILABLE = "The Milvus store is unavailable: it can't be reached, or the connection broke."
+_DEADLINE = "Milvus did not answer within the deadline; a write's outcome is unknown."
+_NO_ACCESS = "Milvus refused access: the token is wrong, or the user lacks the privilege."
+_BY_STATUS: dict[grpc.StatusCode, tuple[type[MilvusError], str]] = {
+    grpc.StatusCode.UNAVAILABLE: (UnavailableError, _UNAVAILABLE),
+    grpc.StatusCode.CANCELLED: (UnavailableError, _UNAVAILABLE),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (DeadlineError, _DEADLINE),
+    grpc.StatusCode.UNAUTHENTICATED: (AccessError, _NO_ACCESS),
+    grpc.StatusCode.PERMISSION_DENIED: (AccessError, _NO_ACCESS),
+}
+_ACCESS_CODES = {1400, 1401}  # Milvus's "privilege not permitted" and "unauthenticated"
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn what pymilvus, gRPC and asyncio raise into the tree above.
+
+    Raises:
+        MilvusToolsError: In place of the foreign error, which becomes its cause.
+    """
+    try:
+        yield
+    except MilvusToolsError:
+        raise
+    except (MilvusException, grpc.RpcError, TimeoutError) as error:
+        raise _translate(error) from error
+
+
+def _translate(error: Exception) -> MilvusToolsError:
+    if isinstance(error, TimeoutError):
+        return DeadlineError(_DEADLINE)
+    if isinstance(error, grpc.RpcError):
+        return _from_status(error.code(), error.details())
+    return _from_milvus(error)
+
+
+def _from_status(status: object, details: str | None) -> MilvusToolsError:
+    if status is grpc.StatusCode.UNIMPLEMENTED:
+        return UnsupportedError("This version of Milvus does not know the request.")
+    if isinstance(status, grpc.StatusCode) and status in _BY_STATUS:
+        kind, message = _BY_STATUS[status]
+        return kind(message)
+    return MilvusError(f"Milvus failed: {details or status}.")
+
+
+def _from_milvus(error: Exception) -> MilvusToolsError:
+    code = getattr(error, "code", 0)
+    message = str(getattr(error, "message", "") or error)
+    if isinstance(code, grpc.StatusCode):
+        return _from_status(code, message)
+    if isinstance(error, ConnectionConfigException) or code == _CONNECT_FAILED:
+        return UnavailableError(_UNAVAILABLE, code)
+    if "Retry timeout" in message:
+        return DeadlineError(_DEADLINE, code)
+    if "closed" in message and "channel" in message.lower():
+        return UnavailableError(_UNAVAILABLE, code)
+    if code in _ACCESS_CODES:
+        return AccessError(_NO_ACCESS, code)
+    if code == COLLECTION_NOT_FOUND:
+        return CollectionNotFoundError("The collection does not exist (any more).")
+    if isinstance(error, DataNotMatchException | ParamError):
+        return InvalidInputError(f"Milvus's client refused the data: {message}")
+    return MilvusError(f"Milvus refused the request: {message}", code)

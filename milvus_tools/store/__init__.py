@@ -1,0 +1,15 @@
+"""The store: `MilvusStore`, its views, and what its methods return."""
+
+from milvus_tools.store.search_methods import StoreRetriever
+from milvus_tools.store.store import MilvusStore, ScopedMilvusStore
+from milvus_tools.store.transport import DirectTransport, Transport
+from milvus_tools.store.writing import DeleteResult
+
+__all__ = [
+    "DeleteResult",
+    "DirectTransport",
+    "MilvusStore",
+    "ScopedMilvusStore",
+    "StoreRetriever",
+    "Transport",
+]

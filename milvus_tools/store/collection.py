@@ -1,0 +1,435 @@
+"""One collection behind one connection: what a store and all its views share.
+
+Everything here runs on the I/O loop.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import time
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from langchain_core.documents import Document
+from pymilvus import CollectionSchema, MilvusClient, MilvusException
+from pymilvus.client.cache import GlobalCache
+
+from milvus_tools.connection import Connection
+from milvus_tools.errors import (
+    COLLECTION_NOT_FOUND,
+    NOT_LOADED,
+    AccessError,
+    CollectionNotFoundError,
+    DeadlineError,
+    InvalidInputError,
+    MilvusError,
+    StoreClosedError,
+    UnavailableError,
+)
+from milvus_tools.schema import DENSE, Blueprint, Index, Schema
+from milvus_tools.store.rows import Layout, checked_vectors, metadata_of
+from milvus_tools.store.transport import Deadline, EmbeddingModel, Transport, Vector
+
+Result = TypeVar("Result")
+
+STRONG_SECONDS_AFTER_DELETE = 10.0
+_PROBE = "dimension"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a store uses its collection.
+
+    Attributes:
+        blueprint: What the collection is, or is to be.
+        models: The embedding models, one per vector field that is not a function's.
+        search_params: Milvus's search parameters per vector field.
+        consistency_level: Of reads that need no more.
+        partition_names: The partitions to load and search, or `None` for all.
+        replica_number: How many replicas to load.
+        drop_old: Whether to drop the collection when the store opens.
+        timeout: Seconds for a call that gives none.
+    """
+
+    blueprint: Blueprint
+    models: tuple[EmbeddingModel | Callable[[], EmbeddingModel], ...]
+    search_params: Mapping[str, Mapping[str, Any]]
+    consistency_level: str
+    partition_names: tuple[str, ...] | None
+    replica_number: int
+    drop_old: bool
+    timeout: float
+
+
+@dataclasses.dataclass
+class WriteMemory:
+    """What this store wrote lately, so that its next read sees it."""
+
+    upserted: bool = False
+    deleted_at: float = -STRONG_SECONDS_AFTER_DELETE
+
+    def deleting(self) -> None:
+        """Note a delete that begins or ends now."""
+        self.deleted_at = time.monotonic()
+
+    def level(self, configured: str) -> str:
+        """Return the consistency level that a read needs.
+
+        Session reads see this process's upserts, but not always its deletes: see
+        <https://milvus.io/docs/consistency.md>.
+        """
+        if time.monotonic() - self.deleted_at < STRONG_SECONDS_AFTER_DELETE:
+            return "Strong"
+        if self.upserted and configured in ("Bounded", "Eventually"):
+            return "Session"
+        return configured
+
+
+class Collection:
+    """The collection, opened once; its schema, as far as it is known; its locks."""
+
+    def __init__(self, settings: Settings, connection: Connection, transport: Transport) -> None:
+        """Keep the parts; nothing is opened yet."""
+        self.settings = settings
+        self.connection = connection
+        self.transport = transport
+        self.memory = WriteMemory()
+        self._models: tuple[EmbeddingModel, ...] | None = None
+        self._schema: Schema | None = None
+        self._was_there = False
+        self._opened = False
+        self._closed = False
+        self._opening = asyncio.Lock()
+        self._running: set[asyncio.Task[Any]] = set()
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self.settings.blueprint.collection_name
+
+    @property
+    def models(self) -> tuple[EmbeddingModel, ...]:
+        """The embedding models; those given as factories are made here, on the I/O loop."""
+        if self._models is None:
+            self._models = tuple(_made(model) for model in self.settings.models)
+        return self._models
+
+    async def run(self, work: Callable[[Deadline], Awaitable[Result]], timeout: float) -> Result:
+        """Run an operation within its deadline, opening the collection first if need be.
+
+        Raises:
+            DeadlineError: If it took longer.
+            StoreClosedError: If the store was closed meanwhile.
+        """
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine always runs in a task here
+        self._running.add(task)
+        deadline = Deadline.after(timeout)
+        try:
+            async with asyncio.timeout(timeout):
+                await self.open(deadline)
+                return await work(deadline)
+        except TimeoutError as error:
+            if isinstance(error, DeadlineError):
+                raise
+            raise DeadlineError(
+                f"No answer within {timeout:g} s; a write's outcome is unknown."
+            ) from error
+        except asyncio.CancelledError:
+            if self._closed:
+                raise StoreClosedError("The store was closed during the call.") from None
+            raise
+        finally:
+            self._running.discard(task)
+
+    async def open(self, deadline: Deadline) -> None:
+        """Open the connection and read the collection's schema, once."""
+        if self._opened:
+            return
+        async with self._opening:
+            if self._opened:
+                return
+            await self.connection.open(deadline.remaining)
+            try:
+                # The cache outlives connections, and Milvus Lite reuses ports.
+                GlobalCache.schema.clear()
+                if self.settings.drop_old:
+                    await self._administer(_drop, deadline)
+                await self._read_schema(deadline)
+            except BaseException:
+                await self.connection.close()
+                raise
+            self._opened = True
+
+    async def close(self) -> None:
+        """Cancel what is under way and close the connection."""
+        self._closed = True
+        running = [task for task in self._running if task is not asyncio.current_task()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self.connection.close()
+
+    async def drop(self, deadline: Deadline) -> None:
+        """Drop the collection; the next write makes it anew."""
+        await self._administer(_drop, deadline)
+        self.memory.deleting()
+        self._schema, self._was_there = None, False
+
+    async def schema(self, deadline: Deadline) -> Schema | None:
+        """Return the schema, or `None` if the collection was never there.
+
+        Raises:
+            CollectionNotFoundError: If it was there and is gone.
+        """
+        schema = self._schema or await self._read_schema(deadline)
+        if schema is None and self._was_there:
+            raise CollectionNotFoundError(
+                f"The collection {self.name!r} is gone: somebody dropped it. "
+                "The next write would make it anew."
+            )
+        return schema
+
+    async def _read_schema(self, deadline: Deadline) -> Schema | None:
+        self._schema = await self._administer(_open_existing, deadline)
+        if self._schema is not None:
+            self._was_there = True
+        return self._schema
+
+    async def with_schema(
+        self, work: Callable[[Schema], Awaitable[Result]], absent: Result, deadline: Deadline
+    ) -> Result:
+        """Run an operation that needs the collection, with a schema that is not out of date.
+
+        Args:
+            work: The operation.
+            absent: The answer if the collection was never there.
+            deadline: Its deadline.
+        """
+        schema = await self.schema(deadline)
+        if schema is None:
+            return absent
+        try:
+            return await work(schema)
+        except (MilvusError, CollectionNotFoundError) as error:
+            if not await self.has_changed(schema, error, deadline):
+                raise
+        schema = await self.schema(deadline)
+        return absent if schema is None else await work(schema)
+
+    async def has_changed(self, schema: Schema, error: Exception, deadline: Deadline) -> bool:
+        """Tell whether an error came of a collection that somebody dropped, remade or released."""
+        if isinstance(error, UnavailableError | DeadlineError | AccessError):
+            return False
+        GlobalCache.schema.clear()
+        fresh = await self._read_schema(deadline)  # loads it, too
+        return fresh != schema or getattr(error, "code", 0) == NOT_LOADED
+
+    async def schema_to_write(self, deadline: Deadline) -> Schema | None:
+        """Return the schema to write with, or `None` if the collection must be made first."""
+        return self._schema or await self._read_schema(deadline)
+
+    def planned(self, documents: Sequence[Document], samples: Sequence[Vector]) -> Schema:
+        """Return the schema that `create` would give the collection.
+
+        Args:
+            documents: What will be written; the first one shapes a static collection.
+            samples: One vector per embedding model.
+
+        Raises:
+            UnsupportedError: If this Milvus can't hold it.
+        """
+        blueprint = self.settings.blueprint
+        blueprint.require(self.connection.version)
+        planned = blueprint.schema(samples, metadata_of(documents))
+        indexes = {
+            field.name: Index(**_kinds(blueprint.index_of(field.name, field.dtype)))
+            for field in planned.fields
+            if field.name in blueprint.all_vector_fields
+        }
+        return Schema.from_description(planned.to_dict(), indexes)
+
+    async def create(
+        self, documents: Sequence[Document], samples: Sequence[Vector], deadline: Deadline
+    ) -> Schema:
+        """Make the collection, unless somebody else was faster, and load it."""
+        async with self.locked([None]):
+            if self._schema is None:
+                planned = self.settings.blueprint.schema(samples, metadata_of(documents))
+                self._schema = await self._administer(_create, deadline, planned)
+                self._was_there = True
+            return self._schema
+
+    def layout(self, schema: Schema) -> Layout:
+        """Return where a Document's parts stand in this collection.
+
+        Raises:
+            InvalidInputError: If the collection has no such text field.
+        """
+        blueprint = self.settings.blueprint
+        if blueprint.text_field not in schema.scalars:
+            raise InvalidInputError(
+                f"The collection has no field {blueprint.text_field!r} for the text; name one of "
+                f"its fields as text_field: {', '.join(schema.scalars) or 'none'}."
+            )
+        return Layout(schema, blueprint.text_field, self._metadata_field(schema))
+
+    def _metadata_field(self, schema: Schema) -> str | None:
+        name = self.settings.blueprint.metadata_field
+        return name if name in schema.scalars else None
+
+    def vector_fields(self, schema: Schema) -> list[str]:
+        """Return the fields of the embedding models, in the models' order.
+
+        Raises:
+            InvalidInputError: If the collection has them not.
+        """
+        names = list(self.settings.blueprint.vector_fields)
+        if all(name in schema.vectors for name in names):
+            return names
+        dense = [field.name for field in schema.vectors.values() if field.type in DENSE]
+        if len(names) == len(dense) == 1:
+            return dense
+        raise InvalidInputError(
+            f"The collection has not the vector fields {', '.join(names)}; it has "
+            f"{', '.join(schema.vectors)}. Name them as vector_field, one per embedding."
+        )
+
+    async def embed(
+        self, texts: Sequence[str], *, query: bool, schema: Schema | None
+    ) -> list[Sequence[Vector]]:
+        """Embed texts with every model.
+
+        Args:
+            texts: The texts.
+            query: Whether they are questions rather than documents.
+            schema: The collection to fit, if it is there.
+
+        Returns:
+            Per model the vectors, one per text.
+
+        Raises:
+            DimensionError: If they don't fit the collection.
+        """
+        embedded = await asyncio.gather(
+            *(self.transport.embed(model, texts, query=query) for model in self.models)
+        )
+        if schema is None:
+            return list(embedded)
+        fields = [schema.vectors[name] for name in self.vector_fields(schema)]
+        return [
+            checked_vectors(vectors, field, len(texts))
+            for vectors, field in zip(embedded, fields, strict=True)
+        ]
+
+    async def probe(self, deadline: Deadline) -> None:
+        """Check that the embedding models fit the collection, by embedding one word."""
+        schema = await self.schema(deadline)
+        if schema is not None:
+            self.layout(schema)
+            await self.embed([_PROBE], query=False, schema=schema)
+
+    @contextlib.asynccontextmanager
+    async def locked(self, keys: Iterable[object]) -> AsyncIterator[None]:
+        """Hold the locks of some keys of this collection, against all stores of the process."""
+        async with contextlib.AsyncExitStack() as stack:
+            for key in sorted(set(keys), key=repr):  # one order, so that nobody waits in a ring
+                await stack.enter_async_context(_lock(self.connection.identity, self.name, key))
+            yield
+
+    async def _administer(
+        self, action: Callable[..., Result], deadline: Deadline, *args: Any
+    ) -> Result:
+        return await self.connection.administer(
+            action, deadline.remaining, self.settings, deadline, *args
+        )
+
+
+_locks: weakref.WeakValueDictionary[tuple[object, ...], asyncio.Lock] = (
+    weakref.WeakValueDictionary()
+)
+
+
+def _lock(*key: object) -> asyncio.Lock:
+    return _locks.setdefault((os.getpid(), *key), asyncio.Lock())
+
+
+def _made(model: EmbeddingModel | Callable[[], EmbeddingModel]) -> EmbeddingModel:
+    if hasattr(model, "embed_documents"):
+        return model  # type: ignore[return-value]
+    return model()  # type: ignore[operator, no-any-return]
+
+
+def _kinds(index: Mapping[str, Any]) -> dict[str, str]:
+    return {kind: str(index.get(kind, "")) for kind in ("metric_type", "index_type")}
+
+
+# What follows blocks, and runs in a thread.
+
+
+def _drop(client: MilvusClient, settings: Settings, deadline: Deadline) -> None:
+    client.drop_collection(settings.blueprint.collection_name, timeout=deadline.remaining)
+
+
+def _open_existing(
+    client: MilvusClient, settings: Settings, deadline: Deadline
+) -> Schema | None:
+    name = settings.blueprint.collection_name
+    if not client.has_collection(name, timeout=deadline.remaining):
+        return None
+    try:
+        return _complete(client, settings, deadline)
+    except MilvusException as error:
+        if error.code == COLLECTION_NOT_FOUND:  # dropped since the line above
+            return None
+        raise
+
+
+def _create(
+    client: MilvusClient, settings: Settings, deadline: Deadline, planned: CollectionSchema
+) -> Schema:
+    blueprint = settings.blueprint
+    try:
+        client.create_collection(
+            blueprint.collection_name,
+            schema=planned,
+            consistency_level=settings.consistency_level,
+            timeout=deadline.remaining,
+            **blueprint.options,
+        )
+    except MilvusException:
+        # Another process may have been faster: theirs is as good, if it is there.
+        if not client.has_collection(blueprint.collection_name, timeout=deadline.remaining):
+            raise
+    if blueprint.properties is not None:
+        client.alter_collection_properties(
+            blueprint.collection_name,
+            properties=dict(blueprint.properties),
+            timeout=deadline.remaining,
+        )
+    return _complete(client, settings, deadline)
+
+
+def _complete(client: MilvusClient, settings: Settings, deadline: Deadline) -> Schema:
+    """Make the indexes that are missing, load the collection, and read what it is."""
+    blueprint = settings.blueprint
+    name = blueprint.collection_name
+    schema = Schema.read(client, name, deadline.remaining)
+    bare = schema.vectors.keys() - schema.indexes.keys()
+    for field in bare.intersection(blueprint.all_vector_fields):
+        indexes = client.prepare_index_params()
+        indexes.add_index(field, **blueprint.index_of(field, schema.vectors[field].type))
+        client.create_index(name, indexes, timeout=deadline.remaining)
+    _load(client, settings, deadline)
+    return Schema.read(client, name, deadline.remaining) if bare else schema
+
+
+def _load(client: MilvusClient, settings: Settings, deadline: Deadline) -> None:
+    name = settings.blueprint.collection_name
+    replicas = {"replica_number": settings.replica_number, "timeout": deadline.remaining}
+    if settings.partition_names is None:
+        client.load_collection(name, **replicas)
+        return
+    client.load_partitions(name, list(settings.partition_names), **replicas)

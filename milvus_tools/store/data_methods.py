@@ -1,0 +1,346 @@
+"""The public methods that read without ranking, and those that write."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from langchain_core.documents import Document
+
+from milvus_tools.errors import InvalidInputError
+from milvus_tools.store.base import StoreBase
+from milvus_tools.store.transport import Vector
+from milvus_tools.store.writing import DeleteResult
+
+BATCH_SIZE = 1_000
+
+
+class ReadMethods(StoreBase):
+    """Reads by id and by filter."""
+
+    async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Return the Documents of some ids.
+
+        Args:
+            ids: The ids.
+
+        Returns:
+            The Documents in the ids' order, each once; ids that are not there are left out.
+        """
+        return await self._run(lambda do, deadline: do.get(ids, deadline), None)
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Do what `aget_by_ids` does, and wait."""
+        return self._wait(self.aget_by_ids(ids))
+
+    async def asearch_by_metadata(
+        self,
+        expr: str | None = None,
+        fields: Sequence[str] | None = None,
+        limit: int = 10,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Return Documents that match a filter expression, without any vector.
+
+        Args:
+            expr: A [filter expression](https://milvus.io/docs/boolean.md), or `None` for all.
+            fields: The metadata keys to return, or `None` for all.
+            limit: The most Documents, 1 to 16384.
+            timeout: Seconds for the call; `None` for the store's.
+            **kwargs: `offset`, `consistency_level`; outside scopes `partition_names`.
+
+        Returns:
+            The Documents, in no order; `[]` means that none matches.
+        """
+        return await self._run(
+            lambda do, deadline: do.query(expr, fields, limit, kwargs, deadline), timeout
+        )
+
+    def search_by_metadata(
+        self,
+        expr: str | None = None,
+        fields: Sequence[str] | None = None,
+        limit: int = 10,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Do what `asearch_by_metadata` does, and wait."""
+        return self._wait(self.asearch_by_metadata(expr, fields, limit, timeout, **kwargs))
+
+    async def aget_pks(
+        self, expr: str, timeout: float | None = None, **kwargs: Any
+    ) -> list[Any]:
+        """Return the ids of the entities that match a filter expression.
+
+        Args:
+            expr: The expression.
+            timeout: Seconds for the call; `None` for the store's.
+            **kwargs: `offset`, `consistency_level`; outside scopes `partition_names`.
+
+        Returns:
+            Strings, or integers where the collection's keys are.
+        """
+        return await self._run(lambda do, deadline: do.keys(expr, kwargs, deadline), timeout)
+
+    def get_pks(self, expr: str, timeout: float | None = None, **kwargs: Any) -> list[Any]:
+        """Do what `aget_pks` does, and wait."""
+        return self._wait(self.aget_pks(expr, timeout, **kwargs))
+
+    async def acount(
+        self, expr: str | None = None, timeout: float | None = None, **kwargs: Any
+    ) -> int:
+        """Count the entities that match a filter expression.
+
+        Args:
+            expr: The expression, or `None` for all.
+            timeout: Seconds for the call; `None` for the store's.
+            **kwargs: `consistency_level`; outside scopes `partition_names`.
+        """
+        return await self._run(lambda do, deadline: do.count(expr, kwargs, deadline), timeout)
+
+    def count(
+        self, expr: str | None = None, timeout: float | None = None, **kwargs: Any
+    ) -> int:
+        """Do what `acount` does, and wait."""
+        return self._wait(self.acount(expr, timeout, **kwargs))
+
+
+class WriteMethods(StoreBase):
+    """Writes. Each is an upsert: an entity that has the id is replaced, as a whole.
+
+    All refuse a Document that Milvus could not give back as it is (`InvalidInputError`), before
+    anything is written, and raise `PartialWriteError` if some batches were written and a later
+    one failed. A write that was cancelled, or whose deadline passed, has an unknown outcome;
+    doing it again with the same ids is harmless.
+    """
+
+    async def aadd_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        timeout: float | None = None,
+        batch_size: int = BATCH_SIZE,
+        *,
+        ids: Sequence[str | None] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Embed texts and write them; the first write makes the collection.
+
+        Args:
+            texts: The texts.
+            metadatas: A dictionary per text.
+            timeout: Seconds for the call; `None` for the store's.
+            batch_size: The most entities per request.
+            ids: An id per text; new ones are made for those that are `None`. Of two texts with
+                one id the later one is kept.
+            **kwargs: Outside scopes `partition_name`.
+
+        Returns:
+            The ids, one per text.
+        """
+        documents = _documents(texts, metadatas, ids)
+        return await self._run(
+            lambda do, deadline: do.upsert(documents, None, batch_size, kwargs, deadline), timeout
+        )
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        timeout: float | None = None,
+        batch_size: int = BATCH_SIZE,
+        *,
+        ids: Sequence[str | None] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Do what `aadd_texts` does, and wait."""
+        return self._wait(
+            self.aadd_texts(texts, metadatas, timeout, batch_size, ids=ids, **kwargs)
+        )
+
+    async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
+        """Embed Documents and write them.
+
+        Args:
+            documents: The Documents, which are left as they are.
+            **kwargs: `ids`, which count before the Documents' own; `timeout`, `batch_size` and
+                `partition_name` as in `aadd_texts`.
+
+        Returns:
+            The ids, one per Document.
+        """
+        return await self.aupsert(kwargs.pop("ids", None), documents, **kwargs)
+
+    def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
+        """Do what `aadd_documents` does, and wait."""
+        return self._wait(self.aadd_documents(documents, **kwargs))
+
+    async def aadd_embeddings(
+        self,
+        texts: Iterable[str],
+        embeddings: Sequence[Vector],
+        metadatas: list[dict[str, Any]] | None = None,
+        timeout: float | None = None,
+        batch_size: int = BATCH_SIZE,
+        *,
+        ids: Sequence[str | None] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Write texts whose vectors are made already.
+
+        Args:
+            texts: The texts.
+            embeddings: A vector per text, `(n, dim)` float32; in a store with several embedding
+                models a list of vectors per text, one per model.
+            metadatas: A dictionary per text.
+            timeout: Seconds for the call; `None` for the store's.
+            batch_size: The most entities per request.
+            ids: An id per text.
+            **kwargs: Outside scopes `partition_name`.
+
+        Returns:
+            The ids, one per text.
+        """
+        documents = _documents(texts, metadatas, ids)
+        if len(embeddings) != len(documents):
+            raise InvalidInputError(
+                f"There are {len(documents)} texts and {len(embeddings)} embeddings."
+            )
+
+        return await self._run(
+            lambda do, deadline: do.upsert(
+                documents, do.columns(embeddings), batch_size, kwargs, deadline
+            ),
+            timeout,
+        )
+
+    def add_embeddings(
+        self,
+        texts: Iterable[str],
+        embeddings: Sequence[Vector],
+        metadatas: list[dict[str, Any]] | None = None,
+        timeout: float | None = None,
+        batch_size: int = BATCH_SIZE,
+        *,
+        ids: Sequence[str | None] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Do what `aadd_embeddings` does, and wait."""
+        return self._wait(
+            self.aadd_embeddings(
+                texts, embeddings, metadatas, timeout, batch_size, ids=ids, **kwargs
+            )
+        )
+
+    async def aupsert(
+        self,
+        ids: Sequence[str | None] | None = None,
+        documents: list[Document] | None = None,
+        batch_size: int = BATCH_SIZE,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Write Documents, each in place of the entity that has its id.
+
+        Args:
+            ids: An id per Document, or `None` for the Documents' own; a Document without one
+                gets a new one.
+            documents: The Documents, which are left as they are.
+            batch_size: The most entities per request.
+            timeout: Seconds for the call; `None` for the store's.
+            **kwargs: Outside scopes `partition_name`.
+
+        Returns:
+            The ids, one per Document.
+        """
+        named = _named(list(documents or ()), ids)
+        return await self._run(
+            lambda do, deadline: do.upsert(named, None, batch_size, kwargs, deadline), timeout
+        )
+
+    def upsert(
+        self,
+        ids: Sequence[str | None] | None = None,
+        documents: list[Document] | None = None,
+        batch_size: int = BATCH_SIZE,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Do what `aupsert` does, and wait."""
+        return self._wait(self.aupsert(ids, documents, batch_size, timeout, **kwargs))
+
+    async def adelete(  # type: ignore[override] # more than a bool, and as true as one
+        self,
+        ids: Sequence[str] | None = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> DeleteResult:
+        """Delete entities by id, by filter expression, or those that fit both.
+
+        The entities are read first, with Strong consistency, and then deleted by key: so the
+        count is exact.
+
+        Args:
+            ids: The ids.
+            expr: A [filter expression](https://milvus.io/docs/boolean.md).
+            timeout: Seconds for the call; `None` for the store's.
+            **kwargs: Outside scopes `partition_name`.
+
+        Returns:
+            How many were there and are gone. It is true also if none was: what fails, raises.
+        """
+        return await self._run(
+            lambda do, deadline: do.delete(ids, expr, kwargs, deadline), timeout
+        )
+
+    def delete(  # type: ignore[override] # as adelete
+        self,
+        ids: Sequence[str] | None = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> DeleteResult:
+        """Do what `adelete` does, and wait."""
+        return self._wait(self.adelete(ids, expr, timeout, **kwargs))
+
+
+def _documents(
+    texts: Iterable[str],
+    metadatas: Sequence[dict[str, Any]] | None,
+    ids: Sequence[str | None] | None,
+) -> list[Document]:
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    for text in texts:
+        if not isinstance(text, str):
+            raise InvalidInputError(f"A text must be a string, not {type(text).__name__}.")
+    if metadatas is not None and len(metadatas) != len(texts):
+        raise InvalidInputError(f"There are {len(texts)} texts and {len(metadatas)} metadatas.")
+    for metadata in metadatas or ():
+        if not isinstance(metadata, dict):
+            raise InvalidInputError("Each of metadatas must be a dictionary.")
+    documents = [
+        Document(page_content=text, metadata=metadata)
+        for text, metadata in zip(texts, metadatas or [{} for _ in texts], strict=True)
+    ]
+    return _named(documents, ids)
+
+
+def _named(documents: list[Document], ids: Sequence[str | None] | None) -> list[Document]:
+    """Give each Document its id of `ids`, if there are some."""
+    for document in documents:
+        if not isinstance(document, Document):
+            raise InvalidInputError(f"Documents are needed, not {type(document).__name__}.")
+    if ids is None:
+        return documents
+    if isinstance(ids, str) or len(ids) != len(documents):
+        raise InvalidInputError(f"ids must be a list of {len(documents)}, one per Document.")
+    return [
+        document if id_ is None else _renamed(document, id_)
+        for document, id_ in zip(documents, ids, strict=True)
+    ]
+
+
+def _renamed(document: Document, id_: object) -> Document:
+    if isinstance(id_, bool) or not isinstance(id_, str | int):
+        raise InvalidInputError(f"An id must be a string, not {type(id_).__name__}.")
+    return Document(id=str(id_), page_content=document.page_content, metadata=document.metadata)

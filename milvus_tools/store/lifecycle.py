@@ -1,0 +1,103 @@
+"""When a store's collection is opened and closed, and how calls reach it."""
+
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from milvus_tools._portal import ajoin, join, portal
+from milvus_tools.errors import InvalidInputError, StoreClosedError
+from milvus_tools.store.collection import Collection
+from milvus_tools.store.transport import Deadline
+
+Result = TypeVar("Result")
+
+
+class Lifecycle:
+    """Opens a collection at the first call and closes it once; shared by a store's views.
+
+    After a fork the child opens a collection of its own: connections don't survive one.
+    """
+
+    def __init__(self, make: Callable[[], Collection], timeout: float) -> None:
+        """Keep how to make the collection; nothing is opened yet.
+
+        Args:
+            make: Makes the collection, not yet open.
+            timeout: Seconds for a call that gives none.
+        """
+        self._make = make
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._collection: Collection | None = None
+        self._abandoned: list[Collection] = []
+        self._closed = False
+
+    async def run(
+        self,
+        work: Callable[[Collection, Deadline], Awaitable[Result]],
+        timeout: float | None,  # noqa: ASYNC109 - LangChain's signatures carry it down to here
+    ) -> Result:
+        """Run an operation on the I/O loop, from whichever loop.
+
+        Raises:
+            StoreClosedError: If the store is closed.
+            DeadlineError: If it took longer than `timeout`.
+        """
+        seconds = self._seconds(timeout)
+        collection = self._enter()
+        return await portal().run(
+            collection.run(lambda deadline: work(collection, deadline), seconds)
+        )
+
+    async def aclose(self) -> None:
+        """Close the collection, and the I/O loop's thread if no other store uses it."""
+        collection = self._leave()
+        if collection is not None:
+            try:
+                await portal().run(collection.close())
+            finally:
+                await ajoin(portal().release())
+
+    def close(self) -> None:
+        """Do what `aclose` does, and wait."""
+        collection = self._leave()
+        if collection is not None:
+            try:
+                portal().wait(collection.close())
+            finally:
+                join(portal().release())
+
+    def _seconds(self, timeout: float | None) -> float:
+        seconds = self._timeout if timeout is None else timeout
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+            raise InvalidInputError("timeout must be a number of seconds greater than 0.")
+        return seconds
+
+    def _enter(self) -> Collection:
+        self._notice_fork()
+        with self._lock:
+            if self._closed:
+                raise StoreClosedError("The store is closed; make a new one.")
+            if self._collection is None:
+                self._collection = self._make()
+                portal().acquire()
+            return self._collection
+
+    def _leave(self) -> Collection | None:
+        self._notice_fork()
+        with self._lock:
+            self._closed = True
+            collection, self._collection = self._collection, None
+            return collection
+
+    def _notice_fork(self) -> None:
+        if self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        if self._collection is not None:
+            # Kept, so that the garbage collector does not close the parent's channel.
+            self._abandoned.append(self._collection)
+            self._collection = None

@@ -1,0 +1,193 @@
+"""The keyword arguments that a call may carry on to Milvus: an allow-list.
+
+What is not on it could name a filter, a partition or another collection past the store's scope.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymilvus import Function, FunctionType, RRFRanker, WeightedRanker
+from pymilvus.client.abstract import BaseRanker
+
+from milvus_tools.errors import InvalidInputError, ScopeError
+from milvus_tools.schema import Index
+
+MAX_LIMIT = 16_384  # offset and limit together, Milvus's own bound
+DEFAULT_FETCH_K = 20
+CONSISTENCY_LEVELS = ("Strong", "Bounded", "Session", "Eventually")
+
+_READ: dict[str, type | tuple[type, ...]] = {"consistency_level": str}
+_SEARCH: dict[str, type | tuple[type, ...]] = {
+    **_READ,
+    "group_by_field": str,
+    "group_size": int,
+    "ignore_growing": bool,
+    "offset": int,
+    "round_decimal": int,
+    "strict_group_size": bool,
+}
+_HYBRID: dict[str, type | tuple[type, ...]] = {
+    "fetch_k": int,
+    "ranker_params": dict,
+    "ranker_type": str,
+    "reranker": (Function, BaseRanker),
+}
+SEARCH = {**_SEARCH, **_HYBRID}
+QUERY = {**_READ, "offset": int}
+COUNT = _READ
+_PARTITIONS = ("partition_name", "partition_names")
+# Index types whose searches need a parameter that Milvus has no default for, see
+# <https://milvus.io/docs/index.md>; each value is what langchain-milvus takes, or more.
+_NEEDED: dict[str, dict[str, int]] = {
+    "IVF_FLAT": {"nprobe": 16},
+    "IVF_SQ8": {"nprobe": 16},
+    "IVF_PQ": {"nprobe": 16},
+    "SCANN": {"nprobe": 16},
+    "ANNOY": {"search_k": 64},
+    "HNSW": {"ef": 64},
+    "HNSW_SQ": {"ef": 64},
+    "HNSW_PQ": {"ef": 64},
+    "DISKANN": {"search_list": 64},
+}
+_AT_LEAST_LIMIT = ("ef", "search_list")
+
+
+def allowed(
+    given: Mapping[str, Any],
+    known: Mapping[str, type | tuple[type, ...]],
+    *,
+    partition: str | None,
+) -> dict[str, Any]:
+    """Return the keyword arguments if each may pass.
+
+    Args:
+        given: What the caller gave beyond the named arguments.
+        known: The names that may pass, and the types of their values.
+        partition: The name under which this call takes partitions, or `None` in a scope, where
+            no call does.
+
+    Raises:
+        ScopeError: If one names a partition inside a scope.
+        InvalidInputError: If one is unknown, or of another type.
+    """
+    passed = {name: value for name, value in given.items() if value is not None}
+    for name, value in passed.items():
+        if name in _PARTITIONS and partition is None:
+            raise ScopeError(f"{name} can't be given inside a scope.")
+        if name == partition:
+            _check_partition(name, value)
+        elif name not in known:
+            raise InvalidInputError(_unknown(name, [*known, *filter(None, [partition])]))
+        elif not _is_a(value, known[name]):
+            raise InvalidInputError(f"{name} can't be a {type(value).__name__}.")
+    if passed.get("consistency_level", "Strong") not in CONSISTENCY_LEVELS:
+        raise InvalidInputError(
+            f"consistency_level must be one of {', '.join(CONSISTENCY_LEVELS)}."
+        )
+    return passed
+
+
+def _is_a(value: object, types: type | tuple[type, ...]) -> bool:
+    return isinstance(value, types) and (types is bool or not isinstance(value, bool))
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    hint = " Write a filter expression as expr." if "filter" in name or name == "where" else ""
+    takes = f"it takes {', '.join(sorted(known))}" if known else "it takes no others"
+    return f"The keyword argument {name!r} is not known here; {takes}.{hint}"
+
+
+def _check_partition(name: str, value: object) -> None:
+    values = [value] if name == "partition_name" else value
+    if not isinstance(values, list | tuple) or not all(isinstance(one, str) for one in values):
+        raise InvalidInputError(f"{name} must be made of strings.")
+
+
+def limit(value: object, offset: object = 0, *, name: str = "k") -> int:
+    """Check a limit, which Milvus Lite and the server read differently when out of bounds.
+
+    Raises:
+        InvalidInputError: If it isn't an integer of 1 to 16384, or reaches past that.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_LIMIT:
+        raise InvalidInputError(f"{name} must be an integer from 1 to {MAX_LIMIT}.")
+    if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
+        raise InvalidInputError("offset must be an integer of 0 or more.")
+    if offset + value > MAX_LIMIT:
+        raise InvalidInputError(f"offset and {name} together can't pass {MAX_LIMIT}.")
+    return value
+
+
+def search_params(
+    given: Mapping[str, Any] | None, index: Index | None, k: int
+) -> dict[str, Any]:
+    """Return a route's search parameters.
+
+    Args:
+        given: `{"metric_type": …, "params": {…}}`, or `None` for what the index needs.
+        index: The index of the vector field.
+        k: How many hits are wanted.
+
+    Raises:
+        InvalidInputError: If they hold anything but numbers and booleans, or another metric.
+    """
+    given = dict(given or {})
+    metric = index.metric_type if index else ""
+    params = _numbers(given.pop("params", None) or {})
+    if given.pop("metric_type", metric) not in (metric, ""):
+        raise InvalidInputError(f"The collection's metric type is {metric}.")
+    if given:
+        raise InvalidInputError(
+            f"Search parameters are {{'metric_type': …, 'params': {{…}}}}; "
+            f"{', '.join(map(repr, given))} can't stand there."
+        )
+    needed = dict(_NEEDED.get(index.index_type, {})) if index else {}
+    for name in needed.keys() & set(_AT_LEAST_LIMIT):
+        needed[name] = max(needed[name], k)
+    return {"metric_type": metric, "params": {**needed, **params}}
+
+
+def _numbers(params: object) -> dict[str, Any]:
+    if not isinstance(params, Mapping):
+        raise InvalidInputError("The search parameters' params must be a dictionary.")
+    for name, value in params.items():
+        if not isinstance(name, str) or not isinstance(value, int | float):
+            raise InvalidInputError(
+                f"The search parameter {name!r} must be a number or a boolean."
+            )
+    return dict(params)
+
+
+def ranker(options: Mapping[str, Any], routes: int) -> Any:
+    """Return the ranker of a hybrid search: the caller's, else reciprocal rank fusion.
+
+    Ranks can be compared between fields, distances can't. See
+    <https://milvus.io/docs/rrf-ranker.md>.
+
+    Args:
+        options: The call's keyword arguments.
+        routes: How many lists it fuses.
+
+    Raises:
+        InvalidInputError: If the ranker is none, or its parameters don't fit.
+    """
+    reranker = options.get("reranker")
+    if reranker is not None:
+        if isinstance(reranker, Function) and reranker.type != FunctionType.RERANK:
+            raise InvalidInputError("reranker must be a Function of type RERANK.")
+        return reranker
+    params = options.get("ranker_params") or {}
+    match options.get("ranker_type", "rrf"):
+        case "rrf":
+            return RRFRanker(params.get("k", 60))
+        case "weighted":
+            weights = params.get("weights", [1.0] * routes)
+            if len(weights) != routes:
+                raise InvalidInputError(f"weights must be {routes} numbers, one per field.")
+            return WeightedRanker(*weights)
+    raise InvalidInputError("ranker_type must be 'rrf' or 'weighted'.")
+
+
+def without_ranking(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a search's keyword arguments Milvus takes as it is."""
+    return {name: value for name, value in options.items() if name not in _HYBRID}

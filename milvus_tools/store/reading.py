@@ -1,0 +1,157 @@
+"""Reading without ranking: by filter, and by id."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.documents import Document
+
+from milvus_tools.errors import InvalidInputError
+from milvus_tools.filters import all_of, checked, one_of
+from milvus_tools.schema import DYNAMIC_FIELD, Schema
+from milvus_tools.store import options as opts
+from milvus_tools.store.operations import Operations
+from milvus_tools.store.rows import Key, batches
+from milvus_tools.store.transport import Deadline, QueryRequest, Row
+
+KEYS_PER_REQUEST = 1_000
+STRONG = {"consistency_level": "Strong"}
+
+
+class Reads(Operations):
+    """Reads that don't rank."""
+
+    async def query(
+        self,
+        expr: str | None,
+        fields: Sequence[str] | None,
+        limit: int,
+        extra: Mapping[str, Any],
+        deadline: Deadline,
+    ) -> list[Document]:
+        """Return Documents that match a filter."""
+        options = self._query_options(extra)
+        options["limit"] = opts.limit(limit, options.get("offset", 0), name="limit")
+        filter_ = checked(expr)
+
+        async def work(schema: Schema) -> list[Document]:
+            _check_fields(schema, fields)
+            rows = await self._rows(schema, filter_, schema.output_fields, options, deadline)
+            layout = self._collection.layout(schema)
+            return [layout.document(row, self._scope, fields) for row in rows]
+
+        return await self._collection.with_schema(work, [], deadline)
+
+    async def get(self, ids: Sequence[str], deadline: Deadline) -> list[Document]:
+        """Return the Documents of some ids, in the ids' order; those not there are left out."""
+        _require_list(ids)
+
+        async def work(schema: Schema) -> list[Document]:
+            layout = self._collection.layout(schema)
+            keys = list(dict.fromkeys(layout.key(id_, self._scope) for id_ in ids))
+            rows = await self._rows_of(schema, keys, schema.output_fields, {}, deadline)
+            return [layout.document(rows[key], self._scope) for key in keys if key in rows]
+
+        return await self._collection.with_schema(work, [], deadline)
+
+    async def keys(
+        self, expr: str | None, extra: Mapping[str, Any], deadline: Deadline
+    ) -> list[Any]:
+        """Return the ids of the rows that match a filter, of the type of the collection's keys."""
+        options = self._query_options(extra)
+        filter_ = checked(expr)
+        if not filter_ and not self._scope:
+            raise InvalidInputError("get_pks needs a filter expression.")
+
+        async def work(schema: Schema) -> list[Any]:
+            keys = await self._matching(schema, filter_, options, deadline)
+            return [self._scope.id(key) if isinstance(key, str) else key for key in keys]
+
+        return await self._collection.with_schema(work, [], deadline)
+
+    async def count(
+        self, expr: str | None, extra: Mapping[str, Any], deadline: Deadline
+    ) -> int:
+        """Count the rows that match a filter."""
+        partition = self._partition("partition_names")
+        options = opts.allowed(extra, opts.COUNT, partition=partition)
+        filter_ = checked(expr)
+
+        async def work(schema: Schema) -> int:
+            filter_and_scope = self._filter(schema, filter_)
+            request = QueryRequest(
+                self._collection.name, filter_and_scope, ("count(*)",), self._reading(options)
+            )
+            (row,) = await self._collection.transport.query(request, deadline)
+            return int(row["count(*)"])
+
+        return await self._collection.with_schema(work, 0, deadline)
+
+    def _query_options(self, extra: Mapping[str, Any]) -> dict[str, Any]:
+        partition = self._partition("partition_names")
+        return opts.allowed(extra, opts.QUERY, partition=partition)
+
+    async def _rows(
+        self,
+        schema: Schema,
+        filter_: str,
+        fields: Sequence[str],
+        options: Mapping[str, Any],
+        deadline: Deadline,
+    ) -> list[Row]:
+        """Read rows by a filter and the scope, and check that they are inside it."""
+        request = QueryRequest(
+            self._collection.name,
+            self._filter(schema, filter_),
+            tuple(fields),
+            self._reading(options),
+        )
+        rows = await self._collection.transport.query(request, deadline)
+        self._scope.require(rows)
+        return rows
+
+    async def _rows_of(
+        self,
+        schema: Schema,
+        keys: Sequence[Key],
+        fields: Sequence[str],
+        options: Mapping[str, Any],
+        deadline: Deadline,
+        filter_: str = "",
+    ) -> dict[Key, Row]:
+        """Read the rows of some keys, by key."""
+        primary = schema.primary.name
+        found: dict[Key, Row] = {}
+        for some in batches(keys, KEYS_PER_REQUEST):
+            chosen = all_of([filter_, one_of(primary, some)])
+            rows = await self._rows(schema, chosen, fields, options, deadline)
+            found |= {row[primary]: row for row in rows}
+        return found
+
+    async def _matching(
+        self, schema: Schema, filter_: str, options: Mapping[str, Any], deadline: Deadline
+    ) -> list[Key]:
+        """Return the stored keys of the rows that match."""
+        rows = await self._rows(schema, filter_, self._key_fields(schema), options, deadline)
+        return [row[schema.primary.name] for row in rows]
+
+    def _key_fields(self, schema: Schema) -> list[str]:
+        """What to read when only keys matter: they, and what shows that they are in scope."""
+        fields = dict.fromkeys(
+            DYNAMIC_FIELD if schema.is_dynamic(name) else name for name in self._scope.values
+        )
+        return [schema.primary.name, *fields]
+
+
+def _check_fields(schema: Schema, fields: Sequence[str] | None) -> None:
+    if isinstance(fields, str):
+        raise InvalidInputError("fields must be a list of metadata keys, not one string.")
+    for name in fields or ():
+        if not isinstance(name, str):
+            raise InvalidInputError("fields must be a list of metadata keys.")
+        if name not in schema.vectors:
+            schema.is_dynamic(name)  # refuses what a static collection has not
+
+
+def _require_list(ids: object) -> None:
+    if isinstance(ids, str) or not isinstance(ids, Sequence):
+        raise InvalidInputError("ids must be a list of ids.")

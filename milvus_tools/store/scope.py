@@ -1,0 +1,123 @@
+"""The scope of a store: field values that the operator fixed for every row it can touch."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from milvus_tools.errors import InvalidInputError, ScopeError
+from milvus_tools.filters import Scalar, all_of, equals
+from milvus_tools.schema import Schema
+
+
+@dataclasses.dataclass(frozen=True)
+class Scope:
+    """Values that some fields have in every row of the scope.
+
+    Attributes:
+        values: The fields and their values; empty for a store without scope.
+        in_keys: Whether the stored key is made of the scope and the id, so that two scopes can
+            use the same id, and neither can name a row of the other.
+    """
+
+    values: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
+    in_keys: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be compared for equality without doubt."""
+        for field, value in self.values.items():
+            if not isinstance(value, str | int):
+                raise InvalidInputError(
+                    f"A scope's value must be a string, an integer or a boolean; {field!r} has a "
+                    f"{type(value).__name__}."
+                )
+        if self.in_keys and not self.values:
+            raise InvalidInputError("scoped_ids=True needs a scope.")
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is fixed."""
+        return bool(self.values)
+
+    def narrowed(self, values: Mapping[str, Scalar], *, in_keys: bool) -> "Scope":
+        """Return this scope with more fields fixed.
+
+        Raises:
+            ScopeError: If a field is fixed already, to another value.
+        """
+        for field in self.values.keys() & values.keys():
+            if not _same(self.values[field], values[field]):
+                raise ScopeError(f"The scope fixes {field!r} already, to another value.")
+        return Scope({**self.values, **values}, in_keys=in_keys)
+
+    def expression(self, schema: Schema) -> str:
+        """Write the scope as a filter expression.
+
+        Raises:
+            InvalidInputError: If the collection has no field for it.
+        """
+        return all_of(
+            equals(field, value, dynamic=schema.is_dynamic(field))
+            for field, value in self.values.items()
+        )
+
+    def stamp(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a document's metadata with the scope's values in it.
+
+        Raises:
+            ScopeError: If it names another value for one of them.
+        """
+        for field, value in self.values.items():
+            if field in metadata and not _same(metadata[field], value):
+                raise ScopeError(
+                    f"The document's metadata has another {field!r} than the store's scope."
+                )
+        return {**metadata, **self.values}
+
+    def holds(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether a row that was read lies in the scope."""
+        return all(
+            field in row and _same(row[field], value) for field, value in self.values.items()
+        )
+
+    def require(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Check rows that Milvus returned for an expression that holds the scope.
+
+        Raises:
+            ScopeError: If one lies outside it all the same.
+        """
+        if not all(self.holds(row) for row in rows):
+            raise ScopeError("Milvus returned a row outside the store's scope; it is withheld.")
+
+    def key(self, id_: str) -> str:
+        """Return the stored key of an id."""
+        return self._prefix + id_
+
+    def id(self, key: str) -> str:
+        """Return the id of a stored key.
+
+        Raises:
+            ScopeError: If the key was not made by this scope.
+        """
+        if not key.startswith(self._prefix):
+            raise ScopeError(
+                "A row in the scope has a key that was written without scoped_ids=True; write "
+                "it again with it, or open the store without it."
+            )
+        return key[len(self._prefix) :]
+
+    @property
+    def _prefix(self) -> str:
+        """What keys begin with: never the beginning of another scope's prefix."""
+        if not self.in_keys:
+            return ""
+        parts = (
+            f"{quote(field, safe='')}={quote(json.dumps(value), safe='')}"
+            for field, value in sorted(self.values.items())
+        )
+        return "&".join(parts) + ":"
+
+
+def _same(one: object, other: object) -> bool:
+    """Compare as Milvus's JSON does, where `true` is not `1` and `"1"` isn't either."""
+    return type(one) is type(other) and one == other

@@ -1,0 +1,218 @@
+"""Searching: by text, by vector, for diversity, in one field or fused over several."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from langchain_core.documents import Document
+from langchain_core.vectorstores.utils import maximal_marginal_relevance
+
+from milvus_tools.errors import InvalidInputError, UnsupportedError
+from milvus_tools.filters import checked
+from milvus_tools.schema import DENSE, Schema
+from milvus_tools.store import options as opts
+from milvus_tools.store.operations import Operations
+from milvus_tools.store.rows import checked_vectors
+from milvus_tools.store.transport import Deadline, Hit, Route, SearchRequest, Vector
+
+Scored = list[tuple[Document, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What all searches take.
+
+    Attributes:
+        k: The most Documents to return.
+        param: Milvus's search parameters, or a list of them, one per searched field.
+        expr: A raw filter expression, which the scope is added to.
+        extra: Further keyword arguments, of the allow-list.
+    """
+
+    k: int
+    param: Any = None
+    expr: str | None = None
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Searches(Operations):
+    """Reads that rank."""
+
+    async def search(self, query: str, wanted: Wanted, deadline: Deadline) -> Scored:
+        """Search for a text in all vector fields of the store; several are fused."""
+        options = self._search_options(wanted)
+        filter_ = checked(wanted.expr)
+        if not isinstance(query, str):
+            raise InvalidInputError(f"The query must be a string, not {type(query).__name__}.")
+
+        async def work(schema: Schema) -> Scored:
+            fields = self._searched_fields(schema)
+            fetch_k = wanted.k
+            if len(fields) > 1:
+                fetch_k = max(wanted.k, options.get("fetch_k", opts.DEFAULT_FETCH_K))
+            params = self._params_per_field(wanted.param, fields)
+            vectors = await self._query_vectors(query, schema)
+            routes = tuple(
+                self._route(schema, name, vectors[name], params[name], fetch_k, filter_)
+                for name in fields
+            )
+            return self._scored(
+                schema, await self._hits(schema, routes, wanted.k, options, deadline)
+            )
+
+        return await self._collection.with_schema(work, [], deadline)
+
+    async def search_by_vector(
+        self, vector: Vector, wanted: Wanted, deadline: Deadline
+    ) -> Scored:
+        """Search for a vector in the store's one embedding field."""
+        options = self._search_options(wanted)
+        filter_ = checked(wanted.expr)
+
+        async def work(schema: Schema) -> Scored:
+            route = self._vector_route(schema, vector, wanted.k, wanted.param, filter_)
+            hits = await self._hits(schema, (route,), wanted.k, options, deadline)
+            return self._scored(schema, hits)
+
+        return await self._collection.with_schema(work, [], deadline)
+
+    async def diverse(
+        self,
+        query: str | Vector,
+        wanted: Wanted,
+        fetch_k: int,
+        lambda_mult: float,
+        deadline: Deadline,
+    ) -> list[Document]:
+        """Search, and pick hits that are near the query and far from each other (MMR)."""
+        options = self._search_options(wanted)
+        filter_ = checked(wanted.expr)
+        fetch = max(wanted.k, opts.limit(fetch_k, name="fetch_k"))
+
+        async def work(schema: Schema) -> list[Document]:
+            vector = await self._one_vector(query, schema)
+            route = self._vector_route(schema, vector, fetch, wanted.param, filter_)
+            if schema.vectors[route.field].type not in DENSE:
+                raise UnsupportedError("Maximal marginal relevance needs dense vectors.")
+            hits = await self._hits(schema, (route,), fetch, options, deadline, route.field)
+            found = [np.asarray(row[route.field], dtype=np.float32) for row, _ in hits]
+            documents = [document for document, _ in self._scored(schema, hits)]
+            chosen = maximal_marginal_relevance(
+                np.asarray(route.vector, dtype=np.float32), found, lambda_mult, wanted.k
+            )
+            return [documents[index] for index in chosen]
+
+        return await self._collection.with_schema(work, [], deadline)
+
+    async def relevance(self, deadline: Deadline) -> Callable[[float], float]:
+        """Return what turns the collection's distances into relevance: 0 to 1, 1 the best.
+
+        The metric is read from the index. See <https://milvus.io/docs/metric.md>.
+        """
+        schema = await self._collection.schema(deadline)
+        if schema is None:
+            return float
+        fields = self._searched_fields(schema)
+        metric = schema.indexes[fields[0]].metric_type if len(fields) == 1 else "hybrid"
+        if metric in ("COSINE", "IP"):
+            return lambda distance: (distance + 1) / 2
+        if metric == "L2":  # squared, of unit vectors: 0 to 4
+            return lambda distance: 1 - distance / 4
+        raise UnsupportedError(f"There is no relevance score for {metric} searches.")
+
+    def _search_options(self, wanted: Wanted) -> dict[str, Any]:
+        partition = self._partition("partition_names")
+        options = opts.allowed(wanted.extra, opts.SEARCH, partition=partition)
+        opts.limit(wanted.k, options.get("offset", 0))
+        if "fetch_k" in options:
+            opts.limit(options["fetch_k"], name="fetch_k")
+        return options
+
+    def _searched_fields(self, schema: Schema) -> list[str]:
+        functions = self._collection.settings.blueprint.function_fields
+        for name in functions:
+            if name not in schema.vectors:
+                raise InvalidInputError(
+                    f"The collection has no field {name!r} for a built-in function to fill."
+                )
+        embedded = self._collection.vector_fields(schema) if self._collection.models else []
+        return [*embedded, *functions]
+
+    async def _query_vectors(self, query: str, schema: Schema) -> dict[str, Vector]:
+        """Embed the query for each model's field; functions take the text as it is."""
+        functions = self._collection.settings.blueprint.function_fields
+        vectors: dict[str, Vector] = dict.fromkeys(functions, query)
+        if self._collection.models:
+            embedded = await self._collection.embed([query], query=True, schema=schema)
+            fields = self._collection.vector_fields(schema)
+            vectors |= {name: one for name, (one,) in zip(fields, embedded, strict=True)}
+        return vectors
+
+    async def _one_vector(self, query: str | Vector, schema: Schema) -> Vector:
+        if not isinstance(query, str):
+            return query
+        if len(self._collection.models) != 1:
+            raise InvalidInputError("Maximal marginal relevance needs one embedding model.")
+        ((vector,),) = await self._collection.embed([query], query=True, schema=schema)
+        return vector
+
+    def _vector_route(
+        self, schema: Schema, vector: Vector, k: int, param: Any, filter_: str
+    ) -> Route:
+        fields = self._collection.vector_fields(schema)
+        if len(fields) != 1:
+            raise InvalidInputError(
+                f"A search by vector needs one embedding model; the store has {len(fields)}."
+            )
+        (name,) = fields
+        (checked_vector,) = checked_vectors([vector], schema.vectors[name], 1)
+        params = self._params_per_field(param, fields)
+        return self._route(schema, name, checked_vector, params[name], k, filter_)
+
+    def _route(
+        self, schema: Schema, name: str, vector: Vector, param: Any, limit: int, filter_: str
+    ) -> Route:
+        return Route(
+            vector=vector,
+            field=name,
+            params=opts.search_params(param, schema.indexes.get(name), limit),
+            limit=limit,
+            filter=self._filter(schema, filter_),
+        )
+
+    def _params_per_field(self, param: Any, fields: Sequence[str]) -> dict[str, Any]:
+        if param is None:
+            configured = self._collection.settings.search_params
+            return {name: configured.get(name) for name in fields}
+        params = list(param) if isinstance(param, list | tuple) else [param]
+        if len(params) != len(fields) or not all(isinstance(one, Mapping) for one in params):
+            raise InvalidInputError(
+                f"param must be a dictionary for each of the fields {', '.join(fields)}."
+            )
+        return dict(zip(fields, params, strict=True))
+
+    async def _hits(
+        self,
+        schema: Schema,
+        routes: tuple[Route, ...],
+        limit: int,
+        options: Mapping[str, Any],
+        deadline: Deadline,
+        *more_fields: str,
+    ) -> list[Hit]:
+        request = SearchRequest(
+            collection_name=self._collection.name,
+            routes=routes,
+            limit=limit,
+            output_fields=(*schema.output_fields, *more_fields),
+            ranker=opts.ranker(options, len(routes)) if len(routes) > 1 else None,
+            options=self._reading(opts.without_ranking(options)),
+        )
+        hits = await self._collection.transport.search(request, deadline)
+        self._scope.require(row for row, _ in hits)
+        return hits
+
+    def _scored(self, schema: Schema, hits: Sequence[Hit]) -> Scored:
+        layout = self._collection.layout(schema)
+        return [(layout.document(row, self._scope), distance) for row, distance in hits]

@@ -1,0 +1,469 @@
+"""`MilvusStore`, and the views of it that are held to a scope."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from langchain_core.documents import Document
+from langchain_milvus.function import BaseMilvusBuiltInFunction
+from pymilvus import AsyncMilvusClient, MilvusClient
+
+from milvus_tools._portal import portal
+from milvus_tools.connection import Connection
+from milvus_tools.errors import InvalidInputError, ScopeError
+from milvus_tools.filters import Scalar
+from milvus_tools.schema import Blueprint
+from milvus_tools.store.collection import Collection, Settings
+from milvus_tools.store.data_methods import ReadMethods, WriteMethods
+from milvus_tools.store.lifecycle import Lifecycle
+from milvus_tools.store.options import CONSISTENCY_LEVELS
+from milvus_tools.store.scope import Scope
+from milvus_tools.store.search_methods import SearchMethods
+from milvus_tools.store.transport import DirectTransport, EmbeddingModel, Transport
+
+DEFAULT_TIMEOUT = 30.0
+Embedding = EmbeddingModel | Callable[[], EmbeddingModel]
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+
+
+class _Store(SearchMethods, ReadMethods, WriteMethods):
+    """All that a store and its views share."""
+
+    _settings: Settings
+
+    @property
+    def collection_name(self) -> str:
+        """The collection's name."""
+        return self._settings.blueprint.collection_name
+
+    @property
+    def embeddings(self) -> Any:
+        """The embedding model, or the list of them, or `None` if Milvus embeds."""
+        models = list(self._settings.models)
+        return models[0] if len(models) == 1 else models or None
+
+    @property
+    def vector_fields(self) -> list[str]:
+        """The vector fields that the store searches."""
+        return list(self._settings.blueprint.all_vector_fields)
+
+    @property
+    def scope(self) -> Mapping[str, Scalar]:
+        """The field values that every entity has which this store reads or writes."""
+        return dict(self._scope.values)
+
+    def scoped(
+        self,
+        scope: Mapping[str, Scalar] | None = None,
+        /,
+        *,
+        scoped_ids: bool | None = None,
+        **values: Scalar,
+    ) -> "ScopedMilvusStore":
+        """Return a view of the store that is held to field values.
+
+        It shares the store's connection, and closing it leaves the store open.
+
+        Args:
+            scope: Field values, for names that can't be keyword arguments.
+            scoped_ids: Whether to make stored keys of the scope and the id; `None` for what this
+                store does.
+            **values: Field values: `store.scoped(tenant="acme")`.
+
+        Raises:
+            ScopeError: If this store fixes one of the fields already, to another value.
+        """
+        in_keys = self._scope.in_keys if scoped_ids is None else scoped_ids
+        narrowed = self._scope.narrowed({**(scope or {}), **values}, in_keys=in_keys)
+        if not narrowed:
+            raise InvalidInputError("scoped() needs at least one field value.")
+        return ScopedMilvusStore(self._lifecycle, narrowed, self._settings)
+
+
+class ScopedMilvusStore(_Store):
+    """A view of a `MilvusStore`, held to a scope. `MilvusStore.scoped` makes it."""
+
+    def __init__(self, lifecycle: Lifecycle, scope: Scope, settings: Settings) -> None:
+        """Share a store's parts."""
+        super().__init__(lifecycle, scope)
+        self._settings = settings
+
+    async def aclose(self) -> None:
+        """Close the view; its parent stays open."""
+        self._closed_here = True
+
+    def close(self) -> None:
+        """Close the view; its parent stays open."""
+        self._closed_here = True
+
+    @classmethod
+    def from_texts(cls, *_: Any, **__: Any) -> Self:
+        """Refuse: a view is made of a store."""
+        raise ScopeError("A view is made with MilvusStore.scoped().")
+
+
+class MilvusStore(_Store):
+    """A LangChain vector store on Milvus, async first.
+
+    It takes the arguments of `langchain_milvus.Milvus` and has its methods, each with an async
+    twin. Nothing is opened before the first call (or `open`/`aopen`, or `async with`). It can be
+    used from any event loop and any thread at once.
+
+    Example:
+        ```python
+        store = MilvusStore(embeddings, connection_args={"uri": "./docs.db"})
+        await store.aadd_texts(["Milvus is a kite.", "Milvus is a database."])
+        await store.asimilarity_search("bird of prey", k=1)
+        await store.aclose()
+        ```
+    """
+
+    def __init__(
+        self,
+        embedding_function: Embedding | Sequence[Embedding] | None,
+        collection_name: str = "LangChainCollection",
+        collection_description: str = "",
+        collection_properties: Mapping[str, Any] | None = None,
+        connection_args: Mapping[str, Any] | None = None,
+        consistency_level: str = "Session",
+        index_params: Parameters = None,
+        search_params: Parameters = None,
+        drop_old: bool | None = False,
+        auto_id: bool = False,
+        *,
+        primary_field: str = "pk",
+        text_field: str = "text",
+        vector_field: str | Sequence[str] = "vector",
+        enable_dynamic_field: bool | None = None,
+        metadata_field: str | None = None,
+        partition_key_field: str | None = None,
+        num_partitions: int | None = None,
+        partition_names: Sequence[str] | None = None,
+        replica_number: int = 1,
+        timeout: float | None = None,
+        num_shards: int | None = None,
+        vector_schema: Parameters = None,
+        metadata_schema: Mapping[str, Mapping[str, Any]] | None = None,
+        builtin_function: BaseMilvusBuiltInFunction
+        | Sequence[BaseMilvusBuiltInFunction]
+        | None = None,
+        scope: Mapping[str, Scalar] | None = None,
+        scoped_ids: bool = False,
+        transport: Callable[[Connection], Transport] = DirectTransport,
+    ) -> None:
+        """Keep what the store is to be; nothing is opened yet.
+
+        What a collection that exists already says of itself (key, fields, metric, dynamic
+        fields, `auto_id`) counts before what is said here.
+
+        Args:
+            embedding_function: The embedding model; several for several vector fields; `None` if
+                `builtin_function` does it. All calls of it are made on one event loop of the
+                store's own; give a function that makes the model if your code uses the model on
+                another loop too.
+            collection_name: The collection, made by the first write.
+            collection_description: A text for people.
+            collection_properties: Milvus's collection properties.
+            connection_args: `{"uri": …, "token": …, "db_name": …}`. A `uri` that is a path and
+                ends in `.db` opens Milvus Lite.
+            consistency_level: `Strong`, `Bounded`, `Session` or `Eventually`, for reads that
+                follow no write of this store; those that do see it.
+            index_params: `{"index_type": …, "metric_type": …, "params": {…}}` of a new
+                collection; by default `AUTOINDEX` with `COSINE`. A list for several fields.
+            search_params: `{"params": {…}}` of all searches. A list for several fields.
+            drop_old: Whether to drop the collection at the first call.
+            auto_id: Whether Milvus makes the keys of a new collection itself: inserts only.
+            primary_field: The primary key of a new collection.
+            text_field: The field of the text.
+            vector_field: The vector fields, one per embedding model.
+            enable_dynamic_field: Whether a new collection keeps any metadata key; by default it
+                does, unless `metadata_field` is given.
+            metadata_field: A JSON field for all metadata.
+            partition_key_field: A metadata key that routes entities to partitions.
+            num_partitions: How many partitions the partition key has.
+            partition_names: The partitions to load, all if `None`.
+            replica_number: How many replicas to load.
+            timeout: Seconds for a call that gives none; 30 if `None`.
+            num_shards: How many shards a new collection has.
+            vector_schema: `{"dtype": …, "kwargs": {…}}` of a vector field. A list for several.
+            metadata_schema: The same per metadata key, for a new collection.
+            builtin_function: Milvus's functions, such as
+                `langchain_milvus.BM25BuiltInFunction()`.
+            scope: Field values that every entity has which this store reads or writes.
+            scoped_ids: Whether to make stored keys of the scope and the id, so that scopes can't
+                meet in an id.
+            transport: Makes what carries requests to Milvus and to the embedding models.
+
+        Raises:
+            InvalidInputError: If the arguments contradict each other.
+        """
+        functions = tuple(_listed(builtin_function))
+        models = tuple(_listed(embedding_function))
+        fields = _embedded_fields(_listed(vector_field), functions, len(models))
+        blueprint = Blueprint(
+            collection_name=collection_name,
+            description=collection_description,
+            primary_field=primary_field,
+            text_field=text_field,
+            vector_fields=fields,
+            functions=functions,
+            auto_id=auto_id,
+            dynamic=metadata_field is None if enable_dynamic_field is None
+            else enable_dynamic_field,
+            metadata_field=None if enable_dynamic_field else metadata_field,
+            partition_key_field=partition_key_field,
+            metadata_schema=dict(metadata_schema or {}),
+            options=_given(num_shards=num_shards, num_partitions=num_partitions),
+            properties=collection_properties,
+        )
+        named = blueprint.all_vector_fields
+        order = _listed(vector_field) if len(_listed(vector_field)) == len(named) else named
+        self._settings = Settings(
+            blueprint=blueprint.with_parameters(
+                vector_schema=_per_field(vector_schema, order, "vector_schema"),
+                index_params=_per_field(index_params, order, "index_params"),
+            ),
+            models=models,
+            search_params=_per_field(search_params, order, "search_params"),
+            consistency_level=_checked_level(consistency_level),
+            partition_names=None if partition_names is None else tuple(partition_names),
+            replica_number=replica_number,
+            drop_old=bool(drop_old),
+            timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
+        )
+        self._connection_args = dict(connection_args or {})
+        self._transport = transport
+        self._client: MilvusClient | None = None
+        lifecycle = Lifecycle(self._make_collection, self._settings.timeout)
+        super().__init__(lifecycle, Scope(dict(scope or {}), in_keys=scoped_ids))
+
+    def _make_collection(self) -> Collection:
+        connection = Connection(self._connection_args)
+        return Collection(self._settings, connection, self._transport(connection))
+
+    async def aopen(self) -> Self:
+        """Connect now, and check that the embedding models fit the collection.
+
+        Raises:
+            DimensionError: If a model's vectors have another dimension than the collection's.
+        """
+        await self._lifecycle.run(lambda collection, deadline: collection.probe(deadline), None)
+        return self
+
+    def open(self) -> Self:
+        """Do what `aopen` does, and wait."""
+        return self._wait(self.aopen())
+
+    async def aclose(self) -> None:
+        """Close what the store opened; calls under way raise `StoreClosedError`."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+        await self._lifecycle.aclose()
+
+    def close(self) -> None:
+        """Do what `aclose` does, and wait."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+        self._lifecycle.close()
+
+    async def __aenter__(self) -> Self:
+        """Open the store."""
+        return await self.aopen()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        """Open the store."""
+        return self.open()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    async def adrop(self, timeout: float | None = None) -> None:
+        """Drop the collection with all that is in it; the next write makes it anew.
+
+        Args:
+            timeout: Seconds for the call; `None` for the store's.
+
+        Raises:
+            ScopeError: If the store has a scope.
+        """
+        if self._scope:
+            raise ScopeError("A store with a scope can't drop the collection.")
+        await self._lifecycle.run(
+            lambda collection, deadline: collection.drop(deadline), timeout
+        )
+
+    def drop(self, timeout: float | None = None) -> None:
+        """Do what `adrop` does, and wait."""
+        self._wait(self.adrop(timeout))
+
+    @property
+    def client(self) -> MilvusClient:
+        """A blocking pymilvus client with a channel of its own, which the store closes.
+
+        Raises:
+            ScopeError: If the store has a scope, which a client does not know.
+        """
+        if self._scope:
+            raise ScopeError("A store with a scope gives no client.")
+        if self._client is None:
+            self.open()
+            self._client = Connection(self._connection_args).sync_client()
+        return self._client
+
+    @property
+    def aclient(self) -> AsyncMilvusClient:
+        """A new pymilvus client for the loop that first awaits it; whoever asks closes it.
+
+        Raises:
+            ScopeError: If the store has a scope, which a client does not know.
+        """
+        if self._scope:
+            raise ScopeError("A store with a scope gives no client.")
+        return Connection(self._connection_args).async_client()
+
+    @classmethod
+    async def afrom_texts(
+        cls,
+        texts: list[str],
+        embedding: Any,
+        metadatas: list[dict[str, Any]] | None = None,
+        collection_name: str = "LangChainCollection",
+        connection_args: Mapping[str, Any] | None = None,
+        consistency_level: str = "Session",
+        index_params: Parameters = None,
+        search_params: Parameters = None,
+        drop_old: bool = False,
+        *,
+        ids: list[str] | None = None,
+        auto_id: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        """Make a store and write texts into it.
+
+        Args:
+            texts: The texts.
+            embedding: The embedding model, or several.
+            metadatas: A dictionary per text.
+            collection_name: As `MilvusStore` has it, and so are those below.
+            connection_args: See `MilvusStore`.
+            consistency_level: See `MilvusStore`.
+            index_params: See `MilvusStore`.
+            search_params: See `MilvusStore`.
+            drop_old: See `MilvusStore`.
+            ids: An id per text.
+            auto_id: See `MilvusStore`.
+            **kwargs: Further arguments of `MilvusStore`.
+
+        Returns:
+            The store, open.
+        """
+        store = cls(
+            embedding,
+            collection_name=collection_name,
+            connection_args=connection_args,
+            consistency_level=consistency_level,
+            index_params=index_params,
+            search_params=search_params,
+            drop_old=drop_old,
+            auto_id=auto_id,
+            **kwargs,
+        )
+        try:
+            await store.aadd_texts(texts, metadatas, ids=ids)
+        except BaseException:
+            await store.aclose()
+            raise
+        return store
+
+    @classmethod
+    def from_texts(cls, *args: Any, **kwargs: Any) -> Self:
+        """Do what `afrom_texts` does, and wait."""
+        portal().acquire()
+        try:
+            return portal().wait(cls.afrom_texts(*args, **kwargs))
+        finally:
+            portal().release()
+
+    @classmethod
+    async def afrom_documents(
+        cls, documents: list[Document], embedding: Any, **kwargs: Any
+    ) -> Self:
+        """Make a store and write Documents into it; arguments as `afrom_texts` has them."""
+        ids = kwargs.pop("ids", None) or [document.id for document in documents]
+        texts = [document.page_content for document in documents]
+        metadatas = [document.metadata for document in documents]
+        return await cls.afrom_texts(texts, embedding, metadatas, ids=ids, **kwargs)
+
+    @classmethod
+    def from_documents(cls, documents: list[Document], embedding: Any, **kwargs: Any) -> Self:
+        """Do what `afrom_documents` does, and wait."""
+        portal().acquire()
+        try:
+            return portal().wait(cls.afrom_documents(documents, embedding, **kwargs))
+        finally:
+            portal().release()
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _checked_level(level: str) -> str:
+    if level not in CONSISTENCY_LEVELS:
+        raise InvalidInputError(
+            f"consistency_level must be one of {', '.join(CONSISTENCY_LEVELS)}."
+        )
+    return level
+
+
+def _embedded_fields(
+    named: Sequence[str], functions: Sequence[BaseMilvusBuiltInFunction], models: int
+) -> tuple[str, ...]:
+    """Return one field name per embedding model, of those that no function fills."""
+    if not models and not functions:
+        raise InvalidInputError("A store needs an embedding_function or a builtin_function.")
+    if len(set(named)) != len(named):
+        raise InvalidInputError("The names in vector_field must differ.")
+    filled = {name for function in functions for name in _listed(function.output_field_names)}
+    fields = [name for name in named if name not in filled]
+    if fields == ["vector"] and not models:
+        return ()
+    if len(fields) > models:
+        raise InvalidInputError(
+            f"vector_field names {', '.join(fields)}, but there are {models} embedding models."
+        )
+    return (*fields, *(f"vector_{number + 1}" for number in range(len(fields), models)))
+
+
+def _per_field(
+    given: Parameters, fields: Sequence[str], argument: str
+) -> dict[str, Mapping[str, Any]]:
+    parameters = _listed(given)
+    if parameters and len(parameters) != len(fields):
+        raise InvalidInputError(
+            f"{argument} must be {len(fields)} dictionaries, one for each of {', '.join(fields)}."
+        )
+    return {name: one for name, one in zip(fields, parameters, strict=False) if one}
