@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -31,6 +31,29 @@ class _Loop(asyncio.SelectorEventLoop):
         """Leave the sockets to the operating system."""
 
 
+class _Server(threading.Thread):
+    """The thread that runs the loop. `ended` is set as its last act."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, previous: "_Server | None") -> None:
+        super().__init__(name=THREAD_NAME, daemon=True)
+        self.ended: Future[None] = Future()
+        self._loop = loop
+        self._previous = previous
+
+    def run(self) -> None:
+        if self._previous is not None:
+            self._previous.join()
+            self._previous = None
+        executor = ThreadPoolExecutor(thread_name_prefix=THREAD_NAME)
+        self._loop.set_default_executor(executor)
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            executor.shutdown(cancel_futures=True)
+            self.ended.set_result(None)
+
+
 class Portal:
     """Runs coroutines on the I/O loop for callers on other loops and threads.
 
@@ -42,20 +65,18 @@ class Portal:
         self._loop = _Loop()
         self._lock = threading.Lock()
         self._holders = 0
-        self._thread: threading.Thread | None = None
-        self._previous: threading.Thread | None = None
+        self._thread: _Server | None = None
+        self._previous: _Server | None = None
 
     def acquire(self) -> None:
         """Hold the portal, and start its thread if nobody held it."""
         with self._lock:
             self._holders += 1
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._serve, args=(self._previous,), name=THREAD_NAME, daemon=True
-                )
+                self._thread = _Server(self._loop, self._previous)
                 self._thread.start()
 
-    def release(self) -> threading.Thread | None:
+    def release(self) -> _Server | None:
         """Let go of the portal.
 
         Returns:
@@ -68,17 +89,6 @@ class Portal:
             stopping, self._previous, self._thread = self._thread, self._thread, None
         self._loop.call_soon_threadsafe(self._loop.stop)
         return stopping
-
-    def _serve(self, previous: threading.Thread | None) -> None:
-        if previous is not None:
-            previous.join()
-        executor = ThreadPoolExecutor(thread_name_prefix=THREAD_NAME)
-        self._loop.set_default_executor(executor)
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            executor.shutdown(cancel_futures=True)
 
     def is_current(self) -> bool:
         """Tell whether the caller is already running on the I/O loop."""
@@ -114,16 +124,17 @@ class Portal:
             raise
 
 
-def join(thread: threading.Thread | None) -> None:
+def join(thread: _Server | None) -> None:
     """Wait until a thread that `Portal.release` returned has ended."""
     if thread is not None:
         thread.join(_JOIN_SECONDS)
 
 
-async def ajoin(thread: threading.Thread | None) -> None:
+async def ajoin(thread: _Server | None) -> None:
     """Wait for the thread without blocking the caller's loop."""
-    while thread is not None and thread.is_alive():
-        await asyncio.sleep(0.001)
+    if thread is not None:
+        await asyncio.wait([asyncio.wrap_future(thread.ended)], timeout=_JOIN_SECONDS)
+        thread.join(0)
 
 
 class _Quiet(logging.Filter):

@@ -102,9 +102,7 @@ def _start_server(path: str) -> None:
         raise UnavailableError(
             "The Milvus Lite file is open in another process; one process at a time can use it."
         ) from reason.error
-    raise UnavailableError(
-        f"Milvus Lite can't open its file: {reason.error}"
-    ) from reason.error
+    raise UnavailableError(f"Milvus Lite can't open its file: {reason.error}") from reason.error
 
 
 _lite_files = _LiteFiles()

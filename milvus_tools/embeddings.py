@@ -61,6 +61,4 @@ def local_embeddings() -> LocalEmbeddings:
         ) from error
     # The tokenizer lies beside the weights; without this folder it would be downloaded.
     folder = pathlib.Path(wordllama.__file__).parent
-    return LocalEmbeddings(
-        wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
-    )
+    return LocalEmbeddings(wordllama.WordLlama.load(cache_dir=folder, disable_download=True))

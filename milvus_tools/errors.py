@@ -152,16 +152,20 @@ def _from_milvus(error: Exception) -> MilvusToolsError:
     message = str(getattr(error, "message", "") or error)
     if isinstance(code, grpc.StatusCode):
         return _from_status(code, message)
-    if isinstance(error, ConnectionConfigException) or code == _CONNECT_FAILED:
+    if isinstance(error, DataNotMatchException | ParamError):
+        return InvalidInputError(f"Milvus's client refused the data: {message}")
+    if code == COLLECTION_NOT_FOUND:
+        return CollectionNotFoundError("The collection does not exist (any more).")
+    known = _by_code(error, code, message)
+    return known or MilvusError(f"Milvus refused the request: {message}", code)
+
+
+def _by_code(error: Exception, code: int, message: str) -> MilvusError | None:
+    closed = "closed" in message and "channel" in message.lower()
+    if closed or code == _CONNECT_FAILED or isinstance(error, ConnectionConfigException):
         return UnavailableError(_UNAVAILABLE, code)
     if "Retry timeout" in message:
         return DeadlineError(_DEADLINE, code)
-    if "closed" in message and "channel" in message.lower():
-        return UnavailableError(_UNAVAILABLE, code)
     if code in _ACCESS_CODES:
         return AccessError(_NO_ACCESS, code)
-    if code == COLLECTION_NOT_FOUND:
-        return CollectionNotFoundError("The collection does not exist (any more).")
-    if isinstance(error, DataNotMatchException | ParamError):
-        return InvalidInputError(f"Milvus's client refused the data: {message}")
-    return MilvusError(f"Milvus refused the request: {message}", code)
+    return None

@@ -24,9 +24,10 @@ _KNOWN_ESCAPES = frozenset("\\\"'nrt")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEYWORDS = frozenset(
-    "and or not in like is null exists true false iso interval between "
-    "json_contains json_contains_all json_contains_any array_contains array_contains_all "
-    "array_contains_any array_length text_match phrase_match random_sample".split()
+    {"and", "or", "not", "in", "like", "is", "null", "exists", "true", "false", "iso"}
+    | {"interval", "between", "array_length", "text_match", "phrase_match", "random_sample"}
+    | {"json_contains", "json_contains_all", "json_contains_any"}
+    | {"array_contains", "array_contains_all", "array_contains_any"}
 )
 _CLOSERS = {")": "(", "]": "["}
 
@@ -104,7 +105,7 @@ def equals(field: str, value: Scalar, *, dynamic: bool) -> str:
     return f"{reference(field, dynamic=dynamic)} == {literal(value)}"
 
 
-def one_of(field: str, values: Sequence[str] | Sequence[int]) -> str:
+def one_of(field: str, values: Sequence[str | int]) -> str:
     """Write the condition that a field of the schema has one of some values."""
     return f"{reference(field, dynamic=False)} in [{', '.join(map(literal, values))}]"
 

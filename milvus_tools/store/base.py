@@ -1,5 +1,6 @@
-"""How public methods reach the operations: the async ones through the I/O loop, the sync ones
-through the async ones.
+"""How public methods reach the operations.
+
+The async ones go through the I/O loop, the sync ones through their async twins.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
@@ -35,7 +36,7 @@ class StoreBase(VectorStore):
     async def _run(
         self,
         work: Callable[[StoreOperations, Deadline], Awaitable[Result]],
-        timeout: float | None,  # noqa: ASYNC109 - passed on to the one place that counts it
+        timeout: float | None,
     ) -> Result:
         """Run an operation within this store's scope."""
         if self._closed_here:

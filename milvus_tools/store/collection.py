@@ -359,7 +359,7 @@ def _lock(*key: object) -> asyncio.Lock:
 def _made(model: EmbeddingModel | Callable[[], EmbeddingModel]) -> EmbeddingModel:
     if hasattr(model, "embed_documents"):
         return model  # type: ignore[return-value]
-    return model()  # type: ignore[operator, no-any-return]
+    return model()
 
 
 def _kinds(index: Mapping[str, Any]) -> dict[str, str]:
@@ -373,9 +373,7 @@ def _drop(client: MilvusClient, settings: Settings, deadline: Deadline) -> None:
     client.drop_collection(settings.blueprint.collection_name, timeout=deadline.remaining)
 
 
-def _open_existing(
-    client: MilvusClient, settings: Settings, deadline: Deadline
-) -> Schema | None:
+def _open_existing(client: MilvusClient, settings: Settings, deadline: Deadline) -> Schema | None:
     name = settings.blueprint.collection_name
     if not client.has_collection(name, timeout=deadline.remaining):
         return None

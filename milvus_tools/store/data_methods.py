@@ -66,9 +66,7 @@ class ReadMethods(StoreBase):
         """Do what `asearch_by_metadata` does, and wait."""
         return self._wait(self.asearch_by_metadata(expr, fields, limit, timeout, **kwargs))
 
-    async def aget_pks(
-        self, expr: str, timeout: float | None = None, **kwargs: Any
-    ) -> list[Any]:
+    async def aget_pks(self, expr: str, timeout: float | None = None, **kwargs: Any) -> list[Any]:
         """Return the ids of the entities that match a filter expression.
 
         Args:
@@ -97,9 +95,7 @@ class ReadMethods(StoreBase):
         """
         return await self._run(lambda do, deadline: do.count(expr, kwargs, deadline), timeout)
 
-    def count(
-        self, expr: str | None = None, timeout: float | None = None, **kwargs: Any
-    ) -> int:
+    def count(self, expr: str | None = None, timeout: float | None = None, **kwargs: Any) -> int:
         """Do what `acount` does, and wait."""
         return self._wait(self.acount(expr, timeout, **kwargs))
 

@@ -37,7 +37,7 @@ class Lifecycle:
     async def run(
         self,
         work: Callable[[Collection, Deadline], Awaitable[Result]],
-        timeout: float | None,  # noqa: ASYNC109 - LangChain's signatures carry it down to here
+        timeout: float | None,
     ) -> Result:
         """Run an operation on the I/O loop, from whichever loop.
 

@@ -118,9 +118,7 @@ def limit(value: object, offset: object = 0, *, name: str = "k") -> int:
     return value
 
 
-def search_params(
-    given: Mapping[str, Any] | None, index: Index | None, k: int
-) -> dict[str, Any]:
+def search_params(given: Mapping[str, Any] | None, index: Index | None, k: int) -> dict[str, Any]:
     """Return a route's search parameters.
 
     Args:

@@ -68,9 +68,7 @@ class Reads(Operations):
 
         return await self._collection.with_schema(work, [], deadline)
 
-    async def count(
-        self, expr: str | None, extra: Mapping[str, Any], deadline: Deadline
-    ) -> int:
+    async def count(self, expr: str | None, extra: Mapping[str, Any], deadline: Deadline) -> int:
         """Count the rows that match a filter."""
         partition = self._partition("partition_names")
         options = opts.allowed(extra, opts.COUNT, partition=partition)

@@ -97,9 +97,8 @@ class Layout:
         """Return the metadata without the copy of the id that other stores leave there."""
         metadata = dict(document.metadata)
         primary = self.schema.primary.name
-        if primary in metadata and document.id is not None:
-            if str(metadata[primary]) == document.id:
-                del metadata[primary]
+        if primary in metadata and str(metadata[primary]) == document.id:
+            del metadata[primary]
         reserved = {primary, self.text_field, self.metadata_field, DYNAMIC_FIELD}
         for name in metadata:
             if not isinstance(name, str):
@@ -192,9 +191,7 @@ def exact(value: Any, where: str, depth: int = 0) -> Any:
     )
 
 
-def checked_vectors(
-    vectors: Sequence[Vector], field: Field, count: int
-) -> Sequence[Vector]:
+def checked_vectors(vectors: Sequence[Vector], field: Field, count: int) -> Sequence[Vector]:
     """Check embeddings against the field that is to hold them, or to be searched.
 
     Args:
@@ -209,9 +206,7 @@ def checked_vectors(
         DimensionError: If there are more or fewer, or one has another dimension or isn't finite.
     """
     if len(vectors) != count:
-        raise DimensionError(
-            f"The embedding model made {len(vectors)} vectors of {count} texts."
-        )
+        raise DimensionError(f"The embedding model made {len(vectors)} vectors of {count} texts.")
     if field.type not in DENSE or count == 0:
         return vectors
     try:
@@ -280,7 +275,7 @@ def _fitting(value: Any, field: Field) -> Any:
     kinds = _KINDS.get(field.type)
     if kinds is None:
         return value
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+    if not _is_of(value, kinds):
         raise InvalidInputError(
             f"The metadata {field.name!r} must be {field.type.name}, not {type(value).__name__}."
         )
@@ -288,6 +283,10 @@ def _fitting(value: Any, field: Field) -> Any:
     if limit is not None and not -limit <= value < limit:
         raise InvalidInputError(f"The metadata {field.name!r} does not fit {field.type.name}.")
     return value
+
+
+def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """The public methods that search."""
 
-import functools
 import warnings
 from typing import Any
 
@@ -107,7 +106,7 @@ class SearchMethods(StoreBase):
         """Do what `asimilarity_search` does, and wait."""
         return self._wait(self.asimilarity_search(query, k, param, expr, timeout, **kwargs))
 
-    async def asimilarity_search_with_score(  # type: ignore[override] # as langchain-milvus
+    async def asimilarity_search_with_score(
         self,
         query: str,
         k: int = 4,
@@ -135,7 +134,7 @@ class SearchMethods(StoreBase):
         wanted = Wanted(k, param, expr, kwargs)
         return await self._run(lambda do, deadline: do.search(query, wanted, deadline), timeout)
 
-    def similarity_search_with_score(  # type: ignore[override] # as langchain-milvus
+    def similarity_search_with_score(
         self,
         query: str,
         k: int = 4,
@@ -322,7 +321,7 @@ class SearchMethods(StoreBase):
             )
         )
 
-    async def amax_marginal_relevance_search_by_vector(  # type: ignore[override] # see above
+    async def amax_marginal_relevance_search_by_vector(
         self,
         embedding: Vector,
         k: int = 4,
@@ -358,7 +357,6 @@ class SearchMethods(StoreBase):
             )
         )
 
-    @functools.wraps(StoreBase.as_retriever)
     def as_retriever(self, **kwargs: Any) -> StoreRetriever:
         """Return a retriever over this store, whose `search_kwargs["expr"]` always holds."""
         plain = super().as_retriever(**kwargs)

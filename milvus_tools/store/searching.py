@@ -63,9 +63,7 @@ class Searches(Operations):
 
         return await self._collection.with_schema(work, [], deadline)
 
-    async def search_by_vector(
-        self, vector: Vector, wanted: Wanted, deadline: Deadline
-    ) -> Scored:
+    async def search_by_vector(self, vector: Vector, wanted: Wanted, deadline: Deadline) -> Scored:
         """Search for a vector in the store's one embedding field."""
         options = self._search_options(wanted)
         filter_ = checked(wanted.expr)
@@ -96,7 +94,7 @@ class Searches(Operations):
             if schema.vectors[route.field].type not in DENSE:
                 raise UnsupportedError("Maximal marginal relevance needs dense vectors.")
             hits = await self._hits(schema, (route,), fetch, options, deadline, route.field)
-            found = [np.asarray(row[route.field], dtype=np.float32) for row, _ in hits]
+            found = [list(row[route.field]) for row, _ in hits]
             documents = [document for document, _ in self._scored(schema, hits)]
             chosen = maximal_marginal_relevance(
                 np.asarray(route.vector, dtype=np.float32), found, lambda_mult, wanted.k

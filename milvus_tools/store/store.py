@@ -208,7 +208,8 @@ class MilvusStore(_Store):
             vector_fields=fields,
             functions=functions,
             auto_id=auto_id,
-            dynamic=metadata_field is None if enable_dynamic_field is None
+            dynamic=metadata_field is None
+            if enable_dynamic_field is None
             else enable_dynamic_field,
             metadata_field=None if enable_dynamic_field else metadata_field,
             partition_key_field=partition_key_field,
@@ -305,9 +306,7 @@ class MilvusStore(_Store):
         """
         if self._scope:
             raise ScopeError("A store with a scope can't drop the collection.")
-        await self._lifecycle.run(
-            lambda collection, deadline: collection.drop(deadline), timeout
-        )
+        await self._lifecycle.run(lambda collection, deadline: collection.drop(deadline), timeout)
 
     def drop(self, timeout: float | None = None) -> None:
         """Do what `adrop` does, and wait."""

@@ -183,9 +183,7 @@ class Writes(Reads):
                 await self._require_ours(schema, some, deadline)
             yield
 
-    async def _require_ours(
-        self, schema: Schema, keys: Sequence[Key], deadline: Deadline
-    ) -> None:
+    async def _require_ours(self, schema: Schema, keys: Sequence[Key], deadline: Deadline) -> None:
         request = QueryRequest(
             self._collection.name,
             one_of(schema.primary.name, keys),

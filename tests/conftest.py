@@ -1,0 +1,100 @@
+"""The backends that tests run on, and stores on them."""
+
+import dataclasses
+import itertools
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pymilvus import MilvusClient
+
+from milvus_tools import MilvusStore
+from tests.support import MilvusServer, embeddings
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def lite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Milvus Lite file that all tests share."""
+    return str(tmp_path_factory.mktemp("lite") / "shared.db")
+
+
+@pytest.fixture(scope="session")
+def server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The real server, started once a run, or the one that MILVUS_TEST_URI names."""
+    running = os.environ.get("MILVUS_TEST_URI")
+    if running:
+        yield running
+        return
+    server = MilvusServer(pathlib.Path(tmp_path_factory.mktemp("server")))
+    with server.running():
+        yield server.uri
+
+
+@pytest.fixture(params=["lite", pytest.param("server", marks=pytest.mark.server)])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Run the test on Milvus Lite, and again on the server."""
+    return str(request.param)
+
+
+@pytest.fixture
+def uri(backend: str, request: pytest.FixtureRequest) -> str:
+    """The backend's URI."""
+    return str(request.getfixturevalue(f"{backend}_uri"))
+
+
+@pytest.fixture
+def client(uri: str) -> Iterator[MilvusClient]:
+    """A raw client, to look past the store."""
+    client = MilvusClient(uri, dedicated=True)
+    yield client
+    client.close()
+
+
+def new_name() -> str:
+    """Return a collection name that no other test of this run has, nor another run's."""
+    return f"test_{os.getpid()}_{next(_numbers)}"
+
+
+@pytest.fixture
+def collection_name(uri: str) -> Iterator[str]:
+    """A collection name of the test's own; what is made under it is dropped."""
+    name = new_name()
+    yield name
+    client = MilvusClient(uri, dedicated=True)
+    client.drop_collection(name)
+    client.close()
+
+
+@dataclasses.dataclass
+class Stores:
+    """Makes stores on the test's backend, and closes them."""
+
+    uri: str
+    collection_name: str
+    made: list[MilvusStore] = dataclasses.field(default_factory=list)
+
+    def __call__(self, embedding: Any = None, **arguments: Any) -> MilvusStore:
+        arguments.setdefault("connection_args", {"uri": self.uri})
+        arguments.setdefault("collection_name", self.collection_name)
+        store = MilvusStore(embeddings() if embedding is None else embedding, **arguments)
+        self.made.append(store)
+        return store
+
+
+@pytest.fixture
+def make_store(uri: str, collection_name: str) -> Iterator[Callable[..., MilvusStore]]:
+    """A function that makes stores as `MilvusStore` does, on this backend's own collection."""
+    stores = Stores(uri, collection_name)
+    yield stores
+    for store in stores.made:
+        store.close()
+
+
+@pytest.fixture
+def store(make_store: Callable[..., MilvusStore]) -> MilvusStore:
+    """A store whose collection does not exist yet."""
+    return make_store()

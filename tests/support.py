@@ -1,0 +1,128 @@
+"""What several tests need: the real server as a process, and an embedding model to count."""
+
+import contextlib
+import dataclasses
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
+from pymilvus import MilvusClient, MilvusException
+
+DIM = 8
+START_SECONDS = 120
+STOP_SECONDS = 60
+_PORTS = (
+    "etcd",
+    "root-coord",
+    "proxy-internal",
+    "query-coord",
+    "query-node",
+    "index-coord",
+    "index-node",
+    "data-coord",
+    "data-node",
+)
+
+
+def embeddings(dim: int = DIM) -> Embeddings:
+    """Return a model whose vectors depend on the text alone."""
+    return DeterministicFakeEmbedding(size=dim)
+
+
+class CountingEmbeddings(Embeddings):
+    """The same vectors, and a record of what was asked for."""
+
+    def __init__(self, dim: int = DIM) -> None:
+        self._model = embeddings(dim)
+        self.documents: list[list[str]] = []
+        self.queries: list[str] = []
+        self.threads: set[str] = set()
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        self.threads.add(threading.current_thread().name)
+        self.documents.append(texts)
+        return self._model.embed_documents(texts)
+
+    def embed_query(self, text: str) -> list[float]:
+        self.threads.add(threading.current_thread().name)
+        self.queries.append(text)
+        return self._model.embed_query(text)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@dataclasses.dataclass
+class MilvusServer:
+    """A Milvus server on loopback, with a folder and ports of its own."""
+
+    folder: pathlib.Path
+    ports: list[int] = dataclasses.field(default_factory=lambda: free_ports(len(_PORTS) + 1))
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.ports[0]}"
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        program = pathlib.Path(sys.executable).parent / "milvus-server"
+        command = [str(program), "--data", str(self.folder), "--proxy-port", str(self.ports[0])]
+        for name, port in zip(_PORTS, self.ports[1:], strict=True):
+            command += [f"--{name}-port", str(port)]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "output.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        for _ in range(START_SECONDS):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=1)
+                raise RuntimeError((self.folder / "output.log").read_text())
+            if self._answers():
+                return
+        self.stop()
+        raise TimeoutError(f"The Milvus server did not answer within {START_SECONDS} s.")
+
+    def _answers(self) -> bool:
+        try:
+            client = MilvusClient(self.uri, timeout=5, dedicated=True)
+        except MilvusException:
+            return False
+        with contextlib.closing(client):
+            try:
+                client.list_collections(timeout=5)
+            except MilvusException:
+                return False
+        return True
+
+    def stop(self) -> None:
+        """Stop it; one that is still there would spoil the next."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator["MilvusServer"]:
+        self.start()
+        try:
+            yield self
+        finally:
+            self.stop()
+            shutil.rmtree(self.folder, ignore_errors=True)
