@@ -85,6 +85,20 @@ class _Reason(logging.Filter):
         return record.levelno < logging.ERROR
 
 
+class _Unasked(logging.Filter):
+    """Drops the traceback of a request that pymilvus makes and Milvus Lite does not know.
+
+    pymilvus handles the answer; the log alone looks like a failure.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if record.exc_info else None
+        return not (kind is not None and issubclass(kind, NotImplementedError))
+
+
+logging.getLogger("grpc._server").addFilter(_Unasked())
+
+
 def _start_server(path: str) -> None:
     parent = pathlib.Path(path).parent
     if not parent.is_dir():

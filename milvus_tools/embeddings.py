@@ -1,6 +1,9 @@
 """Embedding models: the local default."""
 
+import contextlib
+import logging
 import pathlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,7 +57,8 @@ def local_embeddings() -> LocalEmbeddings:
         ImportError: If the extra `local` is not installed.
     """
     try:
-        import wordllama  # noqa: PLC0415 - an extra
+        with _logging_kept():
+            import wordllama  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ImportError(
             'local_embeddings() needs an extra: pip install "milvus_tools[local]"'
@@ -62,3 +66,15 @@ def local_embeddings() -> LocalEmbeddings:
     # The tokenizer lies beside the weights; without this folder it would be downloaded.
     folder = pathlib.Path(wordllama.__file__).parent
     return LocalEmbeddings(wordllama.WordLlama.load(cache_dir=folder, disable_download=True))
+
+
+@contextlib.contextmanager
+def _logging_kept() -> Iterator[None]:
+    """Undo what wordllama does to the application's logging when it is imported."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)

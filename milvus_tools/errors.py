@@ -21,6 +21,7 @@ error of the part below is always there as `__cause__`, for the developer.
 """
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 
 import grpc
@@ -112,6 +113,11 @@ _BY_STATUS: dict[grpc.StatusCode, tuple[type[MilvusError], str]] = {
     grpc.StatusCode.UNAUTHENTICATED: (AccessError, _NO_ACCESS),
     grpc.StatusCode.PERMISSION_DENIED: (AccessError, _NO_ACCESS),
 }
+_ADDRESS = re.compile(
+    r"(?:unix:|tcp://|https?://)[^\s\"'<>,]+"
+    r"|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
+    r"|\b(?:localhost|[A-Za-z][\w-]*(?:\.[\w-]+)+):\d{2,5}\b"
+)
 _ACCESS_CODES = {1400, 1401}  # Milvus's "privilege not permitted" and "unauthenticated"
 
 
@@ -134,11 +140,15 @@ def _translate(error: Exception) -> MilvusToolsError:
     if isinstance(error, TimeoutError):
         return DeadlineError(_DEADLINE)
     if isinstance(error, grpc.RpcError):
-        return _from_status(error.code(), error.details())
+        return _from_status(error.code(), _without_addresses(error.details() or ""))
     return _from_milvus(error)
 
 
-def _from_status(status: object, details: str | None) -> MilvusToolsError:
+def _without_addresses(message: str) -> str:
+    return _ADDRESS.sub("<address>", message)
+
+
+def _from_status(status: object, details: str) -> MilvusToolsError:
     if status is grpc.StatusCode.UNIMPLEMENTED:
         return UnsupportedError("This version of Milvus does not know the request.")
     if isinstance(status, grpc.StatusCode) and status in _BY_STATUS:
@@ -149,7 +159,7 @@ def _from_status(status: object, details: str | None) -> MilvusToolsError:
 
 def _from_milvus(error: Exception) -> MilvusToolsError:
     code = getattr(error, "code", 0)
-    message = str(getattr(error, "message", "") or error)
+    message = _without_addresses(str(getattr(error, "message", "") or error))
     if isinstance(code, grpc.StatusCode):
         return _from_status(code, message)
     if isinstance(error, DataNotMatchException | ParamError):

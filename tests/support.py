@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
-from pymilvus import MilvusClient, MilvusException
+from pymilvus import DataType, MilvusClient, MilvusException
 
 DIM = 8
 START_SECONDS = 120
@@ -126,3 +126,22 @@ class MilvusServer:
         finally:
             self.stop()
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def make_collection(
+    client: MilvusClient,
+    name: str,
+    *,
+    key: DataType = DataType.VARCHAR,
+    metric: str = "COSINE",
+    dynamic: bool = True,
+    dim: int = DIM,
+) -> None:
+    """Make a collection as somebody else would have: what it is, its store must find out."""
+    schema = MilvusClient.create_schema(enable_dynamic_field=dynamic)
+    schema.add_field("pk", key, is_primary=True, max_length=500)
+    schema.add_field("text", DataType.VARCHAR, max_length=1000)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
+    indexes = MilvusClient.prepare_index_params()
+    indexes.add_index("vector", index_type="FLAT", metric_type=metric)
+    client.create_collection(name, schema=schema, index_params=indexes)

@@ -101,6 +101,11 @@ class ScopedMilvusStore(_Store):
         """Refuse: a view is made of a store."""
         raise ScopeError("A view is made with MilvusStore.scoped().")
 
+    @classmethod
+    async def afrom_texts(cls, *_: Any, **__: Any) -> Self:
+        """Refuse: a view is made of a store."""
+        raise ScopeError("A view is made with MilvusStore.scoped().")
+
 
 class MilvusStore(_Store):
     """A LangChain vector store on Milvus, async first.
@@ -392,11 +397,40 @@ class MilvusStore(_Store):
         return store
 
     @classmethod
-    def from_texts(cls, *args: Any, **kwargs: Any) -> Self:
+    def from_texts(
+        cls,
+        texts: list[str],
+        embedding: Any,
+        metadatas: list[dict[str, Any]] | None = None,
+        collection_name: str = "LangChainCollection",
+        connection_args: Mapping[str, Any] | None = None,
+        consistency_level: str = "Session",
+        index_params: Parameters = None,
+        search_params: Parameters = None,
+        drop_old: bool = False,
+        *,
+        ids: list[str] | None = None,
+        auto_id: bool = False,
+        **kwargs: Any,
+    ) -> Self:
         """Do what `afrom_texts` does, and wait."""
+        made = cls.afrom_texts(
+            texts,
+            embedding,
+            metadatas,
+            collection_name,
+            connection_args,
+            consistency_level,
+            index_params,
+            search_params,
+            drop_old,
+            ids=ids,
+            auto_id=auto_id,
+            **kwargs,
+        )
         portal().acquire()
         try:
-            return portal().wait(cls.afrom_texts(*args, **kwargs))
+            return portal().wait(made)
         finally:
             portal().release()
 

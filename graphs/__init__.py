@@ -1,0 +1,1 @@
+"""LangGraph applications built on `milvus_tools`."""

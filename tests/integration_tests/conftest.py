@@ -1,0 +1,39 @@
+"""A collection that tests share, because making one takes the server seconds."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from pymilvus import MilvusClient
+
+from milvus_tools import MilvusStore
+
+_NAME = "shared_by_tests"
+
+
+def _fresh(uri: str) -> Iterator[str]:
+    client = MilvusClient(uri, dedicated=True)
+    name = f"{_NAME}_{os.getpid()}"
+    yield name
+    client.drop_collection(name)
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def lite_shared_name(lite_uri: str) -> Iterator[str]:
+    """The shared collection's name on Milvus Lite."""
+    yield from _fresh(lite_uri)
+
+
+@pytest.fixture(scope="session")
+def server_shared_name(server_uri: str) -> Iterator[str]:
+    """The shared collection's name on the server."""
+    yield from _fresh(server_uri)
+
+
+@pytest.fixture
+def shared(
+    make_store: Callable[..., MilvusStore], backend: str, request: pytest.FixtureRequest
+) -> MilvusStore:
+    """A store on the shared collection: each test keeps to ids and values of its own."""
+    return make_store(collection_name=request.getfixturevalue(f"{backend}_shared_name"))
