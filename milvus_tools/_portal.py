@@ -8,6 +8,7 @@ anywhere, and requests from everywhere can share a batch.
 import asyncio
 import logging
 import os
+import sys
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -109,19 +110,38 @@ class Portal:
         Raises:
             RuntimeError: If called from the I/O loop itself, which would wait for ever.
         """
-        if self.is_current():
+        try:
+            self.require_elsewhere()
+        except RuntimeError:
             work.close()
-            msg = (
-                "A sync method was called on milvus_tools' own I/O loop, where it would wait "
-                "for itself; call its async twin (with the a) there."
-            )
-            raise RuntimeError(msg)
+            raise
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
         except BaseException:
             future.cancel()  # Ctrl-C reaches the request
             raise
+
+    def require_elsewhere(self) -> None:
+        """Refuse a caller that is on the I/O loop and wants to wait for it.
+
+        Raises:
+            RuntimeError: If it is.
+        """
+        if self.is_current():
+            msg = (
+                "A sync method was called on milvus_tools' own I/O loop, where it would wait "
+                "for itself; call its async twin (with the a) there."
+            )
+            raise RuntimeError(msg)
+
+    def forget(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run `work` for nobody, and release the portal when it has ended."""
+        if sys.is_finalizing():
+            work.close()
+            return
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future.add_done_callback(lambda _: self.release())
 
 
 def join(thread: _Server | None) -> None:

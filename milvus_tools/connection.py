@@ -4,19 +4,24 @@ All of it runs on the I/O loop; what blocks runs in that loop's threads.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import pathlib
 import re
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from milvus_lite.exceptions import DataDirLockedError
-from milvus_lite.server_manager import server_manager_instance
 from pymilvus import AsyncMilvusClient, MilvusClient
 
-from milvus_tools.errors import InvalidInputError, UnavailableError, translated
+from milvus_tools.errors import (
+    InvalidInputError,
+    UnavailableError,
+    UnsupportedError,
+    translated,
+)
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -62,7 +67,7 @@ class _LiteFiles:
             self._holders[path] -= 1
             if self._holders[path] == 0:
                 del self._holders[path]
-                server_manager_instance.release_server(path)
+                _lite_servers().release_server(path)
 
     def forget(self) -> None:
         """Start anew after a fork: the servers are the parent's, and so may be the lock."""
@@ -71,7 +76,16 @@ class _LiteFiles:
 
     @staticmethod
     def _is_served(path: str) -> bool:
-        return path in server_manager_instance._servers  # noqa: SLF001 - no public way to ask
+        return path in _lite_servers()._servers  # noqa: SLF001 - no public way to ask
+
+
+def _lite_servers() -> Any:
+    """Import Milvus Lite when it is needed: that takes longer than all of ours."""
+    try:
+        from milvus_lite.server_manager import server_manager_instance  # noqa: PLC0415
+    except ImportError as error:
+        raise UnsupportedError("Milvus Lite is not installed: pip install milvus-lite") from error
+    return server_manager_instance
 
 
 class _Reason(logging.Filter):
@@ -107,12 +121,12 @@ def _start_server(path: str) -> None:
     logger = logging.getLogger("milvus_lite.server_manager")
     logger.addFilter(reason)
     try:
-        served = server_manager_instance.start_and_get_uri(path)
+        served = _lite_servers().start_and_get_uri(path)
     finally:
         logger.removeFilter(reason)
     if served is not None:
         return
-    if isinstance(reason.error, DataDirLockedError):
+    if type(reason.error).__name__ == "DataDirLockedError":
         raise UnavailableError(
             "The Milvus Lite file is open in another process; one process at a time can use it."
         ) from reason.error
@@ -130,6 +144,7 @@ class Connection:
     Attributes:
         lite: Whether Milvus Lite is at the other end.
         version: Major and minor version of the Milvus at the other end, once it is open.
+        writing: To hold while writing: Milvus Lite takes one writer at a time.
     """
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
@@ -145,6 +160,7 @@ class Connection:
             # A symbolic link to an open file must find the server that has it open.
             self._arguments["uri"] = os.path.realpath(uri)
         self.version = LITE_VERSION
+        self.writing = shared_lock(*self.identity) if self.lite else contextlib.nullcontext()
         self._client: AsyncMilvusClient | None = None
         self._lite_path: str | None = None
 
@@ -228,6 +244,16 @@ class Connection:
 
         with translated():
             return await asyncio.to_thread(act)
+
+
+_locks: weakref.WeakValueDictionary[tuple[object, ...], asyncio.Lock] = (
+    weakref.WeakValueDictionary()
+)
+
+
+def shared_lock(*key: object) -> asyncio.Lock:
+    """Return the one lock that a key has in this process, for the I/O loop."""
+    return _locks.setdefault((os.getpid(), *key), asyncio.Lock())
 
 
 def _parse_version(version: str) -> tuple[int, int]:

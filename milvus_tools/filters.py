@@ -22,6 +22,9 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ESCAPABLE = re.compile(r'[\\"\n\r\t]')
 _KNOWN_ESCAPES = frozenset("\\\"'nrt")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+# Keys of the dynamic field that the server cuts in two, or compares with the JSON's own escapes:
+# it would find no row, or another key's.
+_UNREADABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]|\]\[")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEYWORDS = frozenset(
     {"and", "or", "not", "in", "like", "is", "null", "exists", "true", "false", "iso"}
@@ -91,11 +94,13 @@ def reference(field: str, *, dynamic: bool) -> str:
         dynamic: Whether it is a key of the dynamic field rather than a field of the schema.
 
     Raises:
-        FilterError: If a field of the schema has a name that no expression can hold.
+        FilterError: If it has a name that no expression can hold, or not for every Milvus.
     """
+    if not isinstance(field, str):
+        raise FilterError(f"A field's name must be a string, not {type(field).__name__}.")
     if _IDENTIFIER.fullmatch(field) and field.lower() not in _KEYWORDS:
         return field
-    if dynamic:
+    if dynamic and field and not _UNREADABLE.search(field):
         return f"$meta[{literal(field)}]"
     raise FilterError(f"The field {field!r} can't be named in a filter expression.")
 

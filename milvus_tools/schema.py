@@ -150,6 +150,11 @@ class Schema:
         names = [self.primary.name, *self.scalars]
         return [*names, DYNAMIC_FIELD] if self.dynamic else names
 
+    @property
+    def has_partition_key(self) -> bool:
+        """Whether a field routes rows to partitions."""
+        return any(field.is_partition_key for field in self.scalars.values())
+
     def is_dynamic(self, name: str) -> bool:
         """Tell whether a name can only be a key of the dynamic field.
 

@@ -6,9 +6,7 @@ Everything here runs on the I/O loop.
 import asyncio
 import contextlib
 import dataclasses
-import os
 import time
-import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -16,7 +14,7 @@ from langchain_core.documents import Document
 from pymilvus import CollectionSchema, MilvusClient, MilvusException
 from pymilvus.client.cache import GlobalCache
 
-from milvus_tools.connection import Connection
+from milvus_tools.connection import Connection, shared_lock
 from milvus_tools.errors import (
     COLLECTION_NOT_FOUND,
     NOT_LOADED,
@@ -27,6 +25,7 @@ from milvus_tools.errors import (
     MilvusError,
     StoreClosedError,
     UnavailableError,
+    UnsupportedError,
 )
 from milvus_tools.schema import DENSE, Blueprint, Index, Schema
 from milvus_tools.store.rows import Layout, checked_vectors, metadata_of
@@ -128,11 +127,11 @@ class Collection:
         self._running.add(task)
         deadline = Deadline.after(timeout)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as limit:
                 await self.open(deadline)
                 return await work(deadline)
         except TimeoutError as error:
-            if isinstance(error, DeadlineError):
+            if not limit.expired():  # somebody else's, such as the embedding model's
                 raise
             raise DeadlineError(
                 f"No answer within {timeout:g} s; a write's outcome is unknown."
@@ -251,6 +250,20 @@ class Collection:
         }
         return Schema.from_description(planned.to_dict(), indexes)
 
+    def require_upserts(self, schema: Schema) -> None:
+        """Check that this Milvus puts what is written where filters will look for it.
+
+        Raises:
+            UnsupportedError: If its upserts take the partition from another field than the
+                partition key: see <https://github.com/milvus-io/milvus/pull/30772>.
+        """
+        upserts_by_key = schema.has_partition_key and not schema.primary.auto_id
+        if upserts_by_key and self.connection.version < (2, 4):
+            raise UnsupportedError(
+                "Upserts into a collection with a partition key need Milvus 2.4 or Milvus Lite: "
+                "older servers put the rows where filters on the key don't find them."
+            )
+
     async def create(
         self, documents: Sequence[Document], samples: Sequence[Vector], deadline: Deadline
     ) -> Schema:
@@ -336,7 +349,8 @@ class Collection:
         """Hold the locks of some keys of this collection, against all stores of the process."""
         async with contextlib.AsyncExitStack() as stack:
             for key in sorted(set(keys), key=repr):  # one order, so that nobody waits in a ring
-                await stack.enter_async_context(_lock(self.connection.identity, self.name, key))
+                lock = shared_lock(self.connection.identity, self.name, key)
+                await stack.enter_async_context(lock)
             yield
 
     async def _administer(
@@ -345,15 +359,6 @@ class Collection:
         return await self.connection.administer(
             action, deadline.remaining, self.settings, deadline, *args
         )
-
-
-_locks: weakref.WeakValueDictionary[tuple[object, ...], asyncio.Lock] = (
-    weakref.WeakValueDictionary()
-)
-
-
-def _lock(*key: object) -> asyncio.Lock:
-    return _locks.setdefault((os.getpid(), *key), asyncio.Lock())
 
 
 def _made(model: EmbeddingModel | Callable[[], EmbeddingModel]) -> EmbeddingModel:

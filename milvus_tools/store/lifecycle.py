@@ -58,16 +58,24 @@ class Lifecycle:
             try:
                 await portal().run(collection.close())
             finally:
-                await ajoin(portal().release())
+                stopping = portal().release()
+                if not portal().is_current():
+                    await ajoin(stopping)
 
     def close(self) -> None:
         """Do what `aclose` does, and wait."""
+        portal().require_elsewhere()
         collection = self._leave()
         if collection is not None:
             try:
                 portal().wait(collection.close())
             finally:
                 join(portal().release())
+
+    def __del__(self) -> None:
+        """Close a store that was forgotten, without waiting for it."""
+        if self._collection is not None and self._pid == os.getpid():
+            portal().forget(self._collection.close())
 
     def _seconds(self, timeout: float | None) -> float:
         seconds = self._timeout if timeout is None else timeout

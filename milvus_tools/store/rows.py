@@ -21,6 +21,7 @@ from milvus_tools.store.transport import Row, Vector
 Item = TypeVar("Item")
 Key = str | int
 _MAX_DEPTH = 32
+_LITE_COLUMNS = frozenset({"_seq", "_partition"})  # Milvus Lite drops metadata of these names
 _INTEGERS = {
     DataType.INT8: 2**7,
     DataType.INT16: 2**15,
@@ -58,11 +59,10 @@ class Layout:
             InvalidInputError: If the id does not fit the primary key's type.
         """
         field = self.schema.primary
-        if isinstance(id_, bool) or not isinstance(id_, str | int):
-            raise InvalidInputError(f"An id must be a string, not {type(id_).__name__}.")
+        text = id_text(id_)
         if field.type != DataType.VARCHAR:
-            return _integer_key(id_)
-        return _fitting_text(scope.key(str(id_)), field, "id")
+            return _integer_key(text)
+        return _fitting_text(scope.key(text), field, "id")
 
     def id(self, key: Key, scope: Scope) -> str:
         """Return the id of a stored key."""
@@ -83,6 +83,7 @@ class Layout:
         if text is None:
             raise InvalidInputError(f"The collection has no text field {self.text_field!r}.")
         metadata = scope.stamp(self._own_metadata(document))
+        self._require_free(metadata)
         row: Row = {self.text_field: _fitting_text(document.page_content, text, "text")}
         if key is not None:
             row[self.schema.primary.name] = key
@@ -91,14 +92,23 @@ class Layout:
         for name, value in metadata.items():
             self._put(row, name, value)
         self._require_all(row)
+        if not scope.holds(row):
+            raise InvalidInputError(
+                "The collection has no place for the scope's fields where they can be filtered on."
+            )
         return row
 
     def _own_metadata(self, document: Document) -> dict[str, Any]:
         """Return the metadata without the copy of the id that other stores leave there."""
         metadata = dict(document.metadata)
         primary = self.schema.primary.name
-        if primary in metadata and str(metadata[primary]) == document.id:
+        copied = metadata.get(primary)
+        if isinstance(copied, str | int) and id_text(copied) == document.id:
             del metadata[primary]
+        return metadata
+
+    def _require_free(self, metadata: Mapping[Any, Any]) -> None:
+        primary = self.schema.primary.name
         reserved = {primary, self.text_field, self.metadata_field, DYNAMIC_FIELD}
         for name in metadata:
             if not isinstance(name, str):
@@ -108,7 +118,6 @@ class Layout:
                     f"The metadata key {name!r} is reserved: it is a field that holds the id, "
                     "the text or a vector. Rename the key."
                 )
-        return metadata
 
     def _put(self, row: Row, name: str, value: Any) -> None:
         field = self.schema.scalars.get(name)
@@ -117,6 +126,8 @@ class Layout:
         elif self.metadata_field is not None:
             row[self.metadata_field][_text(name)] = exact(value, name)
         elif self.schema.is_dynamic(name):
+            if name in _LITE_COLUMNS:
+                raise InvalidInputError(f"The metadata key {name!r} is reserved by Milvus Lite.")
             row[_text(name)] = exact(value, name)
 
     def _require_all(self, row: Row) -> None:
@@ -234,14 +245,28 @@ def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
         yield items[start : start + size]
 
 
-def _integer_key(id_: str | int) -> int:
+def id_text(id_: object) -> str:
+    """Return an id as text.
+
+    Raises:
+        InvalidInputError: If it is neither a string nor an integer of a sane length.
+    """
+    if isinstance(id_, bool) or not isinstance(id_, str | int):
+        raise InvalidInputError(f"An id must be a string, not {type(id_).__name__}.")
+    try:
+        return str(id_)
+    except ValueError as error:
+        raise InvalidInputError("An id is an integer of thousands of digits.") from error
+
+
+def _integer_key(id_: str) -> int:
     try:
         number = int(id_)
     except ValueError:
         number = None
-    if number is None or str(number) != str(id_) or abs(number) > INT64_MAX:
+    if number is None or str(number) != id_ or abs(number) > INT64_MAX:
         raise InvalidInputError(
-            f"The collection's keys are 64-bit integers; the id {str(id_)[:40]!r} is none."
+            f"The collection's keys are 64-bit integers; the id {id_[:40]!r} is none."
         )
     return number
 

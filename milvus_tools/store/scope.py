@@ -32,6 +32,9 @@ class Scope:
                     f"A scope's value must be a string, an integer or a boolean; {field!r} has a "
                     f"{type(value).__name__}."
                 )
+            equals(field, value, dynamic=True)  # refuses what no expression can hold
+        plain = {field: _plain(value) for field, value in self.values.items()}
+        object.__setattr__(self, "values", plain)
         if self.in_keys and not self.values:
             raise InvalidInputError("scoped_ids=True needs a scope.")
 
@@ -45,10 +48,11 @@ class Scope:
         Raises:
             ScopeError: If a field is fixed already, to another value.
         """
-        for field in self.values.keys() & values.keys():
-            if not _same(self.values[field], values[field]):
+        more = Scope(values).values
+        for field in self.values.keys() & more.keys():
+            if not _same(self.values[field], more[field]):
                 raise ScopeError(f"The scope fixes {field!r} already, to another value.")
-        return Scope({**self.values, **values}, in_keys=in_keys)
+        return Scope({**self.values, **more}, in_keys=in_keys)
 
     def expression(self, schema: Schema) -> str:
         """Write the scope as a filter expression.
@@ -116,6 +120,13 @@ class Scope:
             for field, value in sorted(self.values.items())
         )
         return "&".join(parts) + ":"
+
+
+def _plain(value: Scalar) -> Scalar:
+    """Take a member of an enumeration for its value, as Milvus brings it back."""
+    if isinstance(value, bool):
+        return value
+    return str.__str__(value) if isinstance(value, str) else int(value)
 
 
 def _same(one: object, other: object) -> bool:

@@ -1,5 +1,6 @@
 """`MilvusStore`, and the views of it that are held to a scope."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -238,14 +239,12 @@ class MilvusStore(_Store):
             timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
         )
         self._connection_args = dict(connection_args or {})
-        self._transport = transport
         self._client: MilvusClient | None = None
-        lifecycle = Lifecycle(self._make_collection, self._settings.timeout)
+        make = functools.partial(
+            _make_collection, self._settings, self._connection_args, transport
+        )
+        lifecycle = Lifecycle(make, self._settings.timeout)
         super().__init__(lifecycle, Scope(dict(scope or {}), in_keys=scoped_ids))
-
-    def _make_collection(self) -> Collection:
-        connection = Connection(self._connection_args)
-        return Collection(self._settings, connection, self._transport(connection))
 
     async def aopen(self) -> Self:
         """Connect now, and check that the embedding models fit the collection.
@@ -452,6 +451,15 @@ class MilvusStore(_Store):
             return portal().wait(cls.afrom_documents(documents, embedding, **kwargs))
         finally:
             portal().release()
+
+
+def _make_collection(
+    settings: Settings,
+    connection_args: Mapping[str, Any],
+    transport: Callable[[Connection], Transport],
+) -> Collection:
+    connection = Connection(connection_args)
+    return Collection(settings, connection, transport(connection))
 
 
 def _listed(value: Any) -> list[Any]:

@@ -6,13 +6,14 @@ count or record them wraps one.
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_milvus.utils.sparse import BaseSparseEmbedding
 from pymilvus import AnnSearchRequest
+from pymilvus.client.utils import check_status
 
 from milvus_tools.connection import Connection
 from milvus_tools.errors import MilvusError, UnsupportedError, translated
@@ -235,7 +236,8 @@ class DirectTransport:
         replaces = client.insert if self._connection.lite else client.upsert
         write = replaces if request.replace else client.insert
         with translated():
-            answer = await write(
+            answer = await self._one_at_a_time(
+                write,
                 request.collection_name,
                 list(request.rows),
                 timeout=deadline.remaining,
@@ -246,18 +248,28 @@ class DirectTransport:
     async def delete(self, request: DeleteRequest, deadline: Deadline) -> None:
         """Delete by filter.
 
-        pymilvus's async client does not look at the status that the server answered (its sync
-        client does). An answer without a count is how a failure looks.
+        pymilvus's async client does not look at the status that the server answered, as its sync
+        client does, so this asks one level below it, where the answer can be seen.
         """
+        client = self._connection.client
         with translated():
-            answer = await self._connection.client.delete(
+            handler = await client._get_connection()  # noqa: SLF001 - no public way
+            answer = await self._one_at_a_time(
+                handler.delete,
                 request.collection_name,
-                filter=request.filter,
+                expression=request.filter,
                 timeout=deadline.remaining,
+                context=client._generate_call_context(),  # noqa: SLF001 - no public way
                 **request.options,
             )
-        if not answer:
-            raise MilvusError("Milvus deleted nothing of what it was asked to delete.")
+            check_status(answer._raw.status)  # noqa: SLF001 - no public way
+
+    async def _one_at_a_time(
+        self, write: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Write when no other write to the same Milvus Lite file is under way."""
+        async with self._connection.writing:
+            return await write(*args, **kwargs)
 
     async def embed(
         self, model: EmbeddingModel, texts: Sequence[str], *, query: bool

@@ -142,6 +142,7 @@ class Writes(Reads):
         self, schema: Schema, documents: Sequence[Document], new_ids: Sequence[str]
     ) -> list[Row]:
         """Write all Documents as rows, or refuse them all."""
+        self._collection.require_upserts(schema)
         layout = self._collection.layout(schema)
         return [
             layout.row(document, self._key_of(schema, document, new_id), self._scope)
