@@ -43,6 +43,7 @@ class Field:
         type: Milvus's data type.
         auto_id: Whether Milvus makes the keys itself.
         is_partition_key: Whether it routes entities to partitions.
+        nullable: Whether it may be null.
         optional: Whether a row may leave it out (nullable, with a default, or filled by Milvus).
         max_length: The most UTF-8 bytes of a VARCHAR.
         dim: The dimension of a dense vector field, else `None`.
@@ -52,6 +53,7 @@ class Field:
     type: DataType
     auto_id: bool = False
     is_partition_key: bool = False
+    nullable: bool = False
     optional: bool = False
     max_length: int = MAX_VARCHAR
     dim: int | None = None
@@ -66,6 +68,7 @@ class Field:
             type=DataType(field["type"]),
             auto_id=bool(field.get("auto_id")),
             is_partition_key=bool(field.get("is_partition_key")),
+            nullable=bool(field.get("nullable")),
             optional=any(field.get(key) for key in optional) or "default_value" in field,
             max_length=int(params.get("max_length", MAX_VARCHAR)),
             dim=int(params["dim"]) if "dim" in params else None,

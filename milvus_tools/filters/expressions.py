@@ -117,10 +117,19 @@ def one_of(field: str, values: Sequence[str | int]) -> str:
 
 def all_of(expressions: Iterable[str]) -> str:
     """Join expressions with `and`, each in brackets of its own; empty ones are left out."""
+    return _joined(expressions, "and")
+
+
+def any_of(expressions: Iterable[str]) -> str:
+    """Join expressions with `or`, each in brackets of its own; empty ones are left out."""
+    return _joined(expressions, "or")
+
+
+def _joined(expressions: Iterable[str], word: str) -> str:
     parts = [expression for expression in expressions if expression]
     if len(parts) == 1:
         return parts[0]
-    return " and ".join(f"({part})" for part in parts)
+    return f" {word} ".join(f"({part})" for part in parts)
 
 
 def checked(expression: str | None) -> str:

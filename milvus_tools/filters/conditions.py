@@ -1,0 +1,204 @@
+"""Typed conditions: filters that a model or a form fills in.
+
+A condition names a field, an operator and a value; conditions are joined by all, any and not. They
+mean what they mean in Python, on Milvus Lite and on the server alike: a row without the field
+matches `ne`, `not_in` and whatever else is negated, and nothing else.
+"""
+
+import dataclasses
+import enum
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from milvus_tools.errors import FilterError
+
+MAX_DEPTH: Final = 4
+MAX_VALUES: Final = 1_000
+MAX_CONDITIONS: Final = 100
+
+
+class Operator(enum.StrEnum):
+    """What a condition compares with."""
+
+    EQ = "eq"
+    NE = "ne"
+    GT = "gt"
+    GTE = "gte"
+    LT = "lt"
+    LTE = "lte"
+    IN = "in"
+    NOT_IN = "not_in"
+    BETWEEN = "between"
+    PREFIX = "prefix"
+    LIKE = "like"
+    CONTAINS = "contains"
+    CONTAINS_ANY = "contains_any"
+    EXISTS = "exists"
+
+
+class FieldType(enum.StrEnum):
+    """What a field holds, as far as filters go."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    STRINGS = "list of strings"
+    INTEGERS = "list of integers"
+    NUMBERS = "list of numbers"
+    ANY = "any"
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """One comparison.
+
+    Attributes:
+        field: The field's name.
+        operator: The operator.
+        value: What to compare with: a scalar; a list for `in`, `not_in`, `contains_any` and
+            `between` (two values, both included); whether for `exists`.
+    """
+
+    field: str
+    operator: Operator
+    value: Any = True
+
+
+@dataclasses.dataclass(frozen=True)
+class All:
+    """All of some filters hold."""
+
+    filters: Sequence["Filter"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Any_:  # noqa: N801 - typing has the name without the underscore
+    """One of some filters holds, or several."""
+
+    filters: Sequence["Filter"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Not:
+    """A filter does not hold."""
+
+    filter: "Filter"
+
+
+Filter = Condition | All | Any_ | Not
+
+_PHRASES: Final = {
+    Operator.EQ: "is {}",
+    Operator.NE: "is not {}",
+    Operator.GT: "is more than {}",
+    Operator.GTE: "is at least {}",
+    Operator.LT: "is less than {}",
+    Operator.LTE: "is at most {}",
+    Operator.IN: "is one of {}",
+    Operator.NOT_IN: "is none of {}",
+    Operator.BETWEEN: "is from {} to {}",
+    Operator.PREFIX: "begins with {}",
+    Operator.LIKE: "matches {}",
+    Operator.CONTAINS: "contains {}",
+    Operator.CONTAINS_ANY: "contains one of {}",
+}
+
+
+def parse(data: Any) -> Filter:
+    """Read a filter as JSON has it.
+
+    Args:
+        data: `{"field": …, "operator": …, "value": …}`, `{"all": […]}`, `{"any": […]}`,
+            `{"not": …}`, or a list, which means all of it.
+
+    Returns:
+        The filter.
+
+    Raises:
+        FilterError: If it has another form, an unknown operator, or is too deep or too long.
+    """
+    filter_ = _parsed(data)
+    require_bounds(filter_)
+    return filter_
+
+
+def _parsed(data: Any, depth: int = 0) -> Filter:
+    if depth > MAX_DEPTH + 1:  # one more than may be, for the sentence that says so
+        raise FilterError(f"A filter may nest {MAX_DEPTH} levels deep, not deeper.")
+    match data:
+        case Condition() | All() | Any_() | Not():
+            return data
+        case list() | {"all": list()}:
+            parts = data if isinstance(data, list) else data["all"]
+            return All([_parsed(part, depth + 1) for part in parts])
+        case {"any": list(parts), **rest} if not rest:
+            return Any_([_parsed(part, depth + 1) for part in parts])
+        case {"not": inner, **rest} if not rest:
+            return Not(_parsed(inner, depth + 1))
+        case {"field": str(field), "operator": str(operator), **rest} if not rest.keys() - {
+            "value"
+        }:
+            return Condition(field, _known(operator), rest.get("value", True))
+    raise FilterError(
+        'A condition is {"field": …, "operator": …, "value": …}; groups are {"all": […]}, '
+        '{"any": […]} and {"not": …}.'
+    )
+
+
+def _known(operator: str) -> Operator:
+    try:
+        return Operator(operator)
+    except ValueError as error:
+        known = ", ".join(Operator)
+        raise FilterError(f"There is no operator {operator!r}; there are {known}.") from error
+
+
+def describe(filter_: Filter) -> str:
+    """Say a filter in words, for people who are to confirm or understand it."""
+    match filter_:
+        case Condition():
+            return _described(filter_)
+        case Not(inner):
+            return f"not ({describe(inner)})"
+        case All(parts):
+            return " and ".join(map(_in_brackets, parts))
+        case Any_(parts):
+            return " or ".join(map(_in_brackets, parts))
+
+
+def _in_brackets(filter_: Filter) -> str:
+    group = isinstance(filter_, All | Any_) and len(filter_.filters) > 1
+    return f"({describe(filter_)})" if group else describe(filter_)
+
+
+def _described(condition: Condition) -> str:
+    if condition.operator is Operator.EXISTS:
+        return f"{condition.field} is {'there' if condition.value else 'missing'}"
+    phrase = _PHRASES[condition.operator]
+    values = condition.value if isinstance(condition.value, list | tuple) else [condition.value]
+    shown = [json.dumps(value, ensure_ascii=False, default=str) for value in values]
+    if condition.operator is not Operator.BETWEEN or len(shown) != 2:  # noqa: PLR2004
+        shown, phrase = [", ".join(shown)], phrase.replace("from {} to {}", "between {}")
+    return f"{condition.field} {phrase.format(*shown)}"
+
+
+def require_bounds(filter_: Filter, depth: int = 0) -> int:
+    """Count the conditions, and refuse what is too deep, too many, empty or no filter."""
+    if depth > MAX_DEPTH:
+        raise FilterError(f"A filter may nest {MAX_DEPTH} levels deep, not deeper.")
+    match filter_:
+        case Condition():
+            count = 1
+        case Not():
+            count = require_bounds(filter_.filter, depth + 1)
+        case All() | Any_() if filter_.filters:
+            count = sum(require_bounds(part, depth + 1) for part in filter_.filters)
+        case All() | Any_():
+            raise FilterError("A group of filters needs at least one filter in it.")
+        case _:
+            raise FilterError(f"A filter is made of conditions, not of {type(filter_).__name__}.")
+    if count > MAX_CONDITIONS:
+        raise FilterError(f"A filter may have {MAX_CONDITIONS} conditions, not more.")
+    return count
