@@ -5,17 +5,19 @@ All of it runs on the I/O loop; what blocks runs in that loop's threads.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import pathlib
 import re
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from pymilvus import AsyncMilvusClient, MilvusClient
 
+from milvus_tools._portal import portal
 from milvus_tools.errors import (
     InvalidInputError,
     UnavailableError,
@@ -28,6 +30,9 @@ Result = TypeVar("Result")
 
 LITE_VERSION = (3, 0)  # Milvus Lite does what current servers do
 _VERSION = re.compile(r"(\d+)\.(\d+)")
+# pymilvus pings every 10 s; Milvus Lite's gRPC server takes that for an attack after some 40 s,
+# and breaks the connection under whichever call comes next.
+_LITE_GRPC_OPTIONS = {"grpc.keepalive_time_ms": 2**31 - 1}
 
 
 def is_lite(uri: str) -> bool:
@@ -138,6 +143,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_lite_files.forget)
 
 
+class _Threaded:
+    """A blocking client with the methods of the async one, which run in threads.
+
+    It serves a process that was forked while a channel of gRPC's asyncio was open: another such
+    channel crashes there, a blocking one works.
+    """
+
+    def __init__(self, client: MilvusClient) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        return functools.partial(asyncio.to_thread, getattr(self._client, name))
+
+
 class Connection:
     """One store's way to Milvus, shared by its views.
 
@@ -159,10 +178,13 @@ class Connection:
         if self.lite:
             # A symbolic link to an open file must find the server that has it open.
             self._arguments["uri"] = os.path.realpath(uri)
+            given = self._arguments.get("grpc_options") or {}
+            self._arguments["grpc_options"] = {**_LITE_GRPC_OPTIONS, **given}
         self.version = LITE_VERSION
         self.writing = shared_lock(*self.identity) if self.lite else contextlib.nullcontext()
         self._client: AsyncMilvusClient | None = None
-        self._lite_path: str | None = None
+        self._file: asyncio.Task[None] | None = None
+        self._administering: set[asyncio.Future[Any]] = set()
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -177,7 +199,7 @@ class Connection:
         return self._client
 
     async def open(self, timeout: float) -> None:
-        """Open the connection.
+        """Open the connection, unless it is open.
 
         Args:
             timeout: Seconds to wait for Milvus.
@@ -186,31 +208,52 @@ class Connection:
             UnavailableError: If Milvus can't be reached, or the Lite file not be opened.
             AccessError: If Milvus refuses the token.
         """
+        if self._client is not None:
+            return
         if self.lite:
-            path = self._arguments["uri"]
-            await asyncio.to_thread(_lite_files.open, path)
-            self._lite_path = path
+            await self._open_file()
         try:
             with translated():
-                self._client = AsyncMilvusClient(
-                    **{**self._arguments, "dedicated": True, "timeout": timeout}
-                )
+                self._client = await self._new_client(timeout)
                 version = await self._client.get_server_version(timeout=timeout)
         except BaseException:
             await self.close()
             raise
         self.version = LITE_VERSION if self.lite else _parse_version(version)
 
+    async def _new_client(self, timeout: float) -> AsyncMilvusClient:
+        if portal().forked_from_open:
+            return _Threaded(await asyncio.to_thread(self.sync_client, timeout))
+        return AsyncMilvusClient(**{**self._arguments, "dedicated": True, "timeout": timeout})
+
+    async def _open_file(self) -> None:
+        """Open the Lite file in a thread, which goes on if the call is cancelled.
+
+        What it opened is then there for the next call, or for `close`.
+        """
+        if self._file is None:
+            self._file = asyncio.create_task(
+                asyncio.to_thread(_lite_files.open, self._arguments["uri"])
+            )
+        try:
+            await asyncio.shield(self._file)
+        except Exception:
+            self._file = None
+            raise
+
     async def close(self) -> None:
         """Close the channel, and free the Lite file if nobody else uses it."""
         client, self._client = self._client, None
-        path, self._lite_path = self._lite_path, None
+        file, self._file = self._file, None
         try:
             if client is not None:
                 await client.close()
         finally:
-            if path is not None:
-                await asyncio.to_thread(_lite_files.close, path)
+            if file is not None:
+                # A thread can't be cancelled, and might open the file again.
+                await asyncio.wait([file, *self._administering])
+                if file.exception() is None:
+                    await asyncio.to_thread(_lite_files.close, self._arguments["uri"])
 
     def sync_client(self, timeout: float | None = None) -> MilvusClient:
         """Return a new blocking client, with a channel of its own that its owner closes."""
@@ -242,8 +285,11 @@ class Connection:
             finally:
                 client.close()
 
+        acting = asyncio.get_running_loop().run_in_executor(None, act)
+        self._administering.add(acting)
+        acting.add_done_callback(self._administering.discard)
         with translated():
-            return await asyncio.to_thread(act)
+            return await asyncio.shield(acting)
 
 
 _locks: weakref.WeakValueDictionary[tuple[object, ...], asyncio.Lock] = (

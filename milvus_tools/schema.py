@@ -229,11 +229,12 @@ class Blueprint:
         """Return the blueprint with the parameters of its vector fields."""
         return dataclasses.replace(self, vector_schema=vector_schema, index_params=index_params)
 
-    def require(self, version: tuple[int, int]) -> None:
+    def require(self, version: tuple[int, int], samples: Sequence[Any]) -> None:
         """Check that a Milvus can hold this.
 
         Args:
             version: Major and minor version of the server.
+            samples: One vector per embedding.
 
         Raises:
             UnsupportedError: If it can't.
@@ -242,6 +243,11 @@ class Blueprint:
             raise UnsupportedError(
                 "Full-text search (BM25) and other built-in functions need Milvus 2.5 or "
                 f"Milvus Lite; this server is {version[0]}.{version[1]}."
+            )
+        if any(isinstance(sample, Mapping) for sample in samples) and version < (2, 4):
+            raise UnsupportedError(
+                "Sparse vectors need Milvus 2.4 or Milvus Lite; "
+                f"this server is {version[0]}.{version[1]}."
             )
         if len(self.all_vector_fields) > 1 and version < (2, 4):
             raise UnsupportedError(

@@ -11,10 +11,17 @@ import sys
 import threading
 from collections.abc import Iterator
 
+import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from pymilvus import DataType, MilvusClient, MilvusException
 
+from milvus_tools import MilvusStore
+
 DIM = 8
+ON_LITE = pytest.mark.parametrize("backend", ["lite"], indirect=True)
+ON_SERVER = pytest.mark.parametrize(
+    "backend", [pytest.param("server", marks=pytest.mark.server)], indirect=True
+)
 START_SECONDS = 120
 STOP_SECONDS = 60
 _PORTS = (
@@ -145,3 +152,8 @@ def make_collection(
     indexes = MilvusClient.prepare_index_params()
     indexes.add_index("vector", index_type="FLAT", metric_type=metric)
     client.create_collection(name, schema=schema, index_params=indexes)
+
+
+async def texts_of(store: MilvusStore, *ids: str) -> list[str]:
+    """Return the texts of the ids that are there."""
+    return [document.page_content for document in await store.aget_by_ids(list(ids))]

@@ -122,6 +122,8 @@ class Collection:
             DeadlineError: If it took longer.
             StoreClosedError: If the store was closed meanwhile.
         """
+        if self._closed:
+            raise StoreClosedError("The store was closed during the call.")
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine always runs in a task here
         self._running.add(task)
@@ -151,15 +153,11 @@ class Collection:
             if self._opened:
                 return
             await self.connection.open(deadline.remaining)
-            try:
-                # The cache outlives connections, and Milvus Lite reuses ports.
-                GlobalCache.schema.clear()
-                if self.settings.drop_old:
-                    await self._administer(_drop, deadline)
-                await self._read_schema(deadline)
-            except BaseException:
-                await self.connection.close()
-                raise
+            # The cache outlives connections, and Milvus Lite reuses ports.
+            GlobalCache.schema.clear()
+            if self.settings.drop_old:
+                await self._administer(_drop, deadline)
+            await self._read_schema(deadline)
             self._opened = True
 
     async def close(self) -> None:
@@ -241,7 +239,7 @@ class Collection:
             UnsupportedError: If this Milvus can't hold it.
         """
         blueprint = self.settings.blueprint
-        blueprint.require(self.connection.version)
+        blueprint.require(self.connection.version, samples)
         planned = blueprint.schema(samples, metadata_of(documents))
         indexes = {
             field.name: Index(**_kinds(blueprint.index_of(field.name, field.dtype)))
@@ -424,7 +422,12 @@ def _complete(client: MilvusClient, settings: Settings, deadline: Deadline) -> S
     for field in bare.intersection(blueprint.all_vector_fields):
         indexes = client.prepare_index_params()
         indexes.add_index(field, **blueprint.index_of(field, schema.vectors[field].type))
-        client.create_index(name, indexes, timeout=deadline.remaining)
+        try:
+            client.create_index(name, indexes, timeout=deadline.remaining)
+        except MilvusException:
+            # Another store may have been faster, as with the collection.
+            if field not in Schema.read(client, name, deadline.remaining).indexes:
+                raise
     _load(client, settings, deadline)
     return Schema.read(client, name, deadline.remaining) if bare else schema
 

@@ -1,14 +1,17 @@
 """The public methods that read without ranking, and those that write."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_core.documents import Document
 
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.store.base import StoreBase
+from milvus_tools.store.rows import id_text
 from milvus_tools.store.transport import Vector
 from milvus_tools.store.writing import DeleteResult
+
+Item = TypeVar("Item")
 
 BATCH_SIZE = 1_000
 
@@ -248,7 +251,7 @@ class WriteMethods(StoreBase):
         Returns:
             The ids, one per Document.
         """
-        named = _named(list(documents or ()), ids)
+        named = _named(_listed(documents or (), "documents"), ids)
         return await self._run(
             lambda do, deadline: do.upsert(named, None, batch_size, kwargs, deadline), timeout
         )
@@ -305,7 +308,8 @@ def _documents(
     metadatas: Sequence[dict[str, Any]] | None,
     ids: Sequence[str | None] | None,
 ) -> list[Document]:
-    texts = [texts] if isinstance(texts, str) else list(texts)
+    texts = [texts] if isinstance(texts, str) else _listed(texts, "texts")
+    metadatas = None if metadatas is None else _listed(metadatas, "metadatas")
     for text in texts:
         if not isinstance(text, str):
             raise InvalidInputError(f"A text must be a string, not {type(text).__name__}.")
@@ -328,7 +332,7 @@ def _named(documents: list[Document], ids: Sequence[str | None] | None) -> list[
             raise InvalidInputError(f"Documents are needed, not {type(document).__name__}.")
     if ids is None:
         return documents
-    if isinstance(ids, str) or len(ids) != len(documents):
+    if isinstance(ids, str) or not isinstance(ids, Sequence) or len(ids) != len(documents):
         raise InvalidInputError(f"ids must be a list of {len(documents)}, one per Document.")
     return [
         document if id_ is None else _renamed(document, id_)
@@ -337,6 +341,12 @@ def _named(documents: list[Document], ids: Sequence[str | None] | None) -> list[
 
 
 def _renamed(document: Document, id_: object) -> Document:
-    if isinstance(id_, bool) or not isinstance(id_, str | int):
-        raise InvalidInputError(f"An id must be a string, not {type(id_).__name__}.")
-    return Document(id=str(id_), page_content=document.page_content, metadata=document.metadata)
+    return Document(
+        id=id_text(id_), page_content=document.page_content, metadata=document.metadata
+    )
+
+
+def _listed(values: Iterable[Item], name: str) -> list[Item]:
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise InvalidInputError(f"{name} must be a list, not {type(values).__name__}.")
+    return list(values)

@@ -1,6 +1,7 @@
 """Reading without ranking: by filter, and by id."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from langchain_core.documents import Document
@@ -10,7 +11,7 @@ from milvus_tools.filters import all_of, checked, one_of
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.operations import Operations
-from milvus_tools.store.rows import Key, batches
+from milvus_tools.store.rows import Key, batches, id_text
 from milvus_tools.store.transport import Deadline, QueryRequest, Row
 
 KEYS_PER_REQUEST = 1_000
@@ -75,6 +76,8 @@ class Reads(Operations):
         filter_ = checked(expr)
 
         async def work(schema: Schema) -> int:
+            if self._collection.connection.lite and self._scope.is_loose(schema):
+                return len(await self._matching(schema, filter_, options, deadline))
             filter_and_scope = self._filter(schema, filter_)
             request = QueryRequest(
                 self._collection.name, filter_and_scope, ("count(*)",), self._reading(options)
@@ -141,8 +144,8 @@ class Reads(Operations):
 
 
 def _check_fields(schema: Schema, fields: Sequence[str] | None) -> None:
-    if isinstance(fields, str):
-        raise InvalidInputError("fields must be a list of metadata keys, not one string.")
+    if isinstance(fields, str) or not isinstance(fields or (), Sequence | AbstractSet):
+        raise InvalidInputError("fields must be a list of metadata keys, not one.")
     for name in fields or ():
         if not isinstance(name, str):
             raise InvalidInputError("fields must be a list of metadata keys.")
@@ -151,5 +154,7 @@ def _check_fields(schema: Schema, fields: Sequence[str] | None) -> None:
 
 
 def _require_list(ids: object) -> None:
-    if isinstance(ids, str) or not isinstance(ids, Sequence):
+    if isinstance(ids, str | bytes) or not isinstance(ids, Sequence):
         raise InvalidInputError("ids must be a list of ids.")
+    for id_ in ids:
+        id_text(id_)

@@ -221,8 +221,9 @@ def checked_vectors(vectors: Sequence[Vector], field: Field, count: int) -> Sequ
     if field.type not in DENSE or count == 0:
         return vectors
     try:
-        array = np.asarray(vectors, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+        with np.errstate(over="ignore"):  # what float32 can't hold is refused below
+            array = np.asarray(vectors, dtype=np.float32)
+    except (OverflowError, TypeError, ValueError) as error:
         raise DimensionError(
             f"The vectors for {field.name!r} are not lists of numbers of one length."
         ) from error

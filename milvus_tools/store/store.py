@@ -274,8 +274,12 @@ class MilvusStore(_Store):
         self._lifecycle.close()
 
     async def __aenter__(self) -> Self:
-        """Open the store."""
-        return await self.aopen()
+        """Open the store; one that can't be opened is closed."""
+        try:
+            return await self.aopen()
+        except BaseException:
+            await self.aclose()
+            raise
 
     async def __aexit__(
         self,
@@ -287,8 +291,12 @@ class MilvusStore(_Store):
         await self.aclose()
 
     def __enter__(self) -> Self:
-        """Open the store."""
-        return self.open()
+        """Open the store; one that can't be opened is closed."""
+        try:
+            return self.open()
+        except BaseException:
+            self.close()
+            raise
 
     def __exit__(
         self,
