@@ -250,10 +250,15 @@ class Connection:
                 await client.close()
         finally:
             if file is not None:
-                # A thread can't be cancelled, and might open the file again.
-                await asyncio.wait([file, *self._administering])
+                await self.settle()  # or a thread might open the file again
+                await asyncio.wait([file])
                 if file.exception() is None:
                     await asyncio.to_thread(_lite_files.close, self._arguments["uri"])
+
+    async def settle(self) -> None:
+        """Wait for what runs in threads: a cancelled call does not end it."""
+        if self._administering:
+            await asyncio.wait(self._administering)
 
     def sync_client(self, timeout: float | None = None) -> MilvusClient:
         """Return a new blocking client, with a channel of its own that its owner closes."""

@@ -25,7 +25,6 @@ from milvus_tools.errors import (
     MilvusError,
     StoreClosedError,
     UnavailableError,
-    UnsupportedError,
 )
 from milvus_tools.schema import DENSE, Blueprint, Index, Schema
 from milvus_tools.store.rows import Layout, checked_vectors, metadata_of
@@ -46,7 +45,8 @@ class Settings:
         models: The embedding models, one per vector field that is not a function's.
         search_params: Milvus's search parameters per vector field.
         consistency_level: Of reads that need no more.
-        partition_names: The partitions to load and search, or `None` for all.
+        partition_names: The partitions to load, read and write, or `None` for all.
+        loads_whole: Whether to load all partitions, since this Milvus can't load some.
         replica_number: How many replicas to load.
         drop_old: Whether to drop the collection when the store opens.
         timeout: Seconds for a call that gives none.
@@ -57,6 +57,7 @@ class Settings:
     search_params: Mapping[str, Mapping[str, Any]]
     consistency_level: str
     partition_names: tuple[str, ...] | None
+    loads_whole: bool
     replica_number: int
     drop_old: bool
     timeout: float
@@ -91,7 +92,7 @@ class Collection:
 
     def __init__(self, settings: Settings, connection: Connection, transport: Transport) -> None:
         """Keep the parts; nothing is opened yet."""
-        self.settings = settings
+        self.settings = dataclasses.replace(settings, loads_whole=connection.lite)
         self.connection = connection
         self.transport = transport
         self.memory = WriteMemory()
@@ -156,6 +157,7 @@ class Collection:
             # The cache outlives connections, and Milvus Lite reuses ports.
             GlobalCache.schema.clear()
             if self.settings.drop_old:
+                await self.connection.settle()  # no earlier drop may come after this one
                 await self._administer(_drop, deadline)
             await self._read_schema(deadline)
             self._opened = True
@@ -248,19 +250,13 @@ class Collection:
         }
         return Schema.from_description(planned.to_dict(), indexes)
 
-    def require_upserts(self, schema: Schema) -> None:
-        """Check that this Milvus puts what is written where filters will look for it.
+    def misplaces_upserts(self, schema: Schema) -> bool:
+        """Tell whether this Milvus upserts rows into other partitions than it reads them from.
 
-        Raises:
-            UnsupportedError: If its upserts take the partition from another field than the
-                partition key: see <https://github.com/milvus-io/milvus/pull/30772>.
+        Servers before 2.4 take the partition from another field than the partition key: see
+        <https://github.com/milvus-io/milvus/pull/30772>. They insert rightly.
         """
-        upserts_by_key = schema.has_partition_key and not schema.primary.auto_id
-        if upserts_by_key and self.connection.version < (2, 4):
-            raise UnsupportedError(
-                "Upserts into a collection with a partition key need Milvus 2.4 or Milvus Lite: "
-                "older servers put the rows where filters on the key don't find them."
-            )
+        return schema.has_partition_key and self.connection.version < (2, 4)
 
     async def create(
         self, documents: Sequence[Document], samples: Sequence[Vector], deadline: Deadline
@@ -404,6 +400,9 @@ def _create(
         # Another process may have been faster: theirs is as good, if it is there.
         if not client.has_collection(blueprint.collection_name, timeout=deadline.remaining):
             raise
+    for partition in settings.partition_names or ():
+        if not client.has_partition(blueprint.collection_name, partition):
+            client.create_partition(blueprint.collection_name, partition)
     if blueprint.properties is not None:
         client.alter_collection_properties(
             blueprint.collection_name,
@@ -435,7 +434,7 @@ def _complete(client: MilvusClient, settings: Settings, deadline: Deadline) -> S
 def _load(client: MilvusClient, settings: Settings, deadline: Deadline) -> None:
     name = settings.blueprint.collection_name
     replicas = {"replica_number": settings.replica_number, "timeout": deadline.remaining}
-    if settings.partition_names is None:
+    if settings.partition_names is None or settings.loads_whole:
         client.load_collection(name, **replicas)
-        return
-    client.load_partitions(name, list(settings.partition_names), **replicas)
+    else:
+        client.load_partitions(name, list(settings.partition_names), **replicas)

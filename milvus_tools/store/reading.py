@@ -76,7 +76,7 @@ class Reads(Operations):
         filter_ = checked(expr)
 
         async def work(schema: Schema) -> int:
-            if self._collection.connection.lite and self._scope.is_loose(schema):
+            if self._must_count_here(schema, options):
                 return len(await self._matching(schema, filter_, options, deadline))
             filter_and_scope = self._filter(schema, filter_)
             request = QueryRequest(
@@ -86,6 +86,12 @@ class Reads(Operations):
             return int(row["count(*)"])
 
         return await self._collection.with_schema(work, 0, deadline)
+
+    def _must_count_here(self, schema: Schema, options: Mapping[str, Any]) -> bool:
+        """Tell whether Milvus Lite would count rows of other scopes or partitions, too."""
+        in_partitions = "partition_names" in self._reading(options)
+        loose = in_partitions or self._scope.is_loose(schema)
+        return self._collection.connection.lite and loose
 
     def _query_options(self, extra: Mapping[str, Any]) -> dict[str, Any]:
         partition = self._partition("partition_names")

@@ -187,7 +187,8 @@ class MilvusStore(_Store):
             metadata_field: A JSON field for all metadata.
             partition_key_field: A metadata key that routes entities to partitions.
             num_partitions: How many partitions the partition key has.
-            partition_names: The partitions to load, all if `None`.
+            partition_names: The partitions to load, to read, and, if it is one, to write; all
+                if `None`. A new collection gets them.
             replica_number: How many replicas to load.
             timeout: Seconds for a call that gives none; 30 if `None`.
             num_shards: How many shards a new collection has.
@@ -234,6 +235,7 @@ class MilvusStore(_Store):
             search_params=_per_field(search_params, order, "search_params"),
             consistency_level=_checked_level(consistency_level),
             partition_names=None if partition_names is None else tuple(partition_names),
+            loads_whole=False,
             replica_number=replica_number,
             drop_old=bool(drop_old),
             timeout=DEFAULT_TIMEOUT if timeout is None else timeout,

@@ -81,7 +81,9 @@ class Writes(Reads):
             extra: Further keyword arguments, of the allow-list.
             deadline: The call's deadline.
         """
-        options = opts.allowed(extra, {}, partition=self._partition("partition_name"))
+        options = self._placed(
+            opts.allowed(extra, {}, partition=self._partition("partition_name"))
+        )
         opts.limit(batch_size, name="batch_size")
         if not documents:
             return []
@@ -94,6 +96,18 @@ class Writes(Reads):
             vectors = await self._collection.embed(texts, query=False, schema=schema)
         upsert = _Upsert(documents, vectors, new_ids, batch_size, options)
         return await self._write(upsert, schema, deadline)
+
+    def _placed(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Name the partition to write to, if the store reads but some."""
+        names = self._collection.settings.partition_names
+        if names is None or "partition_name" in options:
+            return options
+        if len(names) > 1:
+            raise InvalidInputError(
+                f"The store reads the partitions {', '.join(names)}: name the one to write to "
+                "as partition_name."
+            )
+        return {"partition_name": names[0], **options}
 
     def columns(self, embeddings: Sequence[Any]) -> list[Sequence[Vector]]:
         """Turn a vector, or a list of one per model, per text into a column per model."""
@@ -142,7 +156,6 @@ class Writes(Reads):
         self, schema: Schema, documents: Sequence[Document], new_ids: Sequence[str]
     ) -> list[Row]:
         """Write all Documents as rows, or refuse them all."""
-        self._collection.require_upserts(schema)
         layout = self._collection.layout(schema)
         return [
             layout.row(document, self._key_of(schema, document, new_id), self._scope)
@@ -207,18 +220,41 @@ class Writes(Reads):
     ) -> list[str]:
         """Write rows batch by batch and return the keys that Milvus confirmed, as ids."""
         written: list[str] = []
+        by_hand = self._collection.misplaces_upserts(schema)
+        replace = not schema.primary.auto_id and not by_hand
         for batch in batches(rows, upsert.batch_size):
             request = WriteRequest(
-                self._collection.name,
-                batch,
-                replace=not schema.primary.auto_id,
-                options=upsert.options,
+                self._collection.name, batch, replace=replace, options=upsert.options
             )
             with _partial(written, len(rows), "written", deadline):
+                if by_hand and not schema.primary.auto_id:
+                    await self._make_way(schema, batch, deadline)
                 self._collection.memory.upserted = True
                 keys = await self._collection.transport.upsert(request, deadline)
             written += map(self._id, keys)
         return written
+
+    async def _make_way(self, schema: Schema, rows: Sequence[Row], deadline: Deadline) -> None:
+        """Delete what has the rows' keys, so that they can be inserted.
+
+        Between the two the entities are gone for a moment, and for good if the insert fails.
+        """
+        primary = schema.primary.name
+        for some in batches([row[primary] for row in rows], KEYS_PER_REQUEST):
+            request = QueryRequest(
+                self._collection.name, one_of(primary, some), (primary,), STRONG
+            )
+            there = await self._collection.transport.query(request, deadline)
+            if there:
+                keys = one_of(primary, [row[primary] for row in there])
+                await self._delete_now(DeleteRequest(self._collection.name, keys), deadline)
+
+    async def _delete_now(self, request: DeleteRequest, deadline: Deadline) -> None:
+        self._collection.memory.deleting()
+        try:
+            await self._collection.transport.delete(request, deadline)
+        finally:
+            self._collection.memory.deleting()
 
     async def delete(
         self,
@@ -268,11 +304,7 @@ class Writes(Reads):
             filter_ = all_of([scope, one_of(schema.primary.name, some)])
             request = DeleteRequest(self._collection.name, filter_, options)
             with _partial(deleted, len(keys), "deleted", deadline):
-                self._collection.memory.deleting()
-                try:
-                    await self._collection.transport.delete(request, deadline)
-                finally:
-                    self._collection.memory.deleting()
+                await self._delete_now(request, deadline)
             deleted += map(self._id, some)
         return DeleteResult(len(keys), asked - len(keys))
 

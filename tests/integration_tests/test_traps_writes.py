@@ -151,7 +151,6 @@ async def test_t13_a_retrieved_document_can_be_written_under_a_new_id(
         await shared.aadd_documents([copied], ids=["t13-newer"])
 
 
-@ON_LITE
 async def test_t15_a_partition_key_needs_no_further_flag(
     make_store: MakeStore, client: MilvusClient
 ) -> None:
@@ -168,20 +167,14 @@ async def test_t15_a_partition_key_needs_no_further_flag(
         await store.aadd_texts(["three"], [{}], ids=["3"])
 
 
-@ON_SERVER
-async def test_t15_an_old_server_is_not_trusted_with_upserts_by_partition_key(
+async def test_t15_a_partition_key_goes_with_ids_that_milvus_makes(
     make_store: MakeStore, client: MilvusClient
 ) -> None:
-    """Milvus 2.3.5 upserts into the wrong partition: refused; inserts go to the right one."""
-    store = make_store(partition_key_field="tenant")
-    with pytest.raises(UnsupportedError, match="partition key"):
-        await store.aadd_texts(["one"], [{"tenant": "a"}], ids=["1"])
-    assert not client.has_collection(store.collection_name)
-    inserting = make_store(partition_key_field="tenant", auto_id=True, num_partitions=3)
-    await inserting.aadd_texts(["one", "two"], [{"tenant": "a"}, {"tenant": "b"}])
-    assert partition_keys(client, inserting) == ["tenant"]
-    assert len(client.list_partitions(inserting.collection_name)) == 3
-    (found,) = await inserting.asimilarity_search("one", expr='tenant == "b"')
+    """With `auto_id`, too, each row goes to the partition where filters look for it."""
+    store = make_store(partition_key_field="tenant", auto_id=True, num_partitions=3)
+    await store.aadd_texts(["one", "two"], [{"tenant": "a"}, {"tenant": "b"}])
+    assert partition_keys(client, store) == ["tenant"]
+    (found,) = await store.asimilarity_search("one", expr='tenant == "b"')
     assert (found.page_content, found.metadata) == ("two", {"tenant": "b"})
 
 
