@@ -11,12 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import Any, TypeVar
 
 from langchain_core.documents import Document
-from pymilvus import CollectionSchema, MilvusClient, MilvusException
 from pymilvus.client.cache import GlobalCache
 
 from milvus_tools.connection import Connection, shared_lock
 from milvus_tools.errors import (
-    COLLECTION_NOT_FOUND,
     NOT_LOADED,
     AccessError,
     CollectionNotFoundError,
@@ -26,41 +24,17 @@ from milvus_tools.errors import (
     StoreClosedError,
     UnavailableError,
 )
-from milvus_tools.schema import DENSE, Blueprint, Index, Schema
-from milvus_tools.store.rows import Layout, checked_vectors, metadata_of
+from milvus_tools.schema import DENSE, Index, Schema
+from milvus_tools.store import definition
+from milvus_tools.store.definition import Settings
+from milvus_tools.store.rows import Layout, metadata_of
 from milvus_tools.store.transport import Deadline, EmbeddingModel, Transport, Vector
+from milvus_tools.store.values import checked_vectors
 
 Result = TypeVar("Result")
 
 STRONG_SECONDS_AFTER_DELETE = 10.0
 _PROBE = "dimension"
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How a store uses its collection.
-
-    Attributes:
-        blueprint: What the collection is, or is to be.
-        models: The embedding models, one per vector field that is not a function's.
-        search_params: Milvus's search parameters per vector field.
-        consistency_level: Of reads that need no more.
-        partition_names: The partitions to load, read and write, or `None` for all.
-        loads_whole: Whether to load all partitions, since this Milvus can't load some.
-        replica_number: How many replicas to load.
-        drop_old: Whether to drop the collection when the store opens.
-        timeout: Seconds for a call that gives none.
-    """
-
-    blueprint: Blueprint
-    models: tuple[EmbeddingModel | Callable[[], EmbeddingModel], ...]
-    search_params: Mapping[str, Mapping[str, Any]]
-    consistency_level: str
-    partition_names: tuple[str, ...] | None
-    loads_whole: bool
-    replica_number: int
-    drop_old: bool
-    timeout: float
 
 
 @dataclasses.dataclass
@@ -158,7 +132,7 @@ class Collection:
             GlobalCache.schema.clear()
             if self.settings.drop_old:
                 await self.connection.settle()  # no earlier drop may come after this one
-                await self._administer(_drop, deadline)
+                await self._administer(definition.drop, deadline)
             await self._read_schema(deadline)
             self._opened = True
 
@@ -173,7 +147,7 @@ class Collection:
 
     async def drop(self, deadline: Deadline) -> None:
         """Drop the collection; the next write makes it anew."""
-        await self._administer(_drop, deadline)
+        await self._administer(definition.drop, deadline)
         self.memory.deleting()
         self._schema, self._was_there = None, False
 
@@ -192,7 +166,7 @@ class Collection:
         return schema
 
     async def _read_schema(self, deadline: Deadline) -> Schema | None:
-        self._schema = await self._administer(_open_existing, deadline)
+        self._schema = await self._administer(definition.open_existing, deadline)
         if self._schema is not None:
             self._was_there = True
         return self._schema
@@ -212,7 +186,7 @@ class Collection:
             return absent
         try:
             return await work(schema)
-        except (MilvusError, CollectionNotFoundError) as error:
+        except (MilvusError, CollectionNotFoundError, InvalidInputError) as error:
             if not await self.has_changed(schema, error, deadline):
                 raise
         schema = await self.schema(deadline)
@@ -229,6 +203,26 @@ class Collection:
     async def schema_to_write(self, deadline: Deadline) -> Schema | None:
         """Return the schema to write with, or `None` if the collection must be made first."""
         return self._schema or await self._read_schema(deadline)
+
+    async def agreed(
+        self, schema: Schema, check: Callable[[Schema], object], deadline: Deadline
+    ) -> Schema | None:
+        """Return the schema that `check` accepts: the one given, or a newer one.
+
+        Raises:
+            InvalidInputError: If `check` refuses what the collection now is.
+        """
+        try:
+            check(schema)
+        except InvalidInputError as error:
+            if not await self.has_changed(schema, error, deadline):
+                raise
+        else:
+            return schema
+        fresh = await self.schema_to_write(deadline)
+        if fresh is not None:
+            check(fresh)
+        return fresh
 
     def planned(self, documents: Sequence[Document], samples: Sequence[Vector]) -> Schema:
         """Return the schema that `create` would give the collection.
@@ -265,7 +259,7 @@ class Collection:
         async with self.locked([None]):
             if self._schema is None:
                 planned = self.settings.blueprint.schema(samples, metadata_of(documents))
-                self._schema = await self._administer(_create, deadline, planned)
+                self._schema = await self._administer(definition.create, deadline, planned)
                 self._was_there = True
             return self._schema
 
@@ -363,78 +357,3 @@ def _made(model: EmbeddingModel | Callable[[], EmbeddingModel]) -> EmbeddingMode
 
 def _kinds(index: Mapping[str, Any]) -> dict[str, str]:
     return {kind: str(index.get(kind, "")) for kind in ("metric_type", "index_type")}
-
-
-# What follows blocks, and runs in a thread.
-
-
-def _drop(client: MilvusClient, settings: Settings, deadline: Deadline) -> None:
-    client.drop_collection(settings.blueprint.collection_name, timeout=deadline.remaining)
-
-
-def _open_existing(client: MilvusClient, settings: Settings, deadline: Deadline) -> Schema | None:
-    name = settings.blueprint.collection_name
-    if not client.has_collection(name, timeout=deadline.remaining):
-        return None
-    try:
-        return _complete(client, settings, deadline)
-    except MilvusException as error:
-        if error.code == COLLECTION_NOT_FOUND:  # dropped since the line above
-            return None
-        raise
-
-
-def _create(
-    client: MilvusClient, settings: Settings, deadline: Deadline, planned: CollectionSchema
-) -> Schema:
-    blueprint = settings.blueprint
-    try:
-        client.create_collection(
-            blueprint.collection_name,
-            schema=planned,
-            consistency_level=settings.consistency_level,
-            timeout=deadline.remaining,
-            **blueprint.options,
-        )
-    except MilvusException:
-        # Another process may have been faster: theirs is as good, if it is there.
-        if not client.has_collection(blueprint.collection_name, timeout=deadline.remaining):
-            raise
-    for partition in settings.partition_names or ():
-        if not client.has_partition(blueprint.collection_name, partition):
-            client.create_partition(blueprint.collection_name, partition)
-    if blueprint.properties is not None:
-        client.alter_collection_properties(
-            blueprint.collection_name,
-            properties=dict(blueprint.properties),
-            timeout=deadline.remaining,
-        )
-    return _complete(client, settings, deadline)
-
-
-def _complete(client: MilvusClient, settings: Settings, deadline: Deadline) -> Schema:
-    """Make the indexes that are missing, load the collection, and read what it is."""
-    blueprint = settings.blueprint
-    name = blueprint.collection_name
-    schema = Schema.read(client, name, deadline.remaining)
-    bare = schema.vectors.keys() - schema.indexes.keys()
-    for field in bare.intersection(blueprint.all_vector_fields):
-        indexes = client.prepare_index_params()
-        indexes.add_index(field, **blueprint.index_of(field, schema.vectors[field].type))
-        try:
-            client.create_index(name, indexes, timeout=deadline.remaining)
-        except MilvusException:
-            # Another store may have been faster, as with the collection.
-            if field not in Schema.read(client, name, deadline.remaining).indexes:
-                raise
-    _load(client, settings, deadline)
-    return Schema.read(client, name, deadline.remaining) if bare else schema
-
-
-def _load(client: MilvusClient, settings: Settings, deadline: Deadline) -> None:
-    name = settings.blueprint.collection_name
-    replicas = {"replica_number": settings.replica_number, "timeout": deadline.remaining}
-    if settings.partition_names is None or settings.loads_whole:
-        client.load_collection(name, **replicas)
-    else:
-        client.load_partitions(name, list(settings.partition_names), **replicas)

@@ -11,8 +11,9 @@ from milvus_tools.filters import all_of, checked, one_of
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.operations import Operations
-from milvus_tools.store.rows import Key, batches, id_text
+from milvus_tools.store.rows import Key, batches
 from milvus_tools.store.transport import Deadline, QueryRequest, Row
+from milvus_tools.store.values import id_text
 
 KEYS_PER_REQUEST = 1_000
 STRONG = {"consistency_level": "Strong"}
@@ -44,7 +45,7 @@ class Reads(Operations):
 
     async def get(self, ids: Sequence[str], deadline: Deadline) -> list[Document]:
         """Return the Documents of some ids, in the ids' order; those not there are left out."""
-        _require_list(ids)
+        require_list(ids)
 
         async def work(schema: Schema) -> list[Document]:
             layout = self._collection.layout(schema)
@@ -159,7 +160,8 @@ def _check_fields(schema: Schema, fields: Sequence[str] | None) -> None:
             schema.is_dynamic(name)  # refuses what a static collection has not
 
 
-def _require_list(ids: object) -> None:
+def require_list(ids: object) -> None:
+    """Refuse what is no list of ids."""
     if isinstance(ids, str | bytes) or not isinstance(ids, Sequence):
         raise InvalidInputError("ids must be a list of ids.")
     for id_ in ids:

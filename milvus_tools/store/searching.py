@@ -13,8 +13,8 @@ from milvus_tools.filters import checked, unicode
 from milvus_tools.schema import DENSE, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.operations import Operations
-from milvus_tools.store.rows import checked_vectors
 from milvus_tools.store.transport import Deadline, Hit, Route, SearchRequest, Vector
+from milvus_tools.store.values import checked_vectors
 
 Scored = list[tuple[Document, float]]
 

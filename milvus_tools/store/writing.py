@@ -1,10 +1,9 @@
 """Writing: upserts that replace, and deletes that count."""
 
-import asyncio
 import contextlib
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
@@ -12,17 +11,17 @@ from pymilvus import DataType
 
 from milvus_tools.errors import (
     CollectionNotFoundError,
+    DimensionError,
     InvalidInputError,
     MilvusError,
-    MilvusToolsError,
-    PartialWriteError,
     ScopeError,
 )
-from milvus_tools.filters import all_of, checked, one_of
+from milvus_tools.filters import one_of
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
-from milvus_tools.store.reading import KEYS_PER_REQUEST, STRONG, Reads, _require_list
-from milvus_tools.store.rows import Key, batches, checked_vectors
+from milvus_tools.store.deleting import Deletes, partial
+from milvus_tools.store.reading import KEYS_PER_REQUEST, STRONG
+from milvus_tools.store.rows import Key, batches
 from milvus_tools.store.transport import (
     Deadline,
     DeleteRequest,
@@ -31,23 +30,7 @@ from milvus_tools.store.transport import (
     Vector,
     WriteRequest,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class DeleteResult:
-    """What a delete did. It is true whatever the count: a delete that failed raises.
-
-    Attributes:
-        count: How many entities were there and are gone.
-        missing: How many of the given ids were not there, or outside the filter or the scope.
-    """
-
-    count: int
-    missing: int = 0
-
-    def __bool__(self) -> bool:
-        """Say that the delete succeeded."""
-        return True
+from milvus_tools.store.values import checked_vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +44,8 @@ class _Upsert:
     options: Mapping[str, Any]
 
 
-class Writes(Reads):
-    """Upserts and deletes."""
+class Upserts(Deletes):
+    """Writes that replace."""
 
     async def upsert(
         self,
@@ -90,10 +73,12 @@ class Writes(Reads):
         new_ids = [str(uuid.uuid4()) for _ in documents]
         schema = await self._collection.schema_to_write(deadline)
         if schema is not None:  # refuse before the embeddings are paid for
-            self._rows_to_write(schema, documents, new_ids)
+            schema = await self._collection.agreed(
+                schema, lambda one: self._rows_to_write(one, documents, new_ids), deadline
+            )
         if vectors is None:
             texts = [document.page_content for document in documents]
-            vectors = await self._collection.embed(texts, query=False, schema=schema)
+            vectors = await self._collection.embed(texts, query=False, schema=None)
         upsert = _Upsert(documents, vectors, new_ids, batch_size, options)
         return await self._write(upsert, schema, deadline)
 
@@ -123,8 +108,9 @@ class Writes(Reads):
     ) -> list[str]:
         try:
             return await self._write_once(upsert, schema, deadline)
-        except (MilvusError, CollectionNotFoundError) as error:
-            if schema is None or schema.primary.auto_id:
+        except (MilvusError, CollectionNotFoundError, DimensionError) as error:
+            sent = not isinstance(error, DimensionError)
+            if schema is None or (sent and schema.primary.auto_id):
                 raise
             if not await self._collection.has_changed(schema, error, deadline):
                 raise
@@ -148,9 +134,6 @@ class Writes(Reads):
         async with self._owned(schema, list(last), deadline):
             await self._send(schema, list(last.values()), upsert, deadline)
         return [self._id(key) for key in keys]
-
-    def _id(self, key: Key) -> str:
-        return self._scope.id(key) if isinstance(key, str) else str(key)
 
     def _rows_to_write(
         self, schema: Schema, documents: Sequence[Document], new_ids: Sequence[str]
@@ -226,7 +209,7 @@ class Writes(Reads):
             request = WriteRequest(
                 self._collection.name, batch, replace=replace, options=upsert.options
             )
-            with _partial(written, len(rows), "written", deadline):
+            with partial(written, len(rows), "written", deadline):
                 if by_hand and not schema.primary.auto_id:
                     await self._make_way(schema, batch, deadline)
                 self._collection.memory.upserted = True
@@ -248,77 +231,3 @@ class Writes(Reads):
             if there:
                 keys = one_of(primary, [row[primary] for row in there])
                 await self._delete_now(DeleteRequest(self._collection.name, keys), deadline)
-
-    async def _delete_now(self, request: DeleteRequest, deadline: Deadline) -> None:
-        self._collection.memory.deleting()
-        try:
-            await self._collection.transport.delete(request, deadline)
-        finally:
-            self._collection.memory.deleting()
-
-    async def delete(
-        self,
-        ids: Sequence[str] | None,
-        expr: str | None,
-        extra: Mapping[str, Any],
-        deadline: Deadline,
-    ) -> DeleteResult:
-        """Delete the rows that have one of the ids and match the filter, as far as given."""
-        options = opts.allowed(extra, {}, partition=self._partition("partition_name"))
-        filter_ = checked(expr)
-        if ids is not None:
-            _require_list(ids)
-        elif not filter_:
-            raise InvalidInputError("delete needs ids or an expression: it never deletes all.")
-
-        async def work(schema: Schema) -> DeleteResult:
-            if ids is None:
-                keys = await self._matching(schema, filter_, STRONG, deadline)
-                return await self._delete(schema, keys, len(keys), options, deadline)
-            layout = self._collection.layout(schema)
-            asked = list(dict.fromkeys(layout.key(id_, self._scope) for id_ in ids))
-            async with self._collection.locked(asked if self._scope else ()):
-                fields = self._key_fields(schema)
-                rows = await self._rows_of(schema, asked, fields, STRONG, deadline, filter_)
-                return await self._delete(schema, list(rows), len(asked), options, deadline)
-
-        absent = DeleteResult(0, len(set(map(str, ids or ()))))
-        return await self._collection.with_schema(work, absent, deadline)
-
-    async def _delete(
-        self,
-        schema: Schema,
-        keys: Sequence[Key],
-        asked: int,
-        options: Mapping[str, Any],
-        deadline: Deadline,
-    ) -> DeleteResult:
-        """Delete rows that were just read.
-
-        By key alone that takes the server 2 ms, with the scope 200 ms; but with it, a row that
-        went over to another scope in between stays.
-        """
-        scope = self._scope.expression(schema)
-        deleted: list[str] = []
-        for some in batches(keys, KEYS_PER_REQUEST):
-            filter_ = all_of([scope, one_of(schema.primary.name, some)])
-            request = DeleteRequest(self._collection.name, filter_, options)
-            with _partial(deleted, len(keys), "deleted", deadline):
-                await self._delete_now(request, deadline)
-            deleted += map(self._id, some)
-        return DeleteResult(len(keys), asked - len(keys))
-
-
-@contextlib.contextmanager
-def _partial(done: Sequence[str], total: int, verb: str, deadline: Deadline) -> Iterator[None]:
-    """Say what was done when a later batch fails, or its deadline passes."""
-    try:
-        yield
-    except (MilvusToolsError, asyncio.CancelledError) as error:
-        cancelled_by_caller = isinstance(error, asyncio.CancelledError) and not deadline.passed
-        if not done or cancelled_by_caller:
-            raise
-        reason = str(error) or "the deadline passed"
-        raise PartialWriteError(
-            f"{len(done)} of {total} entities were {verb} before an error: {reason}", done
-        ) from error
