@@ -177,7 +177,11 @@ class Blueprint:
         if self.metadata_field is not None:
             fields[self.metadata_field] = {"datatype": DataType.JSON}
         elif not self.dynamic:
-            fields = {name: _inferred(name, metadata[name]) for name in metadata} | fields
+            told = {
+                name: fields.get(name) or _inferred(name, value)
+                for name, value in metadata.items()
+            }
+            fields = told | fields
         key = self.partition_key_field
         if key is not None:
             text = {"datatype": DataType.VARCHAR, "max_length": MAX_VARCHAR}

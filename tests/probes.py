@@ -15,8 +15,16 @@ from langchain_core.embeddings import Embeddings
 from milvus_lite.db import MilvusLite
 
 from milvus_tools.connection import Connection
-from milvus_tools.store.transport import Deadline, DirectTransport, Hit, QueryRequest, Row
-from milvus_tools.store.transport import SearchRequest, WriteRequest
+from milvus_tools.store.transport import (
+    Deadline,
+    DeleteRequest,
+    DirectTransport,
+    Hit,
+    QueryRequest,
+    Row,
+    SearchRequest,
+    WriteRequest,
+)
 from tests.support import DIM, embeddings
 
 BOUND = 30.0  # seconds within which whatever ends at all has ended
@@ -86,23 +94,28 @@ class AsyncModel(Embeddings):
     """A model with async methods of its own, which notes the loops it is used on."""
 
     def __init__(self, dim: int = DIM) -> None:
+        """Make vectors of a dimension."""
         self._model = embeddings(dim)
         self.loops: list[asyncio.AbstractEventLoop] = []
         self.threads: set[threading.Thread] = set()
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Refuse: a model's async methods are to be used."""
         raise AssertionError("The async method was there.")
 
     def embed_query(self, text: str) -> list[float]:
+        """Refuse: a model's async methods are to be used."""
         raise AssertionError("The async method was there.")
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed texts, after a turn of the loop."""
         self.loops.append(asyncio.get_running_loop())
         self.threads.add(threading.current_thread())
         await asyncio.sleep(0)
         return self._model.embed_documents(texts)
 
     async def aembed_query(self, text: str) -> list[float]:
+        """Embed a text."""
         (vector,) = await self.aembed_documents([text])
         return vector
 
@@ -111,11 +124,13 @@ class Hanging(AsyncModel):
     """A model that embeds documents, and never answers a query."""
 
     def __init__(self) -> None:
+        """Have been asked nothing."""
         super().__init__()
         self.asked = threading.Event()
         self.cancelled = threading.Event()
 
     async def aembed_query(self, text: str) -> list[float]:
+        """Wait until it is cancelled."""
         self.asked.set()
         try:
             await asyncio.get_running_loop().create_future()
@@ -129,6 +144,7 @@ class Recording(DirectTransport):
     """Keeps what passes."""
 
     def __init__(self, connection: Connection) -> None:
+        """Have sent nothing."""
         super().__init__(connection)
         self.sent: list[Any] = []
         self.deadlines: list[Deadline] = []
@@ -138,18 +154,22 @@ class Recording(DirectTransport):
         self.deadlines.append(deadline)
 
     async def search(self, request: SearchRequest, deadline: Deadline) -> list[Hit]:
+        """Search."""
         self._keep(request, deadline)
         return await super().search(request, deadline)
 
     async def query(self, request: QueryRequest, deadline: Deadline) -> list[Row]:
+        """Query."""
         self._keep(request, deadline)
         return await super().query(request, deadline)
 
     async def upsert(self, request: WriteRequest, deadline: Deadline) -> list[Any]:
+        """Upsert."""
         self._keep(request, deadline)
         return await super().upsert(request, deadline)
 
-    async def delete(self, request: Any, deadline: Deadline) -> None:
+    async def delete(self, request: DeleteRequest, deadline: Deadline) -> None:
+        """Delete."""
         self._keep(request, deadline)
         await super().delete(request, deadline)
 
@@ -158,11 +178,13 @@ class Stuck(DirectTransport):
     """Begins every search, and never ends one."""
 
     def __init__(self, connection: Connection) -> None:
+        """Have begun none."""
         super().__init__(connection)
         self.began = threading.Semaphore(0)
         self.cancelled = threading.Event()
 
     async def search(self, request: SearchRequest, deadline: Deadline) -> list[Hit]:
+        """Wait until it is cancelled."""
         self.began.release()
         try:
             await asyncio.get_running_loop().create_future()
@@ -176,15 +198,18 @@ class Made:
     """A `transport=` that remembers the one transport it made."""
 
     def __init__(self, kind: Callable[[Connection], Any]) -> None:
+        """Make transports of a kind."""
         self._kind = kind
         self._made: list[Any] = []
 
     def __call__(self, connection: Connection) -> Any:
+        """Make one."""
         self._made.append(self._kind(connection))
         return self._made[-1]
 
     @property
     def one(self) -> Any:
+        """The transport."""
         (made,) = self._made
         return made
 
@@ -200,6 +225,7 @@ class Proxy:
     """A forwarder in front of a server, to count connections, and to take the server away."""
 
     def __init__(self, uri: str) -> None:
+        """Forward to a server from now on."""
         target = urlsplit(uri)
         self._target = (target.hostname, target.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -211,6 +237,7 @@ class Proxy:
 
     @property
     def uri(self) -> str:
+        """Where to connect."""
         return f"http://127.0.0.1:{self._address[1]}"
 
     def restore(self) -> None:

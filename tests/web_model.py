@@ -42,18 +42,23 @@ class WebModel(Embeddings):
     """A client that keeps its connections open, as those of model providers do."""
 
     def __init__(self, url: str) -> None:
+        """Use a service."""
         self.client = httpx.AsyncClient(base_url=url, trust_env=False)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Refuse: a model's async methods are to be used."""
         raise AssertionError("The async method was there.")
 
     def embed_query(self, text: str) -> list[float]:
+        """Refuse: a model's async methods are to be used."""
         raise AssertionError("The async method was there.")
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Ask the service."""
         answer = await self.client.post("/", json=texts)
         return answer.json()
 
     async def aembed_query(self, text: str) -> list[float]:
+        """Ask the service."""
         (vector,) = await self.aembed_documents([text])
         return vector

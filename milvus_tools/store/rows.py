@@ -48,11 +48,13 @@ class Layout:
         """Return the stored key of an id.
 
         Raises:
-            InvalidInputError: If the id does not fit the primary key's type.
+            InvalidInputError: If the id, or the scope, does not fit the primary key's type.
         """
         field = self.schema.primary
         text = id_text(id_)
         if field.type != DataType.VARCHAR:
+            if scope.in_keys:  # they would be any scope's
+                raise InvalidInputError("scoped_ids=True needs keys that are strings.")
             return integer_key(text)
         return fitting_text(scope.key(text), field, "id")
 

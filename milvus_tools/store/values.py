@@ -25,6 +25,7 @@ _KINDS: dict[DataType, tuple[type, ...]] = {
     DataType.FLOAT: (float, int),
     DataType.DOUBLE: (float, int),
     DataType.VARCHAR: (str,),
+    DataType.JSON: (dict, list),  # pymilvus takes a string for JSON that is written out already
 }
 
 
@@ -166,10 +167,20 @@ def fitting(value: Any, field: Field) -> Any:
         raise InvalidInputError(
             f"The metadata {field.name!r} must be {field.type.name}, not {type(value).__name__}."
         )
-    limit = _INTEGERS.get(field.type)
-    if limit is not None and not -limit <= value < limit:
+    if not _fits_number(value, field.type):
         raise InvalidInputError(f"The metadata {field.name!r} does not fit {field.type.name}.")
     return value
+
+
+def _fits_number(value: Any, type_: DataType) -> bool:
+    """Tell whether a number is in the range of a type, and a whole one stays what it is."""
+    if type_ in _INTEGERS:
+        return bool(-_INTEGERS[type_] <= value < _INTEGERS[type_])
+    if type_ not in (DataType.FLOAT, DataType.DOUBLE):
+        return True
+    with np.errstate(over="ignore"):
+        stored = float(np.float32(value) if type_ == DataType.FLOAT else value)
+    return math.isfinite(stored) and (isinstance(value, float) or stored == value)
 
 
 def _is_of(value: object, kinds: tuple[type, ...]) -> bool:

@@ -100,6 +100,7 @@ class Reentrant(AsyncModel):
     call: Callable[[MilvusStore], Any]
 
     async def aembed_query(self, text: str) -> list[float]:
+        """Call the store, then embed."""
         answer = self.call(self.store)
         self.answer = await answer if asyncio.iscoroutine(answer) else answer
         return await super().aembed_query(text)
@@ -148,10 +149,12 @@ class Contextual(AsyncModel):
     """A model that notes the context it is called in."""
 
     def __init__(self) -> None:
+        """Have met nobody."""
         super().__init__()
         self.users: list[str] = []
 
     async def aembed_query(self, text: str) -> list[float]:
+        """Note the user, then embed."""
         self.users.append(user.get())
         user.set("the model")
         return await super().aembed_query(text)

@@ -165,22 +165,22 @@ async def test_closing_ends_the_connections(make_store: MakeStore, shared: Milvu
         proxy.require_no_connection()
 
 
-@pytest.mark.parametrize("face", ["async", "sync"])
 async def test_a_store_that_could_not_be_entered_is_closed(
-    make_store: MakeStore, shared: MilvusStore, face: str
+    make_store: MakeStore, shared: MilvusStore
 ) -> None:
     """When `with` raises there is nobody to close the store: it has closed itself."""
     await shared.aadd_texts(["closing"], ids=["closing"])
-    store = make_store(embeddings(DIM + 1), collection_name=shared.collection_name)
+    one, two = (
+        make_store(embeddings(DIM + 1), collection_name=shared.collection_name) for _ in range(2)
+    )
     with pytest.raises(DimensionError):
-        if face == "async":
-            async with store:
-                pytest.fail("The model does not fit.")
-        else:
-            with store:
-                pytest.fail("The model does not fit.")
-    with pytest.raises(StoreClosedError):
-        await store.acount()
+        async with one:
+            pytest.fail("The model does not fit.")
+    with pytest.raises(DimensionError), two:
+        pytest.fail("The model does not fit.")
+    for store in (one, two):
+        with pytest.raises(StoreClosedError):
+            await store.acount()
 
 
 @ON_LITE
@@ -207,9 +207,7 @@ async def test_closing_while_the_file_opens_leaves_no_lock(own_uri: str) -> None
 
 
 @ON_LITE
-async def test_of_two_stores_on_a_file_one_can_close(
-    make_store: MakeStore, own_uri: str
-) -> None:
+async def test_of_two_stores_on_a_file_one_can_close(make_store: MakeStore, own_uri: str) -> None:
     """The file stays open for the other store, and is freed when that one closes too."""
     one = make_store(connection_args={"uri": own_uri})
     two = make_store(connection_args={"uri": own_uri}, collection_name="two")
@@ -225,9 +223,7 @@ async def test_of_two_stores_on_a_file_one_can_close(
 
 
 @ON_LITE
-async def test_a_file_that_was_open_before_stays_open(
-    make_store: MakeStore, own_uri: str
-) -> None:
+async def test_a_file_that_was_open_before_stays_open(make_store: MakeStore, own_uri: str) -> None:
     """A raw client's file goes on after a store in the same process used it and was closed."""
     client = MilvusClient(own_uri)
     store = make_store(connection_args={"uri": own_uri})

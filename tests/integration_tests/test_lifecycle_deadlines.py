@@ -77,7 +77,7 @@ async def test_a_model_that_hangs_has_a_deadline(
     await shared.aadd_texts(["hangs"], ids=["hangs"])
     model = Hanging()
     store = make_store(model, collection_name=shared.collection_name, timeout=stores)
-    with pytest.raises(DeadlineError, match="within 0.5 s"):
+    with pytest.raises(DeadlineError, match=r"within 0\.5 s"):
         await store.asimilarity_search("hangs", timeout=calls)
     assert await happens(model.cancelled)
 
@@ -86,15 +86,18 @@ class Blocked(Embeddings):
     """A model without async methods, which blocks its thread until it is let go."""
 
     def __init__(self) -> None:
+        """Block from the first call on."""
         self.thread: threading.Thread | None = None
         self.let_go = threading.Event()
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Block, then embed."""
         self.thread = threading.current_thread()
         assert self.let_go.wait(BOUND)
         return embeddings().embed_documents(texts)
 
     def embed_query(self, text: str) -> list[float]:
+        """Block, then embed."""
         (vector,) = self.embed_documents([text])
         return vector
 

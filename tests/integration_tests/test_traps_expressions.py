@@ -31,7 +31,7 @@ READS: dict[str, Callable[[Any, str], Any]] = {
 }
 BREAKOUTS = {
     "closes the bracket": 'n == 1) or (tenant == "b"',
-    "closes it first": '1 == 1) or (n == 1',
+    "closes it first": "1 == 1) or (n == 1",
     "closes two": 'n == 1)) or ((tenant == "b"',
     "opens one": '(tenant == "b"',
     "opens a list": "n in [1, 2",

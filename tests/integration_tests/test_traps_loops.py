@@ -156,11 +156,13 @@ class Halting(DirectTransport):
     """Writes one row, and then waits until it is told to go on."""
 
     def __init__(self, connection: Any) -> None:
+        """Have written nothing."""
         super().__init__(connection)
         self.written = 0
         self.halted, self.cancelled = threading.Event(), threading.Event()
 
     async def upsert(self, request: WriteRequest, deadline: Deadline) -> list[Any]:
+        """Write, if it is the first row, or told to."""
         if self.written == 1 and not self.halted.is_set():
             self.halted.set()
             try:
