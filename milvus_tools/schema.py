@@ -35,6 +35,8 @@ class Field:
         optional: Whether a row may leave it out (nullable, with a default, or filled by Milvus).
         max_length: The most UTF-8 bytes of a VARCHAR.
         dim: The dimension of a dense vector field, else `None`.
+        max_capacity: The most items of an ARRAY.
+        element: What an ARRAY's items must fit, else `None`.
     """
 
     name: str
@@ -44,20 +46,28 @@ class Field:
     optional: bool = False
     max_length: int = MAX_VARCHAR
     dim: int | None = None
+    max_capacity: int = 0
+    element: "Field | None" = None
 
     @classmethod
     def from_description(cls, field: Mapping[str, Any]) -> "Field":
         """Read one field of pymilvus's `describe_collection`."""
         params = field.get("params") or {}
         optional = ("nullable", "auto_id", "is_function_output")
+        max_length = int(params.get("max_length", MAX_VARCHAR))
+        element = field.get("element_type")
         return cls(
             name=field["name"],
             type=DataType(field["type"]),
             auto_id=bool(field.get("auto_id")),
             is_partition_key=bool(field.get("is_partition_key")),
             optional=any(field.get(key) for key in optional) or "default_value" in field,
-            max_length=int(params.get("max_length", MAX_VARCHAR)),
+            max_length=max_length,
             dim=int(params["dim"]) if "dim" in params else None,
+            max_capacity=int(params.get("max_capacity", 0)),
+            element=cls(field["name"], DataType(element), max_length=max_length)
+            if element
+            else None,
         )
 
 

@@ -159,6 +159,8 @@ def fitting(value: Any, field: Field) -> Any:
         return None
     if field.type == DataType.VARCHAR:
         return fitting_text(value, field, f"metadata {field.name!r}")
+    if field.element is not None:
+        return _fitting_items(value, field, field.element)
     value = exact(value, field.name)
     kinds = _KINDS.get(field.type)
     if kinds is None:
@@ -170,6 +172,19 @@ def fitting(value: Any, field: Field) -> Any:
     if not _fits_number(value, field.type):
         raise InvalidInputError(f"The metadata {field.name!r} does not fit {field.type.name}.")
     return value
+
+
+def _fitting_items(value: Any, field: Field, element: Field) -> list[Any]:
+    if not isinstance(value, list):
+        raise InvalidInputError(
+            f"The metadata {field.name!r} must be a list, not {type(value).__name__}."
+        )
+    if len(value) > field.max_capacity:
+        raise InvalidInputError(
+            f"The metadata {field.name!r} has {len(value)} items; the field holds "
+            f"{field.max_capacity}."
+        )
+    return [fitting(item, element) for item in value]
 
 
 def _fits_number(value: Any, type_: DataType) -> bool:

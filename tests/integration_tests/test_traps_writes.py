@@ -15,13 +15,10 @@ from milvus_tools.errors import (
     MilvusError,
     PartialWriteError,
     ScopeError,
-    UnsupportedError,
 )
 from milvus_tools.store.transport import Deadline, DeleteRequest, DirectTransport, WriteRequest
 from tests.support import (
     DIM,
-    ON_LITE,
-    ON_SERVER,
     CountingEmbeddings,
     make_collection,
     texts_of,
