@@ -363,10 +363,9 @@ class SearchMethods(StoreBase):
     def as_retriever(self, **kwargs: Any) -> StoreRetriever:
         """Return a retriever over this store, whose `search_kwargs["expr"]` always holds."""
         plain = super().as_retriever(**kwargs)
-        return StoreRetriever(**{name: getattr(plain, name) for name in _RETRIEVER_FIELDS})
+        return StoreRetriever(**{name: getattr(plain, name) for name in plain.model_fields_set})
 
 
-_RETRIEVER_FIELDS = ("vectorstore", "search_type", "search_kwargs", "tags", "metadata")
 _ROUNDING = 1e-6
 
 

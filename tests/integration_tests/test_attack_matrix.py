@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
+from langchain_milvus import BM25BuiltInFunction
 from pymilvus import MilvusClient
 
 from milvus_tools import DeleteResult, MilvusStore, MilvusToolsError, ScopedMilvusStore
@@ -24,9 +25,14 @@ from milvus_tools.filters import one_of
 from tests import attacks
 from tests.attacks import B_IDS, B_TEXT, MARK
 from tests.conftest import new_name
-from tests.support import embeddings
+from tests.support import ON_LITE, embeddings
 
 A_IDS = ["a-0", "a-1", "a-2"]
+PARTITIONED = {"partition_key_field": "tenant", "num_partitions": 2}
+FUSED = {
+    "vector_field": ["vector", "words"],
+    "builtin_function": BM25BuiltInFunction(output_field_names="words"),
+}
 SHELF = "shelf"  # a partition that holds a row of b's
 # LangChain's own refusals: search types that it does not know.
 LANGCHAIN = {"search": ValueError, "as_retriever": ValueError}
@@ -73,23 +79,28 @@ class World:
             key: repr(sorted(row.items())) for key, row in rows.items() if key not in of_a
         }
 
-    def restore(self, of_a: Iterable[str]) -> None:
+    def restore(self, of_a: dict[str, Any]) -> None:
         """Bring a's rows back to what they were, whatever a did to them."""
-        keys = {*of_a, *(row["pk"] for row in self.of_a)}
-        self.client.delete(self.name, filter=one_of("pk", sorted(keys)))
-        self.client.insert(self.name, self.of_a)  # an upsert would misplace them on old servers
+        before = {row["pk"]: row for row in self.of_a}
+        if of_a != before:
+            self.client.delete(self.name, filter=one_of("pk", sorted({*of_a, *before})))
+            self.client.insert(self.name, self.of_a)  # old servers misplace upserts
 
 
-def make_world(uri: str, stack: contextlib.ExitStack, *, field: bool, in_keys: bool) -> World:
+def make_world(
+    uri: str, stack: contextlib.ExitStack, *, field: bool, in_keys: bool, fused: bool = False
+) -> World:
     """Write rows of a, of b, of b in another partition, and one of nobody."""
     client = stack.enter_context(contextlib.closing(MilvusClient(uri, dedicated=True)))
     common = {"collection_name": new_name(), "connection_args": {"uri": uri}}
     common["consistency_level"] = "Strong"  # what `restore` takes back must not be read
-    more = {"partition_key_field": "tenant", "num_partitions": 2} if field else {}
+    more: dict[str, Any] = PARTITIONED if field else FUSED if fused else {}
     operator = stack.enter_context(contextlib.closing(MilvusStore(embeddings(), **common, **more)))
     stack.callback(client.drop_collection, common["collection_name"])
     scoped = {"scope": {"tenant": "a"}, "scoped_ids": in_keys}
-    direct = stack.enter_context(contextlib.closing(MilvusStore(embeddings(), **common, **scoped)))
+    direct = stack.enter_context(
+        contextlib.closing(MilvusStore(embeddings(), **common, **more, **scoped))
+    )
     world = World(client, operator, [operator.scoped(tenant="a", scoped_ids=in_keys)], in_keys)
     world.doors.append(direct)
     metadata = {"n": 1, "note": MARK}
@@ -188,9 +199,8 @@ def check(world: World, answers: Iterable[Any]) -> None:
             assert (document.id if isinstance(document, Document) else document) in own_ids
 
 
-@pytest.mark.parametrize("name", METHODS)
-async def test_no_argument_reaches_past_the_scope(world: World, name: str) -> None:
-    """Whatever is given to a method, b's rows are neither told, counted, changed nor deleted."""
+async def attack(world: World, name: str) -> None:
+    """Attack a method and its twin with every payload, and check what came of it."""
     twins = [name, f"a{name}"]
     good = attacks.good(name)
     calls = [(good, call(door, twin, good)) for twin in twins for door in world.doors]
@@ -203,6 +213,21 @@ async def test_no_argument_reaches_past_the_scope(world: World, name: str) -> No
     check(world, answers)
     inside = answers[: len(twins) * len(world.doors)]
     assert all(answer and not isinstance(answer, Exception) for answer in inside)
+
+
+@pytest.mark.parametrize("name", METHODS)
+async def test_no_argument_reaches_past_the_scope(world: World, name: str) -> None:
+    """Whatever is given to a method, b's rows are neither told, counted, changed nor deleted."""
+    await attack(world, name)
+
+
+@ON_LITE
+@pytest.mark.parametrize("name", ["search", "similarity_search", "similarity_search_with_score"])
+async def test_no_argument_of_a_fused_search_reaches_past_the_scope(
+    worlds: Callable[..., World], uri: str, name: str
+) -> None:
+    """A search of a vector field and of full text holds the scope in both."""
+    await attack(worlds(uri, field=False, in_keys=False, fused=True), name)
 
 
 def test_every_public_name_is_attacked_or_excused() -> None:

@@ -82,14 +82,16 @@ async def test_a_raw_static_collection_holds_what_its_fields_hold(
     await store.aadd_texts(["kite"], [metadata], ids=["1"])
     (found,) = await store.asimilarity_search("kite", expr='small < 0 and tree["a"][0] == 1')
     assert (found.id, found.page_content, found.metadata) == ("1", "kite", metadata)
-    for name, wrong in {
-        "flag": 1,
-        "small": 128,
-        "ratio": "0.1",
-        "tree": {1},
-        "tags": "x",
-        "other": 1,
-    }.items():
+    for name, wrong in [
+        ("flag", 1),
+        ("small", 128),
+        ("ratio", "0.1"),
+        ("tree", {1}),
+        ("tags", "x"),
+        ("tags", ["x"] * 5),
+        ("tags", ["x", 1]),
+        ("other", 1),
+    ]:
         with pytest.raises(InvalidInputError, match=name):
             await store.aadd_texts(["x"], [{**metadata, name: wrong}], ids=["2"])
     with pytest.raises(InvalidInputError, match="16"):
@@ -103,7 +105,7 @@ async def test_a_raw_static_collection_holds_what_its_fields_hold(
 async def test_nullable_fields_may_be_left_out(
     make_store: MakeStore, client: MilvusClient
 ) -> None:
-    """A field that may be null, or has a default, needs no metadata; null comes back as nothing."""
+    """A field that may be null, or has a default, needs no value; null comes back as nothing."""
     store = make_store(text_field="body")
     fields = {
         "year": {"datatype": DataType.INT64, "nullable": True},
@@ -158,7 +160,7 @@ async def test_a_field_or_a_dimension_that_does_not_fit_is_named(
         {"primary_field": "id", "text_field": "body", "vector_field": "dense"},
         {"partition_key_field": "tenant", "enable_dynamic_field": True, "num_partitions": 2},
     ],
-    ids=lambda arguments: "+".join(arguments),
+    ids="+".join,
 )
 async def test_collections_of_langchain_milvus_are_opened(
     make_store: MakeStore, uri: str, made_with: dict[str, Any]

@@ -16,13 +16,14 @@ from pymilvus import MilvusClient, MilvusException
 import milvus_tools
 from milvus_tools import MilvusStore
 from milvus_tools._portal import portal
-from milvus_tools.errors import MilvusError, UnavailableError
+from milvus_tools.errors import DeadlineError, MilvusError, UnavailableError
 from tests.probes import (
     in_threads,
+    proxy_of,
     run_python,
     texts,
 )
-from tests.support import ON_LITE, ON_SERVER, embeddings, free_ports
+from tests.support import ON_LITE, ON_SERVER
 from tests.web_model import WebModel, embedding_service
 
 MakeStore = Callable[..., MilvusStore]
@@ -173,16 +174,19 @@ def test_t40_what_others_do_with_pymilvus_is_logged(
     assert any(record.name.startswith("pymilvus") for record in caplog.records)
 
 
+@ON_SERVER
 async def test_t40_a_refused_connection_is_not_logged_too(
-    caplog: pytest.LogCaptureFixture,
+    make_store: MakeStore, shared: MilvusStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody at the address is an error of ours, and no traceback in the log either."""
-    (port,) = free_ports(1)
-    uri = f"http://127.0.0.1:{port}"
-    store = MilvusStore(embeddings(), connection_args={"uri": uri})
-    with pytest.raises(UnavailableError):
+    """A server that is suddenly gone is an error of ours, and no traceback in the log either."""
+    await shared.aadd_texts(["t40"], ids=["t40"])
+    with proxy_of(shared._connection_args["uri"]) as proxy:
+        arguments = {"uri": proxy.uri}
+        store = make_store(collection_name=shared.collection_name, connection_args=arguments)
         await store.acount()
-    await store.aclose()
+        proxy.cut()
+        with pytest.raises((UnavailableError, DeadlineError)):
+            await store.asimilarity_search("t40", timeout=1)
     assert [record for record in caplog.records if record.name.startswith("pymilvus")] == []
 
 

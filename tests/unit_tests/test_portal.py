@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import signal
 import threading
 from collections.abc import Callable, Iterator
 
@@ -108,10 +109,12 @@ def test_joining_nothing_is_nothing() -> None:
 
 
 async def test_the_thread_is_joined_without_blocking_the_loop(one: Portal) -> None:
-    """`ajoin` returns when the thread has ended."""
+    """`ajoin` returns when the thread has left the loop."""
     one.acquire()
-    _, thread = await one.run(here())
+    loop, thread = await one.run(here())
     await ajoin(one.release())
+    assert not loop.is_running()
+    thread.join(SECONDS)
     assert not thread.is_alive()
 
 
@@ -189,6 +192,31 @@ async def test_cancelling_reaches_the_work(held: Portal) -> None:
         await task
     assert await asyncio.to_thread(ended.wait, SECONDS)
     assert await held.run(here())
+
+
+def test_ctrl_c_reaches_the_work(held: Portal) -> None:
+    """Who interrupts a sync call interrupts what runs for it."""
+    began, ended = threading.Event(), threading.Event()
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        began.wait(SECONDS)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    async def work() -> None:
+        began.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.set()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        held.wait(work())
+    thread.join(SECONDS)
+    assert ended.wait(SECONDS)
 
 
 async def test_a_deadline_of_the_callers_reaches_the_work(held: Portal) -> None:

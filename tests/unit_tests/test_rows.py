@@ -72,7 +72,8 @@ def test_a_document_comes_back_from_its_row(
     """What a row takes comes back as it was, types included; all else is refused."""
     where = layout(Field("tenant", DataType.VARCHAR), metadata_field=metadata_field)
     if not is_good(case) or not is_text(scope.key(str(case.id))):
-        if is_text(case.text) and isinstance(case.metadata, dict):
+        readable = is_text(case.text) and isinstance(case.metadata, dict)
+        if readable and metadata_field is None:  # which holds what Milvus Lite drops elsewhere
             document = Document(page_content=case.text, metadata=case.metadata)
             with pytest.raises((InvalidInputError, ScopeError)):
                 where.row(document, where.key(case.id, scope), scope)
