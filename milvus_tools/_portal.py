@@ -61,8 +61,13 @@ class Portal:
     The thread runs while somebody holds the portal: see `acquire` and `release`.
     """
 
-    def __init__(self) -> None:
-        """Make the loop; its thread starts with the first `acquire`."""
+    def __init__(self, *, forked_from_open: bool = False) -> None:
+        """Make the loop; its thread starts with the first `acquire`.
+
+        Args:
+            forked_from_open: Whether this process was forked while its parent held a portal.
+        """
+        self.forked_from_open = forked_from_open
         self._loop = _Loop()
         self._lock = threading.Lock()
         self._holders = 0
@@ -90,6 +95,10 @@ class Portal:
             stopping, self._previous, self._thread = self._thread, self._thread, None
         self._loop.call_soon_threadsafe(self._loop.stop)
         return stopping
+
+    def child(self) -> "Portal":
+        """Return the portal of a process that was forked from this one just now."""
+        return Portal(forked_from_open=self.forked_from_open or self._holders > 0)
 
     def is_current(self) -> bool:
         """Tell whether the caller is already running on the I/O loop."""
@@ -181,7 +190,7 @@ def _after_fork() -> None:
     """Give the child a portal of its own: threads don't survive a fork."""
     global _portal  # noqa: PLW0603 - one per process is the point
     _abandoned.append(_portal)
-    _portal = Portal()
+    _portal = _portal.child()
 
 
 if hasattr(os, "register_at_fork"):

@@ -5,137 +5,46 @@ All of it runs on the I/O loop; what blocks runs in that loop's threads.
 
 import asyncio
 import contextlib
-import logging
+import functools
 import os
-import pathlib
 import re
-import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from pymilvus import AsyncMilvusClient, MilvusClient
 
+from milvus_tools._portal import portal
 from milvus_tools.errors import (
-    InvalidInputError,
-    UnavailableError,
-    UnsupportedError,
     translated,
 )
+from milvus_tools.lite import files, is_lite
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 LITE_VERSION = (3, 0)  # Milvus Lite does what current servers do
 _VERSION = re.compile(r"(\d+)\.(\d+)")
+# Channels with the same address share connections, and after an outage the pause before the next
+# attempt to connect, which grows to two minutes. One of its own connects at once.
+_GRPC_OPTIONS = {"grpc.use_local_subchannel_pool": 1}
+# pymilvus pings every 10 s; Milvus Lite's gRPC server takes that for an attack after some 40 s,
+# and breaks the connection under whichever call comes next.
+_LITE_GRPC_OPTIONS = {**_GRPC_OPTIONS, "grpc.keepalive_time_ms": 2**31 - 1}
 
 
-def is_lite(uri: str) -> bool:
-    """Tell whether a URI names a database file of Milvus Lite."""
-    return uri.endswith(".db") and "://" not in uri
+class _Threaded:
+    """A blocking client with the methods of the async one, which run in threads.
 
-
-class _LiteFiles:
-    """The Milvus Lite files that this process has open, and who opened them.
-
-    One process can open a file, and one server in it serves all clients. A file that was open
-    before us stays open after us.
+    It serves a process that was forked while a channel of gRPC's asyncio was open: another such
+    channel crashes there, a blocking one works.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holders: dict[str, int] = {}
+    def __init__(self, client: MilvusClient) -> None:
+        self._client = client
 
-    def open(self, path: str) -> None:
-        """Start the file's server, or join the one that runs.
-
-        Raises:
-            UnavailableError: If another process holds the file, or it can't be opened.
-        """
-        with self._lock:
-            if path not in self._holders and self._is_served(path):
-                return
-            if path not in self._holders:
-                _start_server(path)
-            self._holders[path] = self._holders.get(path, 0) + 1
-
-    def close(self, path: str) -> None:
-        """Let go of the file; the last one to do so frees its lock."""
-        with self._lock:
-            if path not in self._holders:
-                return
-            self._holders[path] -= 1
-            if self._holders[path] == 0:
-                del self._holders[path]
-                _lite_servers().release_server(path)
-
-    def forget(self) -> None:
-        """Start anew after a fork: the servers are the parent's, and so may be the lock."""
-        self._lock = threading.Lock()
-        self._holders = {}
-
-    @staticmethod
-    def _is_served(path: str) -> bool:
-        return path in _lite_servers()._servers  # noqa: SLF001 - no public way to ask
-
-
-def _lite_servers() -> Any:
-    """Import Milvus Lite when it is needed: that takes longer than all of ours."""
-    try:
-        from milvus_lite.server_manager import server_manager_instance  # noqa: PLC0415
-    except ImportError as error:
-        raise UnsupportedError("Milvus Lite is not installed: pip install milvus-lite") from error
-    return server_manager_instance
-
-
-class _Reason(logging.Filter):
-    """Catches the exception that Milvus Lite logs and hides when it can't open a file."""
-
-    error: BaseException | None = None
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info:
-            self.error = record.exc_info[1]
-        return record.levelno < logging.ERROR
-
-
-class _Unasked(logging.Filter):
-    """Drops the traceback of a request that pymilvus makes and Milvus Lite does not know.
-
-    pymilvus handles the answer; the log alone looks like a failure.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        kind = record.exc_info[0] if record.exc_info else None
-        return not (kind is not None and issubclass(kind, NotImplementedError))
-
-
-logging.getLogger("grpc._server").addFilter(_Unasked())
-
-
-def _start_server(path: str) -> None:
-    parent = pathlib.Path(path).parent
-    if not parent.is_dir():
-        raise InvalidInputError(f"Milvus Lite can't open its file: there is no folder {parent}.")
-    reason = _Reason()
-    logger = logging.getLogger("milvus_lite.server_manager")
-    logger.addFilter(reason)
-    try:
-        served = _lite_servers().start_and_get_uri(path)
-    finally:
-        logger.removeFilter(reason)
-    if served is not None:
-        return
-    if type(reason.error).__name__ == "DataDirLockedError":
-        raise UnavailableError(
-            "The Milvus Lite file is open in another process; one process at a time can use it."
-        ) from reason.error
-    raise UnavailableError(f"Milvus Lite can't open its file: {reason.error}") from reason.error
-
-
-_lite_files = _LiteFiles()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_lite_files.forget)
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        return functools.partial(asyncio.to_thread, getattr(self._client, name))
 
 
 class Connection:
@@ -159,10 +68,14 @@ class Connection:
         if self.lite:
             # A symbolic link to an open file must find the server that has it open.
             self._arguments["uri"] = os.path.realpath(uri)
+        options = _LITE_GRPC_OPTIONS if self.lite else _GRPC_OPTIONS
+        given = self._arguments.get("grpc_options") or {}
+        self._arguments["grpc_options"] = {**options, **given}
         self.version = LITE_VERSION
         self.writing = shared_lock(*self.identity) if self.lite else contextlib.nullcontext()
         self._client: AsyncMilvusClient | None = None
-        self._lite_path: str | None = None
+        self._file: asyncio.Task[None] | None = None
+        self._administering: set[asyncio.Future[Any]] = set()
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -177,7 +90,7 @@ class Connection:
         return self._client
 
     async def open(self, timeout: float) -> None:
-        """Open the connection.
+        """Open the connection, unless it is open.
 
         Args:
             timeout: Seconds to wait for Milvus.
@@ -186,31 +99,55 @@ class Connection:
             UnavailableError: If Milvus can't be reached, or the Lite file not be opened.
             AccessError: If Milvus refuses the token.
         """
+        if self._client is not None:
+            return
         if self.lite:
-            path = self._arguments["uri"]
-            await asyncio.to_thread(_lite_files.open, path)
-            self._lite_path = path
+            await self._open_file()
         try:
             with translated():
-                self._client = AsyncMilvusClient(
-                    **{**self._arguments, "dedicated": True, "timeout": timeout}
-                )
+                self._client = await self._new_client(timeout)
                 version = await self._client.get_server_version(timeout=timeout)
         except BaseException:
             await self.close()
             raise
         self.version = LITE_VERSION if self.lite else _parse_version(version)
 
+    async def _new_client(self, timeout: float) -> AsyncMilvusClient:
+        if portal().forked_from_open:
+            return _Threaded(await asyncio.to_thread(self.sync_client, timeout))
+        return AsyncMilvusClient(**{**self._arguments, "dedicated": True, "timeout": timeout})
+
+    async def _open_file(self) -> None:
+        """Open the Lite file in a thread, which goes on if the call is cancelled.
+
+        What it opened is then there for the next call, or for `close`.
+        """
+        if self._file is None:
+            self._file = asyncio.create_task(asyncio.to_thread(files.open, self._arguments["uri"]))
+        try:
+            await asyncio.shield(self._file)
+        except Exception:
+            self._file = None
+            raise
+
     async def close(self) -> None:
         """Close the channel, and free the Lite file if nobody else uses it."""
         client, self._client = self._client, None
-        path, self._lite_path = self._lite_path, None
+        file, self._file = self._file, None
         try:
             if client is not None:
                 await client.close()
         finally:
-            if path is not None:
-                await asyncio.to_thread(_lite_files.close, path)
+            if file is not None:
+                await self.settle()  # or a thread might open the file again
+                await asyncio.wait([file])
+                if file.exception() is None:
+                    await asyncio.to_thread(files.close, self._arguments["uri"])
+
+    async def settle(self) -> None:
+        """Wait for what runs in threads: a cancelled call does not end it."""
+        if self._administering:
+            await asyncio.wait(self._administering)
 
     def sync_client(self, timeout: float | None = None) -> MilvusClient:
         """Return a new blocking client, with a channel of its own that its owner closes."""
@@ -242,8 +179,11 @@ class Connection:
             finally:
                 client.close()
 
+        acting = asyncio.get_running_loop().run_in_executor(None, act)
+        self._administering.add(acting)
+        acting.add_done_callback(self._administering.discard)
         with translated():
-            return await asyncio.to_thread(act)
+            return await asyncio.shield(acting)
 
 
 _locks: weakref.WeakValueDictionary[tuple[object, ...], asyncio.Lock] = (

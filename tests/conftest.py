@@ -23,15 +23,18 @@ def lite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The real server, started once a run, or the one that MILVUS_TEST_URI names."""
-    running = os.environ.get("MILVUS_TEST_URI")
-    if running:
-        yield running
-        return
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
+    """The real server, started once a run, if a test asks for it."""
     server = MilvusServer(pathlib.Path(tmp_path_factory.mktemp("server")))
     with server.running():
-        yield server.uri
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server_uri(request: pytest.FixtureRequest) -> str:
+    """The run's own server, or the one that MILVUS_TEST_URI names."""
+    running = os.environ.get("MILVUS_TEST_URI")
+    return running or str(request.getfixturevalue("milvus_server").uri)
 
 
 @pytest.fixture(params=["lite", pytest.param("server", marks=pytest.mark.server)])
@@ -78,6 +81,7 @@ class Stores:
     made: list[MilvusStore] = dataclasses.field(default_factory=list)
 
     def __call__(self, embedding: Any = None, **arguments: Any) -> MilvusStore:
+        """Make one."""
         arguments.setdefault("connection_args", {"uri": self.uri})
         arguments.setdefault("collection_name", self.collection_name)
         store = MilvusStore(embeddings() if embedding is None else embedding, **arguments)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import shutil
 import signal
@@ -11,12 +12,33 @@ import sys
 import threading
 from collections.abc import Iterator
 
+import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from pymilvus import DataType, MilvusClient, MilvusException
 
+from milvus_tools import MilvusStore
+
 DIM = 8
+ON_LITE = pytest.mark.parametrize("backend", ["lite"], indirect=True)
+ON_SERVER = pytest.mark.parametrize(
+    "backend", [pytest.param("server", marks=pytest.mark.server)], indirect=True
+)
 START_SECONDS = 120
 STOP_SECONDS = 60
+# The launcher of the package `milvus`, made to take ports that a server had a minute ago.
+_LAUNCHER = """
+import socket, sys
+from milvus import main
+
+bind = socket.socket.bind
+
+def bind_again(self, address):
+    self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return bind(self, address)
+
+socket.socket.bind = bind_again
+sys.exit(main())
+"""
 _PORTS = (
     "etcd",
     "root-coord",
@@ -78,9 +100,8 @@ class MilvusServer:
 
     def start(self) -> None:
         """Start it, and return when it answers."""
-        program = pathlib.Path(sys.executable).parent / "milvus-server"
-        command = [str(program), "--data", str(self.folder), "--proxy-port", str(self.ports[0])]
-        for name, port in zip(_PORTS, self.ports[1:], strict=True):
+        command = [sys.executable, "-c", _LAUNCHER, "--data", str(self.folder)]
+        for name, port in zip(("proxy", *_PORTS), self.ports, strict=True):
             command += [f"--{name}-port", str(port)]
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "output.log").open("ab") as log:
@@ -107,15 +128,23 @@ class MilvusServer:
         return True
 
     def stop(self) -> None:
-        """Stop it; one that is still there would spoil the next."""
+        """Stop it; one that is still there would spoil the next.
+
+        The process is a launcher: SIGTERM would end it and leave the server. It ends when the
+        server ends, and at SIGINT it kills the server.
+        """
         if self.process is None:
             return
-        self.process.send_signal(signal.SIGTERM)
+        pid = self.process.pid
+        if self.process.poll() is None:
+            children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+            for child in map(int, children.split()):
+                os.kill(child, signal.SIGTERM)
         try:
             self.process.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(timeout=STOP_SECONDS)
         self.process = None
 
     @contextlib.contextmanager
@@ -145,3 +174,8 @@ def make_collection(
     indexes = MilvusClient.prepare_index_params()
     indexes.add_index("vector", index_type="FLAT", metric_type=metric)
     client.create_collection(name, schema=schema, index_params=indexes)
+
+
+async def texts_of(store: MilvusStore, *ids: str) -> list[str]:
+    """Return the texts of the ids that are there."""
+    return [document.page_content for document in await store.aget_by_ids(list(ids))]

@@ -15,12 +15,12 @@ from milvus_tools.store.lifecycle import Lifecycle
 from milvus_tools.store.scope import Scope
 from milvus_tools.store.searching import Searches
 from milvus_tools.store.transport import Deadline
-from milvus_tools.store.writing import Writes
+from milvus_tools.store.writing import Upserts
 
 Result = TypeVar("Result")
 
 
-class StoreOperations(Searches, Writes):
+class StoreOperations(Searches, Upserts):
     """All operations."""
 
 

@@ -11,12 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import Any, TypeVar
 
 from langchain_core.documents import Document
-from pymilvus import CollectionSchema, MilvusClient, MilvusException
 from pymilvus.client.cache import GlobalCache
 
 from milvus_tools.connection import Connection, shared_lock
 from milvus_tools.errors import (
-    COLLECTION_NOT_FOUND,
     NOT_LOADED,
     AccessError,
     CollectionNotFoundError,
@@ -25,41 +23,18 @@ from milvus_tools.errors import (
     MilvusError,
     StoreClosedError,
     UnavailableError,
-    UnsupportedError,
 )
-from milvus_tools.schema import DENSE, Blueprint, Index, Schema
-from milvus_tools.store.rows import Layout, checked_vectors, metadata_of
+from milvus_tools.schema import DENSE, Index, Schema
+from milvus_tools.store import definition
+from milvus_tools.store.definition import Settings
+from milvus_tools.store.rows import Layout, metadata_of
 from milvus_tools.store.transport import Deadline, EmbeddingModel, Transport, Vector
+from milvus_tools.store.values import checked_vectors
 
 Result = TypeVar("Result")
 
 STRONG_SECONDS_AFTER_DELETE = 10.0
 _PROBE = "dimension"
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How a store uses its collection.
-
-    Attributes:
-        blueprint: What the collection is, or is to be.
-        models: The embedding models, one per vector field that is not a function's.
-        search_params: Milvus's search parameters per vector field.
-        consistency_level: Of reads that need no more.
-        partition_names: The partitions to load and search, or `None` for all.
-        replica_number: How many replicas to load.
-        drop_old: Whether to drop the collection when the store opens.
-        timeout: Seconds for a call that gives none.
-    """
-
-    blueprint: Blueprint
-    models: tuple[EmbeddingModel | Callable[[], EmbeddingModel], ...]
-    search_params: Mapping[str, Mapping[str, Any]]
-    consistency_level: str
-    partition_names: tuple[str, ...] | None
-    replica_number: int
-    drop_old: bool
-    timeout: float
 
 
 @dataclasses.dataclass
@@ -91,7 +66,7 @@ class Collection:
 
     def __init__(self, settings: Settings, connection: Connection, transport: Transport) -> None:
         """Keep the parts; nothing is opened yet."""
-        self.settings = settings
+        self.settings = dataclasses.replace(settings, loads_whole=connection.lite)
         self.connection = connection
         self.transport = transport
         self.memory = WriteMemory()
@@ -122,6 +97,8 @@ class Collection:
             DeadlineError: If it took longer.
             StoreClosedError: If the store was closed meanwhile.
         """
+        if self._closed:
+            raise StoreClosedError("The store was closed during the call.")
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine always runs in a task here
         self._running.add(task)
@@ -151,15 +128,12 @@ class Collection:
             if self._opened:
                 return
             await self.connection.open(deadline.remaining)
-            try:
-                # The cache outlives connections, and Milvus Lite reuses ports.
-                GlobalCache.schema.clear()
-                if self.settings.drop_old:
-                    await self._administer(_drop, deadline)
-                await self._read_schema(deadline)
-            except BaseException:
-                await self.connection.close()
-                raise
+            # The cache outlives connections, and Milvus Lite reuses ports.
+            GlobalCache.schema.clear()
+            if self.settings.drop_old:
+                await self.connection.settle()  # no earlier drop may come after this one
+                await self._administer(definition.drop, deadline)
+            await self._read_schema(deadline)
             self._opened = True
 
     async def close(self) -> None:
@@ -173,7 +147,7 @@ class Collection:
 
     async def drop(self, deadline: Deadline) -> None:
         """Drop the collection; the next write makes it anew."""
-        await self._administer(_drop, deadline)
+        await self._administer(definition.drop, deadline)
         self.memory.deleting()
         self._schema, self._was_there = None, False
 
@@ -192,7 +166,7 @@ class Collection:
         return schema
 
     async def _read_schema(self, deadline: Deadline) -> Schema | None:
-        self._schema = await self._administer(_open_existing, deadline)
+        self._schema = await self._administer(definition.open_existing, deadline)
         if self._schema is not None:
             self._was_there = True
         return self._schema
@@ -212,7 +186,7 @@ class Collection:
             return absent
         try:
             return await work(schema)
-        except (MilvusError, CollectionNotFoundError) as error:
+        except (MilvusError, CollectionNotFoundError, InvalidInputError) as error:
             if not await self.has_changed(schema, error, deadline):
                 raise
         schema = await self.schema(deadline)
@@ -230,6 +204,26 @@ class Collection:
         """Return the schema to write with, or `None` if the collection must be made first."""
         return self._schema or await self._read_schema(deadline)
 
+    async def agreed(
+        self, schema: Schema, check: Callable[[Schema], object], deadline: Deadline
+    ) -> Schema | None:
+        """Return the schema that `check` accepts: the one given, or a newer one.
+
+        Raises:
+            InvalidInputError: If `check` refuses what the collection now is.
+        """
+        try:
+            check(schema)
+        except InvalidInputError as error:
+            if not await self.has_changed(schema, error, deadline):
+                raise
+        else:
+            return schema
+        fresh = await self.schema_to_write(deadline)
+        if fresh is not None:
+            check(fresh)
+        return fresh
+
     def planned(self, documents: Sequence[Document], samples: Sequence[Vector]) -> Schema:
         """Return the schema that `create` would give the collection.
 
@@ -241,7 +235,7 @@ class Collection:
             UnsupportedError: If this Milvus can't hold it.
         """
         blueprint = self.settings.blueprint
-        blueprint.require(self.connection.version)
+        blueprint.require(self.connection.version, samples)
         planned = blueprint.schema(samples, metadata_of(documents))
         indexes = {
             field.name: Index(**_kinds(blueprint.index_of(field.name, field.dtype)))
@@ -250,19 +244,13 @@ class Collection:
         }
         return Schema.from_description(planned.to_dict(), indexes)
 
-    def require_upserts(self, schema: Schema) -> None:
-        """Check that this Milvus puts what is written where filters will look for it.
+    def misplaces_upserts(self, schema: Schema) -> bool:
+        """Tell whether this Milvus upserts rows into other partitions than it reads them from.
 
-        Raises:
-            UnsupportedError: If its upserts take the partition from another field than the
-                partition key: see <https://github.com/milvus-io/milvus/pull/30772>.
+        Servers before 2.4 take the partition from another field than the partition key: see
+        <https://github.com/milvus-io/milvus/pull/30772>. They insert rightly.
         """
-        upserts_by_key = schema.has_partition_key and not schema.primary.auto_id
-        if upserts_by_key and self.connection.version < (2, 4):
-            raise UnsupportedError(
-                "Upserts into a collection with a partition key need Milvus 2.4 or Milvus Lite: "
-                "older servers put the rows where filters on the key don't find them."
-            )
+        return schema.has_partition_key and self.connection.version < (2, 4)
 
     async def create(
         self, documents: Sequence[Document], samples: Sequence[Vector], deadline: Deadline
@@ -271,7 +259,7 @@ class Collection:
         async with self.locked([None]):
             if self._schema is None:
                 planned = self.settings.blueprint.schema(samples, metadata_of(documents))
-                self._schema = await self._administer(_create, deadline, planned)
+                self._schema = await self._administer(definition.create, deadline, planned)
                 self._was_there = True
             return self._schema
 
@@ -369,70 +357,3 @@ def _made(model: EmbeddingModel | Callable[[], EmbeddingModel]) -> EmbeddingMode
 
 def _kinds(index: Mapping[str, Any]) -> dict[str, str]:
     return {kind: str(index.get(kind, "")) for kind in ("metric_type", "index_type")}
-
-
-# What follows blocks, and runs in a thread.
-
-
-def _drop(client: MilvusClient, settings: Settings, deadline: Deadline) -> None:
-    client.drop_collection(settings.blueprint.collection_name, timeout=deadline.remaining)
-
-
-def _open_existing(client: MilvusClient, settings: Settings, deadline: Deadline) -> Schema | None:
-    name = settings.blueprint.collection_name
-    if not client.has_collection(name, timeout=deadline.remaining):
-        return None
-    try:
-        return _complete(client, settings, deadline)
-    except MilvusException as error:
-        if error.code == COLLECTION_NOT_FOUND:  # dropped since the line above
-            return None
-        raise
-
-
-def _create(
-    client: MilvusClient, settings: Settings, deadline: Deadline, planned: CollectionSchema
-) -> Schema:
-    blueprint = settings.blueprint
-    try:
-        client.create_collection(
-            blueprint.collection_name,
-            schema=planned,
-            consistency_level=settings.consistency_level,
-            timeout=deadline.remaining,
-            **blueprint.options,
-        )
-    except MilvusException:
-        # Another process may have been faster: theirs is as good, if it is there.
-        if not client.has_collection(blueprint.collection_name, timeout=deadline.remaining):
-            raise
-    if blueprint.properties is not None:
-        client.alter_collection_properties(
-            blueprint.collection_name,
-            properties=dict(blueprint.properties),
-            timeout=deadline.remaining,
-        )
-    return _complete(client, settings, deadline)
-
-
-def _complete(client: MilvusClient, settings: Settings, deadline: Deadline) -> Schema:
-    """Make the indexes that are missing, load the collection, and read what it is."""
-    blueprint = settings.blueprint
-    name = blueprint.collection_name
-    schema = Schema.read(client, name, deadline.remaining)
-    bare = schema.vectors.keys() - schema.indexes.keys()
-    for field in bare.intersection(blueprint.all_vector_fields):
-        indexes = client.prepare_index_params()
-        indexes.add_index(field, **blueprint.index_of(field, schema.vectors[field].type))
-        client.create_index(name, indexes, timeout=deadline.remaining)
-    _load(client, settings, deadline)
-    return Schema.read(client, name, deadline.remaining) if bare else schema
-
-
-def _load(client: MilvusClient, settings: Settings, deadline: Deadline) -> None:
-    name = settings.blueprint.collection_name
-    replicas = {"replica_number": settings.replica_number, "timeout": deadline.remaining}
-    if settings.partition_names is None:
-        client.load_collection(name, **replicas)
-        return
-    client.load_partitions(name, list(settings.partition_names), **replicas)

@@ -12,6 +12,8 @@ from milvus_tools.store.transport import Deadline
 
 Result = TypeVar("Result")
 
+_MAX_SECONDS = 1_000_000_000  # gRPC takes some more, and infinity, for a time long past
+
 
 class Lifecycle:
     """Opens a collection at the first call and closes it once; shared by a store's views.
@@ -47,9 +49,12 @@ class Lifecycle:
         """
         seconds = self._seconds(timeout)
         collection = self._enter()
-        return await portal().run(
-            collection.run(lambda deadline: work(collection, deadline), seconds)
-        )
+        try:
+            return await portal().run(
+                collection.run(lambda deadline: work(collection, deadline), seconds)
+            )
+        finally:
+            portal().release()
 
     async def aclose(self) -> None:
         """Close the collection, and the I/O loop's thread if no other store uses it."""
@@ -81,9 +86,15 @@ class Lifecycle:
         seconds = self._timeout if timeout is None else timeout
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
             raise InvalidInputError("timeout must be a number of seconds greater than 0.")
+        if seconds > _MAX_SECONDS:
+            raise InvalidInputError(f"timeout can't be more than {_MAX_SECONDS} seconds.")
         return seconds
 
     def _enter(self) -> Collection:
+        """Return the collection, and hold the portal for one call.
+
+        Another thread may close the store before the call reaches the I/O loop.
+        """
         self._notice_fork()
         with self._lock:
             if self._closed:
@@ -91,6 +102,7 @@ class Lifecycle:
             if self._collection is None:
                 self._collection = self._make()
                 portal().acquire()
+            portal().acquire()
             return self._collection
 
     def _leave(self) -> Collection | None:

@@ -22,9 +22,14 @@ class Operations:
         return all_of([self._scope.expression(schema), filter_])
 
     def _reading(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Add what every read says: how consistent it must be."""
-        level = self._collection.memory.level(self._collection.settings.consistency_level)
-        return {"consistency_level": level, **options}
+        """Add what every read says: how consistent it must be, and where."""
+        settings = self._collection.settings
+        said: dict[str, Any] = {
+            "consistency_level": self._collection.memory.level(settings.consistency_level)
+        }
+        if settings.partition_names is not None:
+            said["partition_names"] = list(settings.partition_names)
+        return {**said, **options}
 
     def _partition(self, name: str) -> str | None:
         """Return the name of the argument that names partitions, if any may."""

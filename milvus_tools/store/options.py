@@ -177,13 +177,21 @@ def ranker(options: Mapping[str, Any], routes: int) -> Any:
     params = options.get("ranker_params") or {}
     match options.get("ranker_type", "rrf"):
         case "rrf":
+            if not _are_numbers([params.get("k", 60)]):
+                raise InvalidInputError("k of ranker_params must be a number.")
             return RRFRanker(params.get("k", 60))
         case "weighted":
             weights = params.get("weights", [1.0] * routes)
-            if len(weights) != routes:
+            if not _are_numbers(weights) or len(weights) != routes:
                 raise InvalidInputError(f"weights must be {routes} numbers, one per field.")
             return WeightedRanker(*weights)
     raise InvalidInputError("ranker_type must be 'rrf' or 'weighted'.")
+
+
+def _are_numbers(values: object) -> bool:
+    if not isinstance(values, list | tuple):
+        return False
+    return all(_is_a(value, (int, float)) for value in values)
 
 
 def without_ranking(options: Mapping[str, Any]) -> dict[str, Any]:

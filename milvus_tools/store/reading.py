@@ -1,6 +1,7 @@
 """Reading without ranking: by filter, and by id."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from langchain_core.documents import Document
@@ -12,6 +13,7 @@ from milvus_tools.store import options as opts
 from milvus_tools.store.operations import Operations
 from milvus_tools.store.rows import Key, batches
 from milvus_tools.store.transport import Deadline, QueryRequest, Row
+from milvus_tools.store.values import id_text
 
 KEYS_PER_REQUEST = 1_000
 STRONG = {"consistency_level": "Strong"}
@@ -43,7 +45,7 @@ class Reads(Operations):
 
     async def get(self, ids: Sequence[str], deadline: Deadline) -> list[Document]:
         """Return the Documents of some ids, in the ids' order; those not there are left out."""
-        _require_list(ids)
+        require_list(ids)
 
         async def work(schema: Schema) -> list[Document]:
             layout = self._collection.layout(schema)
@@ -75,6 +77,8 @@ class Reads(Operations):
         filter_ = checked(expr)
 
         async def work(schema: Schema) -> int:
+            if self._must_count_here(schema, options):
+                return len(await self._matching(schema, filter_, options, deadline))
             filter_and_scope = self._filter(schema, filter_)
             request = QueryRequest(
                 self._collection.name, filter_and_scope, ("count(*)",), self._reading(options)
@@ -83,6 +87,12 @@ class Reads(Operations):
             return int(row["count(*)"])
 
         return await self._collection.with_schema(work, 0, deadline)
+
+    def _must_count_here(self, schema: Schema, options: Mapping[str, Any]) -> bool:
+        """Tell whether Milvus Lite would count rows of other scopes or partitions, too."""
+        in_partitions = "partition_names" in self._reading(options)
+        loose = in_partitions or self._scope.is_loose(schema)
+        return self._collection.connection.lite and loose
 
     def _query_options(self, extra: Mapping[str, Any]) -> dict[str, Any]:
         partition = self._partition("partition_names")
@@ -141,8 +151,8 @@ class Reads(Operations):
 
 
 def _check_fields(schema: Schema, fields: Sequence[str] | None) -> None:
-    if isinstance(fields, str):
-        raise InvalidInputError("fields must be a list of metadata keys, not one string.")
+    if isinstance(fields, str) or not isinstance(fields or (), Sequence | AbstractSet):
+        raise InvalidInputError("fields must be a list of metadata keys, not one.")
     for name in fields or ():
         if not isinstance(name, str):
             raise InvalidInputError("fields must be a list of metadata keys.")
@@ -150,6 +160,9 @@ def _check_fields(schema: Schema, fields: Sequence[str] | None) -> None:
             schema.is_dynamic(name)  # refuses what a static collection has not
 
 
-def _require_list(ids: object) -> None:
-    if isinstance(ids, str) or not isinstance(ids, Sequence):
+def require_list(ids: object) -> None:
+    """Refuse what is no list of ids."""
+    if isinstance(ids, str | bytes) or not isinstance(ids, Sequence):
         raise InvalidInputError("ids must be a list of ids.")
+    for id_ in ids:
+        id_text(id_)

@@ -4,37 +4,29 @@ Whatever a row can't hold exactly is refused here, before anything is sent.
 """
 
 import dataclasses
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 from langchain_core.documents import Document
 from pymilvus import DataType
 
-from milvus_tools.errors import DimensionError, FilterError, InvalidInputError
-from milvus_tools.filters import INT64_MAX, unicode
-from milvus_tools.schema import DENSE, DYNAMIC_FIELD, Field, Schema
+from milvus_tools.errors import InvalidInputError
+from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store.scope import Scope
-from milvus_tools.store.transport import Row, Vector
+from milvus_tools.store.transport import Row
+from milvus_tools.store.values import (
+    exact,
+    fitting,
+    fitting_text,
+    id_text,
+    integer_key,
+    plain,
+    sendable,
+)
 
 Item = TypeVar("Item")
 Key = str | int
-_MAX_DEPTH = 32
 _LITE_COLUMNS = frozenset({"_seq", "_partition"})  # Milvus Lite drops metadata of these names
-_INTEGERS = {
-    DataType.INT8: 2**7,
-    DataType.INT16: 2**15,
-    DataType.INT32: 2**31,
-    DataType.INT64: 2**63,
-}
-_KINDS: dict[DataType, tuple[type, ...]] = {
-    DataType.BOOL: (bool,),
-    **dict.fromkeys(_INTEGERS, (int,)),
-    DataType.FLOAT: (float, int),
-    DataType.DOUBLE: (float, int),
-    DataType.VARCHAR: (str,),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +48,15 @@ class Layout:
         """Return the stored key of an id.
 
         Raises:
-            InvalidInputError: If the id does not fit the primary key's type.
+            InvalidInputError: If the id, or the scope, does not fit the primary key's type.
         """
         field = self.schema.primary
         text = id_text(id_)
         if field.type != DataType.VARCHAR:
-            return _integer_key(text)
-        return _fitting_text(scope.key(text), field, "id")
+            if scope.in_keys:  # they would be any scope's
+                raise InvalidInputError("scoped_ids=True needs keys that are strings.")
+            return integer_key(text)
+        return fitting_text(scope.key(text), field, "id")
 
     def id(self, key: Key, scope: Scope) -> str:
         """Return the id of a stored key."""
@@ -84,7 +78,7 @@ class Layout:
             raise InvalidInputError(f"The collection has no text field {self.text_field!r}.")
         metadata = scope.stamp(self._own_metadata(document))
         self._require_free(metadata)
-        row: Row = {self.text_field: _fitting_text(document.page_content, text, "text")}
+        row: Row = {self.text_field: fitting_text(document.page_content, text, "text")}
         if key is not None:
             row[self.schema.primary.name] = key
         if self.metadata_field is not None:
@@ -122,13 +116,13 @@ class Layout:
     def _put(self, row: Row, name: str, value: Any) -> None:
         field = self.schema.scalars.get(name)
         if field is not None:
-            row[name] = _fitting(value, field)
+            row[name] = fitting(value, field)
         elif self.metadata_field is not None:
-            row[self.metadata_field][_text(name)] = exact(value, name)
+            row[self.metadata_field][sendable(name)] = exact(value, name)
         elif self.schema.is_dynamic(name):
             if name in _LITE_COLUMNS:
                 raise InvalidInputError(f"The metadata key {name!r} is reserved by Milvus Lite.")
-            row[_text(name)] = exact(value, name)
+            row[sendable(name)] = exact(value, name)
 
     def _require_all(self, row: Row) -> None:
         for field in self.schema.scalars.values():
@@ -149,7 +143,7 @@ class Layout:
         schema = self.schema
         key = row[schema.primary.name]
         metadata = {
-            name: _plain(value)
+            name: plain(value)
             for name, value in row.items()
             if name not in (schema.primary.name, self.text_field, self.metadata_field)
             and name not in schema.vectors
@@ -164,163 +158,10 @@ class Layout:
         )
 
 
-def exact(value: Any, where: str, depth: int = 0) -> Any:
-    """Return a value as JSON will bring it back.
-
-    Args:
-        value: A metadata value; a scalar of numpy counts as Python's.
-        where: The metadata key, for the error.
-        depth: How deep in a value this is.
-
-    Raises:
-        InvalidInputError: If JSON would change or lose it.
-    """
-    if depth > _MAX_DEPTH:
-        raise InvalidInputError(f"The metadata {where!r} is nested deeper than {_MAX_DEPTH}.")
-    value = value.item() if isinstance(value, np.generic) else value
-    match value:
-        case None | bool():
-            return value
-        case str():
-            return _text(value)
-        case int() if -INT64_MAX - 1 <= value <= INT64_MAX:
-            return int(value)
-        case float() if math.isfinite(value):
-            return float(value)
-        case list():
-            return [exact(item, where, depth + 1) for item in value]
-        case dict() if all(isinstance(key, str) for key in value):
-            return {_text(key): exact(item, where, depth + 1) for key, item in value.items()}
-        case int() | float():
-            raise InvalidInputError(
-                f"The metadata {where!r} holds a number that Milvus can't keep: integers must "
-                "fit into 64 bits, and floats be finite."
-            )
-    raise InvalidInputError(
-        f"The metadata {where!r} holds a {type(value).__name__}, which would not come back as "
-        "it was; use strings, numbers, booleans, None, and lists and dictionaries of them."
-    )
-
-
-def checked_vectors(vectors: Sequence[Vector], field: Field, count: int) -> Sequence[Vector]:
-    """Check embeddings against the field that is to hold them, or to be searched.
-
-    Args:
-        vectors: The embeddings.
-        field: The vector field.
-        count: How many there must be.
-
-    Returns:
-        For a dense field float32 rows of an array of shape `(count, dim)`, else the vectors.
-
-    Raises:
-        DimensionError: If there are more or fewer, or one has another dimension or isn't finite.
-    """
-    if len(vectors) != count:
-        raise DimensionError(f"The embedding model made {len(vectors)} vectors of {count} texts.")
-    if field.type not in DENSE or count == 0:
-        return vectors
-    try:
-        array = np.asarray(vectors, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise DimensionError(
-            f"The vectors for {field.name!r} are not lists of numbers of one length."
-        ) from error
-    if array.ndim != 2 or array.shape[1] != field.dim:  # noqa: PLR2004
-        dim = array.shape[1] if array.ndim == 2 else 0  # noqa: PLR2004
-        raise DimensionError(
-            f"The vectors have {dim} dimensions, but the collection's field {field.name!r} has "
-            f"{field.dim}: it was made with another embedding model."
-        )
-    if not np.isfinite(array).all():
-        raise DimensionError("A vector holds NaN or an infinity.")
-    if field.type == DataType.FLOAT16_VECTOR:
-        return list(array.astype(np.float16))
-    return list(array)
-
-
 def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Cut a sequence into batches of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def id_text(id_: object) -> str:
-    """Return an id as text.
-
-    Raises:
-        InvalidInputError: If it is neither a string nor an integer of a sane length.
-    """
-    if isinstance(id_, bool) or not isinstance(id_, str | int):
-        raise InvalidInputError(f"An id must be a string, not {type(id_).__name__}.")
-    try:
-        return str(id_)
-    except ValueError as error:
-        raise InvalidInputError("An id is an integer of thousands of digits.") from error
-
-
-def _integer_key(id_: str) -> int:
-    try:
-        number = int(id_)
-    except ValueError:
-        number = None
-    if number is None or str(number) != id_ or abs(number) > INT64_MAX:
-        raise InvalidInputError(
-            f"The collection's keys are 64-bit integers; the id {id_[:40]!r} is none."
-        )
-    return number
-
-
-def _text(text: str) -> str:
-    try:
-        return unicode(text)
-    except FilterError as error:
-        raise InvalidInputError(str(error)) from error
-
-
-def _fitting_text(text: object, field: Field, what: str) -> str:
-    if not isinstance(text, str):
-        raise InvalidInputError(f"The {what} must be a string, not {type(text).__name__}.")
-    size = len(_text(text).encode())
-    if size > field.max_length:
-        raise InvalidInputError(
-            f"The {what} has {size} bytes; the collection's field {field.name!r} holds "
-            f"{field.max_length}."
-        )
-    return text
-
-
-def _fitting(value: Any, field: Field) -> Any:
-    """Return a value that a field of the schema will hold as it is."""
-    if value is None and field.optional:
-        return None
-    if field.type == DataType.VARCHAR:
-        return _fitting_text(value, field, f"metadata {field.name!r}")
-    value = exact(value, field.name)
-    kinds = _KINDS.get(field.type)
-    if kinds is None:
-        return value
-    if not _is_of(value, kinds):
-        raise InvalidInputError(
-            f"The metadata {field.name!r} must be {field.type.name}, not {type(value).__name__}."
-        )
-    limit = _INTEGERS.get(field.type)
-    if limit is not None and not -limit <= value < limit:
-        raise InvalidInputError(f"The metadata {field.name!r} does not fit {field.type.name}.")
-    return value
-
-
-def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-
-
-def _plain(value: Any) -> Any:
-    """Turn protobuf's and numpy's containers into Python's."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, str | int | float | bool | dict | list) or value is None:
-        return value
-    return list(value) if isinstance(value, Iterable) else value
 
 
 def metadata_of(documents: Sequence[Document]) -> Mapping[str, Any]:

@@ -65,6 +65,15 @@ class Scope:
             for field, value in self.values.items()
         )
 
+    def is_loose(self, schema: Schema) -> bool:
+        """Tell whether its expression can match a row outside it, for that `true` is `1`.
+
+        So it is on Milvus Lite, in a dynamic field.
+        """
+        return any(
+            value in (0, 1) and schema.is_dynamic(field) for field, value in self.values.items()
+        )
+
     def stamp(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return a document's metadata with the scope's values in it.
 

@@ -10,6 +10,7 @@ from langchain_core.callbacks import (
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStoreRetriever
 
+from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters import all_of, checked
 from milvus_tools.store.base import StoreBase
 from milvus_tools.store.searching import Scored, Wanted
@@ -253,6 +254,8 @@ class SearchMethods(StoreBase):
             UnsupportedError: If the collection's metric has no such score (BM25, fused searches).
         """
         threshold = kwargs.pop("score_threshold", None)
+        if not isinstance(threshold, int | float | None):
+            raise InvalidInputError("score_threshold must be a number from 0 to 1.")
         found = await self.asimilarity_search_with_score(query, k, **kwargs)
         relevance = await self._run(
             lambda do, deadline: do.relevance(deadline), kwargs.get("timeout")
@@ -360,10 +363,9 @@ class SearchMethods(StoreBase):
     def as_retriever(self, **kwargs: Any) -> StoreRetriever:
         """Return a retriever over this store, whose `search_kwargs["expr"]` always holds."""
         plain = super().as_retriever(**kwargs)
-        return StoreRetriever(**{name: getattr(plain, name) for name in _RETRIEVER_FIELDS})
+        return StoreRetriever(**{name: getattr(plain, name) for name in plain.model_fields_set})
 
 
-_RETRIEVER_FIELDS = ("vectorstore", "search_type", "search_kwargs", "tags", "metadata")
 _ROUNDING = 1e-6
 
 

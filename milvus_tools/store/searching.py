@@ -9,12 +9,12 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from milvus_tools.errors import InvalidInputError, UnsupportedError
-from milvus_tools.filters import checked
+from milvus_tools.filters import checked, unicode
 from milvus_tools.schema import DENSE, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.operations import Operations
-from milvus_tools.store.rows import checked_vectors
 from milvus_tools.store.transport import Deadline, Hit, Route, SearchRequest, Vector
+from milvus_tools.store.values import checked_vectors
 
 Scored = list[tuple[Document, float]]
 
@@ -45,6 +45,7 @@ class Searches(Operations):
         filter_ = checked(wanted.expr)
         if not isinstance(query, str):
             raise InvalidInputError(f"The query must be a string, not {type(query).__name__}.")
+        unicode(query)
 
         async def work(schema: Schema) -> Scored:
             fields = self._searched_fields(schema)
@@ -87,6 +88,8 @@ class Searches(Operations):
         options = self._search_options(wanted)
         filter_ = checked(wanted.expr)
         fetch = max(wanted.k, opts.limit(fetch_k, name="fetch_k"))
+        if not isinstance(lambda_mult, int | float) or not 0 <= lambda_mult <= 1:
+            raise InvalidInputError("lambda_mult must be a number from 0 to 1.")
 
         async def work(schema: Schema) -> list[Document]:
             vector = await self._one_vector(query, schema)
@@ -150,6 +153,7 @@ class Searches(Operations):
     async def _one_vector(self, query: str | Vector, schema: Schema) -> Vector:
         if not isinstance(query, str):
             return query
+        unicode(query)
         if len(self._collection.models) != 1:
             raise InvalidInputError("Maximal marginal relevance needs one embedding model.")
         ((vector,),) = await self._collection.embed([query], query=True, schema=schema)

@@ -10,105 +10,30 @@ from langchain_milvus.function import BaseMilvusBuiltInFunction
 from pymilvus import AsyncMilvusClient, MilvusClient
 
 from milvus_tools._portal import portal
+from milvus_tools.blueprint import Blueprint
 from milvus_tools.connection import Connection
-from milvus_tools.errors import InvalidInputError, ScopeError
+from milvus_tools.errors import ScopeError
 from milvus_tools.filters import Scalar
-from milvus_tools.schema import Blueprint
-from milvus_tools.store.collection import Collection, Settings
-from milvus_tools.store.data_methods import ReadMethods, WriteMethods
+from milvus_tools.store.arguments import (
+    Parameters,
+    checked_level,
+    embedded_fields,
+    given,
+    listed,
+    per_field,
+)
+from milvus_tools.store.collection import Collection
+from milvus_tools.store.definition import Settings
 from milvus_tools.store.lifecycle import Lifecycle
-from milvus_tools.store.options import CONSISTENCY_LEVELS
 from milvus_tools.store.scope import Scope
-from milvus_tools.store.search_methods import SearchMethods
 from milvus_tools.store.transport import DirectTransport, EmbeddingModel, Transport
+from milvus_tools.store.views import ScopedMethods
 
 DEFAULT_TIMEOUT = 30.0
 Embedding = EmbeddingModel | Callable[[], EmbeddingModel]
-Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 
-class _Store(SearchMethods, ReadMethods, WriteMethods):
-    """All that a store and its views share."""
-
-    _settings: Settings
-
-    @property
-    def collection_name(self) -> str:
-        """The collection's name."""
-        return self._settings.blueprint.collection_name
-
-    @property
-    def embeddings(self) -> Any:
-        """The embedding model, or the list of them, or `None` if Milvus embeds."""
-        models = list(self._settings.models)
-        return models[0] if len(models) == 1 else models or None
-
-    @property
-    def vector_fields(self) -> list[str]:
-        """The vector fields that the store searches."""
-        return list(self._settings.blueprint.all_vector_fields)
-
-    @property
-    def scope(self) -> Mapping[str, Scalar]:
-        """The field values that every entity has which this store reads or writes."""
-        return dict(self._scope.values)
-
-    def scoped(
-        self,
-        scope: Mapping[str, Scalar] | None = None,
-        /,
-        *,
-        scoped_ids: bool | None = None,
-        **values: Scalar,
-    ) -> "ScopedMilvusStore":
-        """Return a view of the store that is held to field values.
-
-        It shares the store's connection, and closing it leaves the store open.
-
-        Args:
-            scope: Field values, for names that can't be keyword arguments.
-            scoped_ids: Whether to make stored keys of the scope and the id; `None` for what this
-                store does.
-            **values: Field values: `store.scoped(tenant="acme")`.
-
-        Raises:
-            ScopeError: If this store fixes one of the fields already, to another value.
-        """
-        in_keys = self._scope.in_keys if scoped_ids is None else scoped_ids
-        narrowed = self._scope.narrowed({**(scope or {}), **values}, in_keys=in_keys)
-        if not narrowed:
-            raise InvalidInputError("scoped() needs at least one field value.")
-        return ScopedMilvusStore(self._lifecycle, narrowed, self._settings)
-
-
-class ScopedMilvusStore(_Store):
-    """A view of a `MilvusStore`, held to a scope. `MilvusStore.scoped` makes it."""
-
-    def __init__(self, lifecycle: Lifecycle, scope: Scope, settings: Settings) -> None:
-        """Share a store's parts."""
-        super().__init__(lifecycle, scope)
-        self._settings = settings
-
-    async def aclose(self) -> None:
-        """Close the view; its parent stays open."""
-        self._closed_here = True
-
-    def close(self) -> None:
-        """Close the view; its parent stays open."""
-        self._closed_here = True
-
-    @classmethod
-    def from_texts(cls, *_: Any, **__: Any) -> Self:
-        """Refuse: a view is made of a store."""
-        raise ScopeError("A view is made with MilvusStore.scoped().")
-
-    @classmethod
-    async def afrom_texts(cls, *_: Any, **__: Any) -> Self:
-        """Refuse: a view is made of a store."""
-        raise ScopeError("A view is made with MilvusStore.scoped().")
-
-
-class MilvusStore(_Store):
+class MilvusStore(ScopedMethods):
     """A LangChain vector store on Milvus, async first.
 
     It takes the arguments of `langchain_milvus.Milvus` and has its methods, each with an async
@@ -187,7 +112,8 @@ class MilvusStore(_Store):
             metadata_field: A JSON field for all metadata.
             partition_key_field: A metadata key that routes entities to partitions.
             num_partitions: How many partitions the partition key has.
-            partition_names: The partitions to load, all if `None`.
+            partition_names: The partitions to load, to read, and, if it is one, to write; all
+                if `None`. A new collection gets them.
             replica_number: How many replicas to load.
             timeout: Seconds for a call that gives none; 30 if `None`.
             num_shards: How many shards a new collection has.
@@ -203,9 +129,9 @@ class MilvusStore(_Store):
         Raises:
             InvalidInputError: If the arguments contradict each other.
         """
-        functions = tuple(_listed(builtin_function))
-        models = tuple(_listed(embedding_function))
-        fields = _embedded_fields(_listed(vector_field), functions, len(models))
+        functions = tuple(listed(builtin_function))
+        models = tuple(listed(embedding_function))
+        fields = embedded_fields(listed(vector_field), functions, len(models))
         blueprint = Blueprint(
             collection_name=collection_name,
             description=collection_description,
@@ -220,20 +146,21 @@ class MilvusStore(_Store):
             metadata_field=None if enable_dynamic_field else metadata_field,
             partition_key_field=partition_key_field,
             metadata_schema=dict(metadata_schema or {}),
-            options=_given(num_shards=num_shards, num_partitions=num_partitions),
+            options=given(num_shards=num_shards, num_partitions=num_partitions),
             properties=collection_properties,
         )
         named = blueprint.all_vector_fields
-        order = _listed(vector_field) if len(_listed(vector_field)) == len(named) else named
+        order = listed(vector_field) if len(listed(vector_field)) == len(named) else named
         self._settings = Settings(
             blueprint=blueprint.with_parameters(
-                vector_schema=_per_field(vector_schema, order, "vector_schema"),
-                index_params=_per_field(index_params, order, "index_params"),
+                vector_schema=per_field(vector_schema, order, "vector_schema"),
+                index_params=per_field(index_params, order, "index_params"),
             ),
             models=models,
-            search_params=_per_field(search_params, order, "search_params"),
-            consistency_level=_checked_level(consistency_level),
+            search_params=per_field(search_params, order, "search_params"),
+            consistency_level=checked_level(consistency_level),
             partition_names=None if partition_names is None else tuple(partition_names),
+            loads_whole=False,
             replica_number=replica_number,
             drop_old=bool(drop_old),
             timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
@@ -274,8 +201,12 @@ class MilvusStore(_Store):
         self._lifecycle.close()
 
     async def __aenter__(self) -> Self:
-        """Open the store."""
-        return await self.aopen()
+        """Open the store; one that can't be opened is closed."""
+        try:
+            return await self.aopen()
+        except BaseException:
+            await self.aclose()
+            raise
 
     async def __aexit__(
         self,
@@ -287,8 +218,12 @@ class MilvusStore(_Store):
         await self.aclose()
 
     def __enter__(self) -> Self:
-        """Open the store."""
-        return self.open()
+        """Open the store; one that can't be opened is closed."""
+        try:
+            return self.open()
+        except BaseException:
+            self.close()
+            raise
 
     def __exit__(
         self,
@@ -460,51 +395,3 @@ def _make_collection(
 ) -> Collection:
     connection = Connection(connection_args)
     return Collection(settings, connection, transport(connection))
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _checked_level(level: str) -> str:
-    if level not in CONSISTENCY_LEVELS:
-        raise InvalidInputError(
-            f"consistency_level must be one of {', '.join(CONSISTENCY_LEVELS)}."
-        )
-    return level
-
-
-def _embedded_fields(
-    named: Sequence[str], functions: Sequence[BaseMilvusBuiltInFunction], models: int
-) -> tuple[str, ...]:
-    """Return one field name per embedding model, of those that no function fills."""
-    if not models and not functions:
-        raise InvalidInputError("A store needs an embedding_function or a builtin_function.")
-    if len(set(named)) != len(named):
-        raise InvalidInputError("The names in vector_field must differ.")
-    filled = {name for function in functions for name in _listed(function.output_field_names)}
-    fields = [name for name in named if name not in filled]
-    if fields == ["vector"] and not models:
-        return ()
-    if len(fields) > models:
-        raise InvalidInputError(
-            f"vector_field names {', '.join(fields)}, but there are {models} embedding models."
-        )
-    return (*fields, *(f"vector_{number + 1}" for number in range(len(fields), models)))
-
-
-def _per_field(
-    given: Parameters, fields: Sequence[str], argument: str
-) -> dict[str, Mapping[str, Any]]:
-    parameters = _listed(given)
-    if parameters and len(parameters) != len(fields):
-        raise InvalidInputError(
-            f"{argument} must be {len(fields)} dictionaries, one for each of {', '.join(fields)}."
-        )
-    return {name: one for name, one in zip(fields, parameters, strict=False) if one}

@@ -13,7 +13,6 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_milvus.utils.sparse import BaseSparseEmbedding
 from pymilvus import AnnSearchRequest
-from pymilvus.client.utils import check_status
 
 from milvus_tools.connection import Connection
 from milvus_tools.errors import MilvusError, UnsupportedError, translated
@@ -114,7 +113,7 @@ class WriteRequest:
     Attributes:
         collection_name: The collection.
         rows: The rows, no key twice.
-        replace: Whether a row replaces the one that has its key; else Milvus makes the keys.
+        replace: Whether a row replaces the one that has its key; else none has it.
         options: Further keyword arguments of pymilvus's `upsert`, such as `partition_name`.
     """
 
@@ -249,20 +248,18 @@ class DirectTransport:
         """Delete by filter.
 
         pymilvus's async client does not look at the status that the server answered, as its sync
-        client does, so this asks one level below it, where the answer can be seen.
+        client does; but the answer to a failure counts nothing.
         """
-        client = self._connection.client
         with translated():
-            handler = await client._get_connection()  # noqa: SLF001 - no public way
             answer = await self._one_at_a_time(
-                handler.delete,
+                self._connection.client.delete,
                 request.collection_name,
-                expression=request.filter,
+                filter=request.filter,
                 timeout=deadline.remaining,
-                context=client._generate_call_context(),  # noqa: SLF001 - no public way
                 **request.options,
             )
-            check_status(answer._raw.status)  # noqa: SLF001 - no public way
+        if not (answer if isinstance(answer, list) else answer["delete_count"]):
+            raise MilvusError("Milvus deleted none of the entities that it was asked to delete.")
 
     async def _one_at_a_time(
         self, write: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any

@@ -1,6 +1,7 @@
 """A collection that tests share, because making one takes the server seconds."""
 
 import os
+import pathlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -37,3 +38,9 @@ def shared(
 ) -> MilvusStore:
     """A store on the shared collection: each test keeps to ids and values of its own."""
     return make_store(collection_name=request.getfixturevalue(f"{backend}_shared_name"))
+
+
+@pytest.fixture
+def own_uri(backend: str, uri: str, tmp_path: pathlib.Path) -> str:
+    """A file of the test's own on Milvus Lite, which nobody has open; the one server else."""
+    return str(tmp_path / "own.db") if backend == "lite" else uri

@@ -1,4 +1,4 @@
-"""Writes: each trap of the clients below us (T01 ...) and what the store does instead."""
+"""Writes: each trap of the clients below us (T10 ...) and what the store does instead."""
 
 import asyncio
 import dataclasses
@@ -6,44 +6,25 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from langchain_core.documents import Document
-from pymilvus import DataType, MilvusClient
+from pymilvus import MilvusClient
 
 from milvus_tools import DeleteResult, MilvusStore
 from milvus_tools.connection import Connection
 from milvus_tools.errors import (
-    CollectionNotFoundError,
     InvalidInputError,
     MilvusError,
     PartialWriteError,
     ScopeError,
 )
-from milvus_tools.store.transport import (
-    Deadline,
-    DeleteRequest,
-    DirectTransport,
-    WriteRequest,
+from milvus_tools.store.transport import Deadline, DeleteRequest, DirectTransport, WriteRequest
+from tests.support import (
+    DIM,
+    CountingEmbeddings,
+    make_collection,
+    texts_of,
 )
-from tests.support import DIM, CountingEmbeddings, make_collection
 
 MakeStore = Callable[..., MilvusStore]
-
-HARD_IDS = [
-    "o'brien",
-    'say "hi"',
-    "back\\slash",
-    "line\nbreak\ttab\rreturn",
-    "nul\x00",
-    "escape\x1b",
-    "delete\x7f",
-    "soft\xadhyphen",
-    "zero\u200bwidth",
-    "line\u2028separator",
-    "bom\ufeff",
-    "right\u202eleft",
-    "emoji 🦊",
-    "percent%_",
-    "') or (pk != '",
-]
 
 
 async def metadata(store: MilvusStore, id_: str) -> dict:
@@ -52,84 +33,10 @@ async def metadata(store: MilvusStore, id_: str) -> dict:
     return document.metadata
 
 
-async def texts(store: MilvusStore, *ids: str) -> list[str]:
-    """Return the texts of the ids that are there."""
-    return [document.page_content for document in await store.aget_by_ids(list(ids))]
-
-
-async def test_t01_a_delete_that_did_not_happen_raises(
-    make_store: MakeStore, client: MilvusClient
-) -> None:
-    """A malformed filter, an unknown field and a dropped collection are errors, not True."""
-    store = make_store(enable_dynamic_field=False)
-    await store.aadd_texts(["one"], [{"n": 1}], ids=["1"])
-    for expression in ("n ==", "unknown == 1", "n == 'text"):
-        with pytest.raises((MilvusError, InvalidInputError)):
-            await store.adelete(expr=expression)
-    assert await store.acount() == 1
-    client.drop_collection(store.collection_name)
-    with pytest.raises(CollectionNotFoundError):
-        await store.adelete(expr="n == 1")
-    with pytest.raises(CollectionNotFoundError):
-        await store.adelete(ids=["1"])
-
-
-async def test_t01_the_transport_sees_the_status_that_pymilvus_ignores(
-    uri: str, shared: MilvusStore
-) -> None:
-    """A delete that Milvus refused raises although pymilvus's async client returns."""
-    await shared.aadd_texts(["one"], ids=["t01"])
-    connection = Connection({"uri": uri})
-    await connection.open(30)
-    transport = DirectTransport(connection)
-    try:
-        for name, expression in (
-            (shared.collection_name, "pk =="),
-            (shared.collection_name, "pk == 1"),
-            ("no_such_collection", 'pk == "t01"'),
-        ):
-            with pytest.raises((MilvusError, CollectionNotFoundError)):
-                await transport.delete(DeleteRequest(name, expression), Deadline.after(30))
-    finally:
-        await connection.close()
-    assert await texts(shared, "t01") == ["one"]
-
-
-async def test_t02_a_delete_counts_what_was_really_there(shared: MilvusStore) -> None:
-    """Ids that don't exist are told apart from those that were deleted."""
-    await shared.aadd_texts(["one", "two"], ids=["t02-1", "t02-2"])
-    answer = await shared.adelete(ids=["t02-1", "t02-none", "t02-1"])
-    assert answer == DeleteResult(count=1, missing=1)
-    assert await shared.adelete(ids=["t02-1"]) == DeleteResult(count=0, missing=1)
-    assert await shared.adelete(expr='pk like "t02-%"') == DeleteResult(count=1)
-    assert await shared.adelete(expr='pk like "t02-%"') == DeleteResult(count=0)
-
-
-async def test_t03_invisible_characters_in_ids_do_not_stop_a_batch_delete(
-    shared: MilvusStore,
-) -> None:
-    """Ids with control and invisible characters are written, read and deleted with the rest."""
-    ids = [f"t03 {hard}" for hard in HARD_IDS]
-    assert await shared.aadd_texts(HARD_IDS, ids=ids) == ids
-    found = await shared.aget_by_ids(ids)
-    assert [(one.id, one.page_content) for one in found] == list(zip(ids, HARD_IDS, strict=True))
-    assert await shared.adelete(ids=ids) == DeleteResult(count=len(ids))
-    assert await shared.aget_by_ids(ids) == []
-
-
-async def test_t04_an_id_is_never_read_as_code(shared: MilvusStore) -> None:
-    """An id that closes the list of ids deletes and reads nothing but itself."""
-    await shared.aadd_texts(["one", "two"], [{"t04": "a"}, {"t04": "b"}], ids=["t04-1", "t04-2"])
-    attacks = [
-        f"zzz{quote}] or t04 != {quote}{quote} or pk in [{quote}zzz" for quote in ("'", '"')
-    ]
-    assert await shared.aget_by_ids(attacks) == []
-    assert await shared.adelete(ids=attacks) == DeleteResult(count=0, missing=2)
-    assert await shared.acount('t04 in ["a", "b"]') == 2
-    await shared.aadd_texts(["three"], ids=[attacks[0]])
-    assert await texts(shared, attacks[0]) == ["three"]
-    assert await shared.adelete(ids=[attacks[0]]) == DeleteResult(count=1)
-    assert await shared.acount('t04 in ["a", "b"]') == 2
+def partition_keys(client: MilvusClient, store: MilvusStore) -> list[str]:
+    """Return the names of the collection's fields that are partition keys."""
+    fields = client.describe_collection(store.collection_name)["fields"]
+    return [field["name"] for field in fields if field.get("is_partition_key")]
 
 
 async def test_t10_concurrent_first_writes_make_one_collection(make_store: MakeStore) -> None:
@@ -144,19 +51,19 @@ async def test_t10_concurrent_first_writes_make_one_collection(make_store: MakeS
     )
     for store in stores:
         found = await store.aget_by_ids(ids)
-        assert [one.metadata for one in found] == [
-            {f"key{number}": number} for number in range(8)
-        ]
+        assert [one.metadata for one in found] == [{f"key{number}": number} for number in range(8)]
 
 
 class Overtaken(CountingEmbeddings):
     """Embeds documents only after somebody else has made the collection."""
 
     def __init__(self, make: Callable[[], None]) -> None:
+        """Keep what makes the collection."""
         super().__init__()
         self.make = make
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Make the collection first."""
         self.make()
         return super().embed_documents(texts)
 
@@ -241,27 +148,31 @@ async def test_t13_a_retrieved_document_can_be_written_under_a_new_id(
         await shared.aadd_documents([copied], ids=["t13-newer"])
 
 
-async def test_t14_ids_and_filter_of_a_delete_both_hold(shared: MilvusStore) -> None:
-    """A delete by ids keeps the rows that its filter does not match."""
-    await shared.aadd_texts(["one", "two"], [{"t14": "a"}, {"t14": "b"}], ids=["t14-1", "t14-2"])
-    answer = await shared.adelete(ids=["t14-1", "t14-2"], expr='t14 == "a" or t14 == "c"')
-    assert answer == DeleteResult(count=1, missing=1)
-    assert await texts(shared, "t14-1", "t14-2") == ["two"]
-
-
-async def test_t15_a_partition_key_is_made_without_further_flags(
+async def test_t15_a_partition_key_needs_no_further_flag(
     make_store: MakeStore, client: MilvusClient
 ) -> None:
-    """`partition_key_field` alone makes the field a partition key of the collection."""
-    store = make_store(partition_key_field="tenant", num_partitions=3)
+    """`partition_key_field` alone makes it one, also of rows that move to another partition."""
+    store = make_store(partition_key_field="tenant")
     await store.aadd_texts(["one", "two"], [{"tenant": "a"}, {"tenant": "b"}], ids=["1", "2"])
-    fields = client.describe_collection(store.collection_name)["fields"]
-    assert [field["name"] for field in fields if field.get("is_partition_key")] == ["tenant"]
-    assert len(client.list_partitions(store.collection_name)) == 3
+    assert partition_keys(client, store) == ["tenant"]
     (found,) = await store.asimilarity_search("one", expr='tenant == "b"')
     assert (found.id, found.metadata) == ("2", {"tenant": "b"})
+    await store.aadd_texts(["moved"], [{"tenant": "c"}], ids=["1"])
+    assert await store.acount('tenant == "a"') == 0
+    assert await store.acount('tenant == "c"') == 1
     with pytest.raises(InvalidInputError, match="tenant"):
         await store.aadd_texts(["three"], [{}], ids=["3"])
+
+
+async def test_t15_a_partition_key_goes_with_ids_that_milvus_makes(
+    make_store: MakeStore, client: MilvusClient
+) -> None:
+    """With `auto_id`, too, each row goes to the partition where filters look for it."""
+    store = make_store(partition_key_field="tenant", auto_id=True, num_partitions=3)
+    await store.aadd_texts(["one", "two"], [{"tenant": "a"}, {"tenant": "b"}])
+    assert partition_keys(client, store) == ["tenant"]
+    (found,) = await store.asimilarity_search("one", expr='tenant == "b"')
+    assert (found.page_content, found.metadata) == ("two", {"tenant": "b"})
 
 
 async def test_t16_another_scopes_id_can_not_be_taken_over(shared: MilvusStore) -> None:
@@ -272,9 +183,9 @@ async def test_t16_another_scopes_id_can_not_be_taken_over(shared: MilvusStore) 
         await ours.aadd_texts(["new", "ours"], ids=["t16-2", "t16-1"])
     with pytest.raises(ScopeError):
         await ours.aadd_texts(["new"], [{"t16": "b"}], ids=["t16-2"])
-    assert await texts(shared, "t16-1", "t16-2") == ["theirs"]
+    assert await texts_of(shared, "t16-1", "t16-2") == ["theirs"]
     assert await ours.adelete(ids=["t16-1"]) == DeleteResult(count=0, missing=1)
-    assert await texts(theirs, "t16-1") == ["theirs"]
+    assert await texts_of(theirs, "t16-1") == ["theirs"]
 
 
 async def test_t16_scoped_ids_let_two_scopes_use_one_id(shared: MilvusStore) -> None:
@@ -282,10 +193,10 @@ async def test_t16_scoped_ids_let_two_scopes_use_one_id(shared: MilvusStore) -> 
     ours, theirs = (shared.scoped(t16_keys=who, scoped_ids=True) for who in "ab")
     await theirs.aadd_texts(["theirs"], ids=["t16-3"])
     await ours.aadd_texts(["ours"], ids=["t16-3"])
-    assert await texts(theirs, "t16-3") == ["theirs"]
-    assert await texts(ours, "t16-3") == ["ours"]
+    assert await texts_of(theirs, "t16-3") == ["theirs"]
+    assert await texts_of(ours, "t16-3") == ["ours"]
     assert await ours.adelete(ids=["t16-3"]) == DeleteResult(count=1)
-    assert await texts(theirs, "t16-3") == ["theirs"]
+    assert await texts_of(theirs, "t16-3") == ["theirs"]
 
 
 async def test_t17_an_upsert_replaces_the_whole_row(shared: MilvusStore) -> None:
@@ -302,78 +213,33 @@ async def test_t18_of_two_rows_with_one_id_the_later_is_kept(shared: MilvusStore
     """One id twice, in one call or in two, is one row: the last one given."""
     ids = ["t18-1", "t18-2", "t18-1"]
     assert await shared.aadd_texts(["first", "other", "last"], ids=ids) == ids
-    assert await texts(shared, "t18-1", "t18-2") == ["last", "other"]
+    assert await texts_of(shared, "t18-1", "t18-2") == ["last", "other"]
     await shared.aadd_texts(["again"], ids=["t18-1"])
-    assert await texts(shared, "t18-1") == ["again"]
+    assert await texts_of(shared, "t18-1") == ["again"]
     assert await shared.acount('pk like "t18-%"') == 2
     split = await shared.aadd_texts(["first", "last"], ids=["t18-3", "t18-3"], batch_size=1)
     assert split == ["t18-3", "t18-3"]
-    assert await texts(shared, "t18-3") == ["last"]
+    assert await texts_of(shared, "t18-3") == ["last"]
 
 
-async def test_t19_ids_are_cast_to_the_type_of_the_key(
-    make_store: MakeStore, client: MilvusClient, collection_name: str
-) -> None:
-    """String ids reach the rows of an INT64 key; those that are no integer are refused."""
-    make_collection(client, collection_name, key=DataType.INT64)
-    store = make_store()
-    assert await store.aadd_texts(["one", "two"], ids=["1", "-2"]) == ["1", "-2"]
-    assert [one.id for one in await store.aget_by_ids(["-2", "1"])] == ["-2", "1"]
-    assert await store.adelete(ids=["1", "3"]) == DeleteResult(count=1, missing=1)
-    assert await store.aget_pks("pk != 0") == [-2]
-    for wrong in ("one", "1.0", "01", "1 or pk != 0", str(2**63)):
-        with pytest.raises(InvalidInputError):
-            await store.adelete(ids=[wrong])
-    with pytest.raises(InvalidInputError):
-        await store.aadd_texts(["without id"])
-    assert await texts(store, "-2") == ["two"]
-
-
-async def test_t20_a_store_reads_its_own_writes_and_deletes(
-    make_store: MakeStore, shared: MilvusStore
-) -> None:
-    """The next read sees an upsert and a delete, at the weakest consistency and from any view."""
-    store = make_store(collection_name=shared.collection_name, consistency_level="Eventually")
-    view = store.scoped(t20="a")
-    for attempt in range(3):
-        text = f"attempt {attempt}"
-        await view.aadd_texts([text], ids=["t20"])
-        assert await texts(store, "t20") == [text]
-        (found,) = await store.asimilarity_search(text, expr='t20 == "a"')
-        assert found.page_content == text
-        await view.adelete(ids=["t20"])
-        assert await store.asimilarity_search(text, expr='t20 == "a"') == []
-        assert await store.acount('t20 == "a"') == 0
-
-
-async def test_t20_a_strong_read_sees_what_another_client_wrote(
-    shared: MilvusStore, client: MilvusClient
-) -> None:
-    """A read that asks for Strong consistency misses nobody's write."""
-    await shared.aadd_texts(["ours"], ids=["t20-ours"])
-    for number in range(3):
-        row = {"pk": f"t20-{number}", "text": "theirs", "vector": [1.0] * DIM, "t20": number}
-        client.upsert(shared.collection_name, [row])
-        expression = f"t20 == {number}"
-        (found,) = await shared.asearch_by_metadata(expression, consistency_level="Strong")
-        assert found.id == f"t20-{number}"
-
-
-@dataclasses.dataclass
 class Diverted(DirectTransport):
     """Sends all but the first write, or delete, to a partition that Milvus does not know."""
 
-    _connection: Connection
-    first: Iterator[dict] = dataclasses.field(default_factory=lambda: iter([{}]))
+    def __init__(self, connection: Connection) -> None:
+        """Let the first request pass."""
+        super().__init__(connection)
+        self.first: Iterator[dict] = iter([{}])
 
     def _elsewhere(self) -> dict:
         return next(self.first, {"partition_name": "no_such_partition"})
 
     async def upsert(self, request: WriteRequest, deadline: Deadline) -> list:
+        """Write, but elsewhere."""
         request = dataclasses.replace(request, options=self._elsewhere())
         return await super().upsert(request, deadline)
 
     async def delete(self, request: DeleteRequest, deadline: Deadline) -> None:
+        """Delete, but elsewhere."""
         request = dataclasses.replace(request, options=self._elsewhere())
         await super().delete(request, deadline)
 
@@ -389,9 +255,9 @@ async def test_t26_a_write_that_fails_half_way_says_which_ids_it_wrote(
         await store.aadd_texts(ids, ids=ids, batch_size=2)
     assert caught.value.written == ids[:2]
     assert isinstance(caught.value.__cause__, MilvusError)
-    assert await texts(store, *ids) == ids[:2]
+    assert await texts_of(store, *ids) == ids[:2]
     assert await shared.aadd_texts(ids, ids=ids, batch_size=2) == ids
-    assert await texts(shared, *ids) == ids
+    assert await texts_of(shared, *ids) == ids
 
 
 async def test_t26_a_delete_that_fails_half_way_says_which_ids_it_deleted(
@@ -433,7 +299,7 @@ async def test_t29_leaving_ids_out_once_changes_nothing_later(store: MilvusStore
     (made,) = await store.aadd_texts(["made"])
     assert await store.aadd_texts(["given"], ids=["given"]) == ["given"]
     (again,) = await store.aadd_texts(["made again"])
-    assert await texts(store, made, "given", again) == ["made", "given", "made again"]
+    assert await texts_of(store, made, "given", again) == ["made", "given", "made again"]
     assert await store.adelete(ids=[made, "given"]) == DeleteResult(count=2)
 
 
@@ -447,5 +313,5 @@ async def test_t29_a_collection_with_auto_id_refuses_given_ids(make_store: MakeS
     with pytest.raises(InvalidInputError, match="auto_id"):
         await other.aadd_texts(["two"], ids=["2"])
     second = await other.aadd_texts(["two"])
-    assert await texts(other, *first, *second) == ["one", "two"]
+    assert await texts_of(other, *first, *second) == ["one", "two"]
     assert await other.adelete(ids=first) == DeleteResult(count=1)

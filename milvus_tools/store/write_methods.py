@@ -1,103 +1,19 @@
-"""The public methods that read without ranking, and those that write."""
+"""The public methods that write."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_core.documents import Document
 
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.store.base import StoreBase
+from milvus_tools.store.deleting import DeleteResult
 from milvus_tools.store.transport import Vector
-from milvus_tools.store.writing import DeleteResult
+from milvus_tools.store.values import id_text
+
+Item = TypeVar("Item")
 
 BATCH_SIZE = 1_000
-
-
-class ReadMethods(StoreBase):
-    """Reads by id and by filter."""
-
-    async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Return the Documents of some ids.
-
-        Args:
-            ids: The ids.
-
-        Returns:
-            The Documents in the ids' order, each once; ids that are not there are left out.
-        """
-        return await self._run(lambda do, deadline: do.get(ids, deadline), None)
-
-    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Do what `aget_by_ids` does, and wait."""
-        return self._wait(self.aget_by_ids(ids))
-
-    async def asearch_by_metadata(
-        self,
-        expr: str | None = None,
-        fields: Sequence[str] | None = None,
-        limit: int = 10,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> list[Document]:
-        """Return Documents that match a filter expression, without any vector.
-
-        Args:
-            expr: A [filter expression](https://milvus.io/docs/boolean.md), or `None` for all.
-            fields: The metadata keys to return, or `None` for all.
-            limit: The most Documents, 1 to 16384.
-            timeout: Seconds for the call; `None` for the store's.
-            **kwargs: `offset`, `consistency_level`; outside scopes `partition_names`.
-
-        Returns:
-            The Documents, in no order; `[]` means that none matches.
-        """
-        return await self._run(
-            lambda do, deadline: do.query(expr, fields, limit, kwargs, deadline), timeout
-        )
-
-    def search_by_metadata(
-        self,
-        expr: str | None = None,
-        fields: Sequence[str] | None = None,
-        limit: int = 10,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> list[Document]:
-        """Do what `asearch_by_metadata` does, and wait."""
-        return self._wait(self.asearch_by_metadata(expr, fields, limit, timeout, **kwargs))
-
-    async def aget_pks(self, expr: str, timeout: float | None = None, **kwargs: Any) -> list[Any]:
-        """Return the ids of the entities that match a filter expression.
-
-        Args:
-            expr: The expression.
-            timeout: Seconds for the call; `None` for the store's.
-            **kwargs: `offset`, `consistency_level`; outside scopes `partition_names`.
-
-        Returns:
-            Strings, or integers where the collection's keys are.
-        """
-        return await self._run(lambda do, deadline: do.keys(expr, kwargs, deadline), timeout)
-
-    def get_pks(self, expr: str, timeout: float | None = None, **kwargs: Any) -> list[Any]:
-        """Do what `aget_pks` does, and wait."""
-        return self._wait(self.aget_pks(expr, timeout, **kwargs))
-
-    async def acount(
-        self, expr: str | None = None, timeout: float | None = None, **kwargs: Any
-    ) -> int:
-        """Count the entities that match a filter expression.
-
-        Args:
-            expr: The expression, or `None` for all.
-            timeout: Seconds for the call; `None` for the store's.
-            **kwargs: `consistency_level`; outside scopes `partition_names`.
-        """
-        return await self._run(lambda do, deadline: do.count(expr, kwargs, deadline), timeout)
-
-    def count(self, expr: str | None = None, timeout: float | None = None, **kwargs: Any) -> int:
-        """Do what `acount` does, and wait."""
-        return self._wait(self.acount(expr, timeout, **kwargs))
 
 
 class WriteMethods(StoreBase):
@@ -248,7 +164,7 @@ class WriteMethods(StoreBase):
         Returns:
             The ids, one per Document.
         """
-        named = _named(list(documents or ()), ids)
+        named = _named(_listed(documents or (), "documents"), ids)
         return await self._run(
             lambda do, deadline: do.upsert(named, None, batch_size, kwargs, deadline), timeout
         )
@@ -305,7 +221,8 @@ def _documents(
     metadatas: Sequence[dict[str, Any]] | None,
     ids: Sequence[str | None] | None,
 ) -> list[Document]:
-    texts = [texts] if isinstance(texts, str) else list(texts)
+    texts = [texts] if isinstance(texts, str) else _listed(texts, "texts")
+    metadatas = None if metadatas is None else _listed(metadatas, "metadatas")
     for text in texts:
         if not isinstance(text, str):
             raise InvalidInputError(f"A text must be a string, not {type(text).__name__}.")
@@ -328,7 +245,7 @@ def _named(documents: list[Document], ids: Sequence[str | None] | None) -> list[
             raise InvalidInputError(f"Documents are needed, not {type(document).__name__}.")
     if ids is None:
         return documents
-    if isinstance(ids, str) or len(ids) != len(documents):
+    if isinstance(ids, str) or not isinstance(ids, Sequence) or len(ids) != len(documents):
         raise InvalidInputError(f"ids must be a list of {len(documents)}, one per Document.")
     return [
         document if id_ is None else _renamed(document, id_)
@@ -337,6 +254,12 @@ def _named(documents: list[Document], ids: Sequence[str | None] | None) -> list[
 
 
 def _renamed(document: Document, id_: object) -> Document:
-    if isinstance(id_, bool) or not isinstance(id_, str | int):
-        raise InvalidInputError(f"An id must be a string, not {type(id_).__name__}.")
-    return Document(id=str(id_), page_content=document.page_content, metadata=document.metadata)
+    return Document(
+        id=id_text(id_), page_content=document.page_content, metadata=document.metadata
+    )
+
+
+def _listed(values: Iterable[Item], name: str) -> list[Item]:
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise InvalidInputError(f"{name} must be a list, not {type(values).__name__}.")
+    return list(values)

@@ -1,0 +1,193 @@
+"""The error tree, and how foreign errors become part of it."""
+
+import inspect
+from collections.abc import Callable
+
+import grpc
+import pytest
+from pymilvus import MilvusException
+from pymilvus.exceptions import ConnectionConfigException, DataNotMatchException, ParamError
+
+from milvus_tools import errors
+from milvus_tools.errors import (
+    AccessError,
+    CollectionNotFoundError,
+    DeadlineError,
+    DimensionError,
+    FilterError,
+    InvalidInputError,
+    MilvusError,
+    MilvusToolsError,
+    PartialWriteError,
+    ScopeError,
+    StoreClosedError,
+    UnavailableError,
+    UnsupportedError,
+    translated,
+)
+
+SECRETS = [
+    *("127.0.0.1", "19530", "milvus.example.org", "unix:", "/run/milvus.sock", "10.0.0.7"),
+    *("root:Milvus", "localhost"),
+]
+ADDRESSES = (
+    "failed to connect to all addresses; last error: ipv4:127.0.0.1:19530 and "
+    "milvus.example.org:19530, localhost:19530, http://root:Milvus@10.0.0.7:19530/db, "
+    "unix:/run/milvus.sock, tcp://milvus.example.org"
+)
+
+
+class RpcError(grpc.RpcError):
+    """An error as gRPC raises it."""
+
+    def __init__(self, status: grpc.StatusCode, details: str | None) -> None:
+        """Keep what gRPC tells."""
+        super().__init__()
+        self._status, self._details = status, details
+
+    def code(self) -> grpc.StatusCode:
+        """Return the status."""
+        return self._status
+
+    def details(self) -> str | None:
+        """Return the text."""
+        return self._details
+
+
+def tree(root: type[BaseException]) -> set[type[BaseException]]:
+    """Return a class and all below it."""
+    return {root}.union(*map(tree, root.__subclasses__()))
+
+
+def translate(error: BaseException) -> MilvusToolsError:
+    """Return what an error becomes."""
+    with pytest.raises(MilvusToolsError) as caught, translated():
+        raise error
+    assert caught.value.__cause__ is error
+    return caught.value
+
+
+def test_the_docstring_draws_the_tree() -> None:
+    """Every error of the module is below one base, and in the drawing with what it also is."""
+    public = {
+        one
+        for _, one in inspect.getmembers(errors, inspect.isclass)
+        if one.__module__ == errors.__name__
+    }
+    assert public == tree(MilvusToolsError)
+    for one in public - {MilvusToolsError}:
+        (line,) = (
+            line for line in str(errors.__doc__).splitlines() if f" {one.__name__} " in line
+        )
+        for base in one.__bases__:
+            if not issubclass(base, MilvusToolsError):
+                assert f"({base.__name__})" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "also"),
+    [
+        (InvalidInputError, ValueError),
+        (FilterError, ValueError),
+        (DimensionError, ValueError),
+        (ScopeError, PermissionError),
+        (StoreClosedError, RuntimeError),
+        (UnavailableError, ConnectionError),
+        (DeadlineError, TimeoutError),
+        (AccessError, PermissionError),
+    ],
+)
+def test_errors_are_what_python_has_for_them(
+    error: type[MilvusToolsError], also: type[Exception]
+) -> None:
+    """Code that knows nothing of us catches them too."""
+    assert issubclass(error, also)
+    assert str(error("Say it.")) == "Say it."
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (TimeoutError(), DeadlineError),
+        (RpcError(grpc.StatusCode.UNAVAILABLE, "x"), UnavailableError),
+        (RpcError(grpc.StatusCode.CANCELLED, "x"), UnavailableError),
+        (RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, "x"), DeadlineError),
+        (RpcError(grpc.StatusCode.UNAUTHENTICATED, "x"), AccessError),
+        (RpcError(grpc.StatusCode.PERMISSION_DENIED, "x"), AccessError),
+        (RpcError(grpc.StatusCode.UNIMPLEMENTED, "x"), UnsupportedError),
+        (RpcError(grpc.StatusCode.INTERNAL, "x"), MilvusError),
+        (RpcError(grpc.StatusCode.UNKNOWN, None), MilvusError),
+        (MilvusException(grpc.StatusCode.UNAVAILABLE, "x"), UnavailableError),
+        (MilvusException(grpc.StatusCode.UNIMPLEMENTED, "x"), UnsupportedError),
+        (MilvusException(2, "Fail connecting to server"), UnavailableError),
+        (MilvusException(1, "Cannot invoke RPC on closed channel!"), UnavailableError),
+        (ConnectionConfigException(message="Illegal uri"), UnavailableError),
+        (MilvusException(1, "Retry timeout: 3s"), DeadlineError),
+        (MilvusException(1400, "x"), AccessError),
+        (MilvusException(1401, "x"), AccessError),
+        (MilvusException(100, "can't find collection"), CollectionNotFoundError),
+        (DataNotMatchException(message="x"), InvalidInputError),
+        (ParamError(message="x"), InvalidInputError),
+        (MilvusException(1100, "x"), MilvusError),
+        (MilvusException(), MilvusError),
+    ],
+)
+def test_foreign_errors_are_translated(error: Exception, kind: type[MilvusToolsError]) -> None:
+    """Each becomes exactly one kind of ours, with a sentence; the cause is kept."""
+    ours = translate(error)
+    assert type(ours) is kind
+    assert len(str(ours).split()) > 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda text: MilvusException(1100, text),
+        lambda text: MilvusException(2, text),
+        lambda text: MilvusException(grpc.StatusCode.INTERNAL, text),
+        lambda text: ParamError(message=text),
+        lambda text: RpcError(grpc.StatusCode.UNAVAILABLE, text),
+        lambda text: RpcError(grpc.StatusCode.INTERNAL, text),
+        lambda text: RpcError(grpc.StatusCode.UNAUTHENTICATED, text),
+        TimeoutError,
+    ],
+)
+def test_messages_hold_no_address_and_no_token(make: Callable[[str], Exception]) -> None:
+    """A model may read them: they say neither where the store is nor how one gets in."""
+    message = str(translate(make(ADDRESSES)))
+    for secret in SECRETS:
+        assert secret not in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['expected "a.b" at 12:30', "field n == 10.5 is not 1.2", "ratio 3:4 in v2.3.5", "x.y == 1"],
+)
+def test_messages_keep_what_is_no_address(text: str) -> None:
+    """What Milvus says of an expression stays readable."""
+    assert text in str(translate(MilvusException(1100, text)))
+
+
+def test_milvus_code_is_kept() -> None:
+    """The developer finds Milvus's code on the error."""
+    error = translate(MilvusException(1100, "x"))
+    assert isinstance(error, MilvusError)
+    assert error.code == 1100
+    assert MilvusError("x").code == 0
+
+
+def test_ours_and_the_rest_pass_as_they_are() -> None:
+    """What is ours already, and what is nobody's fault but a bug's, is not touched."""
+    for error in (ScopeError("x"), ValueError("x"), KeyError("x"), KeyboardInterrupt()):
+        with pytest.raises(type(error)) as caught, translated():
+            raise error
+        assert caught.value is error
+    with translated():
+        pass
+
+
+def test_a_partial_write_carries_the_ids() -> None:
+    """The confirmed ids are a list of its own, in order."""
+    ids = ("b", "a")
+    error = PartialWriteError("2 of 3.", ids)
+    assert (str(error), error.written) == ("2 of 3.", ["b", "a"])
