@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from milvus_tools.errors import FilterError, UnsupportedError
-from milvus_tools.filters.conditions import (
+from milvus_tools.conditions.fields import Fields, Target
+from milvus_tools.conditions.model import (
     MAX_VALUES,
     All,
     Any_,
@@ -22,14 +22,14 @@ from milvus_tools.filters.conditions import (
     Operator,
     require_bounds,
 )
-from milvus_tools.filters.expressions import (
+from milvus_tools.errors import FilterError, UnsupportedError
+from milvus_tools.filters import (
     INT64_MAX,
     Scalar,
     all_of,
     any_of,
     literal,
 )
-from milvus_tools.filters.fields import Fields, Target
 
 _COMPARISONS: Final = {
     Operator.EQ: "==",

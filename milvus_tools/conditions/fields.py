@@ -7,9 +7,9 @@ from typing import Final
 
 from pymilvus import DataType
 
+from milvus_tools.conditions.model import FieldType
 from milvus_tools.errors import FilterError
-from milvus_tools.filters.conditions import FieldType
-from milvus_tools.filters.expressions import literal, reference
+from milvus_tools.filters import dynamic_key, reference
 from milvus_tools.schema import Schema
 
 _MILVUS_TYPES: Final = {
@@ -58,7 +58,7 @@ class Target:
     def present(self) -> str:
         """An expression for rows that have it."""
         if self.dynamic:
-            return f"exists $meta[{literal(self.name)}]"
+            return f"exists {dynamic_key(self.name)}"
         if self.nullable:
             return f"{self.reference} is not null"
         # No Milvus takes a tautology that is shorter.

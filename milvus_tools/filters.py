@@ -100,9 +100,20 @@ def reference(field: str, *, dynamic: bool) -> str:
         raise FilterError(f"A field's name must be a string, not {type(field).__name__}.")
     if _IDENTIFIER.fullmatch(field) and field.lower() not in _KEYWORDS:
         return field
-    if dynamic and field and not _UNREADABLE.search(field):
-        return f"$meta[{literal(field)}]"
+    if dynamic:
+        return dynamic_key(field)
     raise FilterError(f"The field {field!r} can't be named in a filter expression.")
+
+
+def dynamic_key(field: str) -> str:
+    """Write a key of the dynamic field, as Milvus has it under `$meta`.
+
+    Raises:
+        FilterError: If not every Milvus can name it.
+    """
+    if not field or _UNREADABLE.search(field):
+        raise FilterError(f"The field {field!r} can't be named in a filter expression.")
+    return f"$meta[{literal(field)}]"
 
 
 def equals(field: str, value: Scalar, *, dynamic: bool) -> str:
