@@ -124,11 +124,13 @@ class Portal:
         except RuntimeError:
             work.close()
             raise
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future: Future[Result] | None = None
         try:
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
             return future.result()
         except BaseException:
-            future.cancel()  # Ctrl-C reaches the request
+            if future is not None:
+                future.cancel()  # Ctrl-C reaches the request
             raise
 
     def require_elsewhere(self) -> None:
