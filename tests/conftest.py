@@ -11,7 +11,7 @@ import pytest
 from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore
-from tests.support import MilvusServer, embeddings
+from tests.support import MilvusServer, embeddings, raw_client
 
 _numbers = itertools.count(1)
 
@@ -52,7 +52,7 @@ def uri(backend: str, request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def client(uri: str) -> Iterator[MilvusClient]:
     """A raw client, to look past the store."""
-    client = MilvusClient(uri, dedicated=True)
+    client = raw_client(uri)
     yield client
     client.close()
 
@@ -67,7 +67,7 @@ def collection_name(uri: str) -> Iterator[str]:
     """A collection name of the test's own; what is made under it is dropped."""
     name = new_name()
     yield name
-    client = MilvusClient(uri, dedicated=True)
+    client = raw_client(uri)
     client.drop_collection(name)
     client.close()
 

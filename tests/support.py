@@ -157,6 +157,16 @@ class MilvusServer:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def raw_client(uri: str) -> MilvusClient:
+    """Return a client to look past the store.
+
+    Its pings are off: Milvus Lite would break idle connections for them, those of other raw
+    clients that share the channel too.
+    """
+    options = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.use_local_subchannel_pool": 1}
+    return MilvusClient(uri, dedicated=True, grpc_options=options)
+
+
 def make_collection(
     client: MilvusClient,
     name: str,

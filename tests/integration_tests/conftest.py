@@ -5,15 +5,15 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 import pytest
-from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore
+from tests.support import raw_client
 
 _NAME = "shared_by_tests"
 
 
 def _fresh(uri: str) -> Iterator[str]:
-    client = MilvusClient(uri, dedicated=True)
+    client = raw_client(uri)
     name = f"{_NAME}_{os.getpid()}"
     yield name
     client.drop_collection(name)

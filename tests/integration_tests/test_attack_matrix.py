@@ -3,6 +3,7 @@
 Every public method is called with every payload of `tests/attacks.py`, through a view and
 through a `MilvusStore(scope=…)`, where the scope is a dynamic key and where it is a partition
 key, with and without the scope in the stored keys. Then a raw client looks at what there is.
+Payloads go all at once; what one of them changed stays changed, so that no other can hide it.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from langchain_milvus import BM25BuiltInFunction
 from pymilvus import MilvusClient
 
 from milvus_tools import DeleteResult, MilvusStore, MilvusToolsError, ScopedMilvusStore
+from milvus_tools.connection import Connection
 from milvus_tools.errors import ScopeError
 from milvus_tools.filters import one_of
 from tests import attacks
@@ -33,6 +35,15 @@ FUSED = {
     "vector_field": ["vector", "words"],
     "builtin_function": BM25BuiltInFunction(output_field_names="words"),
 }
+SERVER = pytest.mark.server
+# The scope: a dynamic key or a field of the schema, the partition key; in stored keys or not.
+KINDS = [
+    ("lite", "", ""),
+    ("lite", "", "scoped_ids"),
+    ("lite", "field", ""),
+    pytest.param(("server", "", ""), marks=SERVER),
+    pytest.param(("server", "field", "scoped_ids"), marks=SERVER),
+]
 SHELF = "shelf"  # a partition that holds a row of b's
 # LangChain's own refusals: search types that it does not know.
 LANGCHAIN = {"search": ValueError, "as_retriever": ValueError}
@@ -52,6 +63,7 @@ METHODS = sorted({attacks.sync_name(name) for name in NAMES} - attacks.ELSEWHERE
 class World:
     """A collection with rows of tenants a and b, and the doors that tenant a is given."""
 
+    uri: str
     client: MilvusClient
     operator: MilvusStore
     doors: list[Door]
@@ -91,7 +103,8 @@ def make_world(
     uri: str, stack: contextlib.ExitStack, *, field: bool, in_keys: bool, fused: bool = False
 ) -> World:
     """Write rows of a, of b, of b in another partition, and one of nobody."""
-    client = stack.enter_context(contextlib.closing(MilvusClient(uri, dedicated=True)))
+    # A raw client, but one that Milvus Lite does not take for an attacker when it is idle.
+    client = stack.enter_context(contextlib.closing(Connection({"uri": uri}).sync_client()))
     common = {"collection_name": new_name(), "connection_args": {"uri": uri}}
     common["consistency_level"] = "Strong"  # what `restore` takes back must not be read
     more: dict[str, Any] = PARTITIONED if field else FUSED if fused else {}
@@ -101,7 +114,9 @@ def make_world(
     direct = stack.enter_context(
         contextlib.closing(MilvusStore(embeddings(), **common, **more, **scoped))
     )
-    world = World(client, operator, [operator.scoped(tenant="a", scoped_ids=in_keys)], in_keys)
+    world = World(
+        uri, client, operator, [operator.scoped(tenant="a", scoped_ids=in_keys)], in_keys
+    )
     world.doors.append(direct)
     metadata = {"n": 1, "note": MARK}
     other = operator.scoped(tenant="b", scoped_ids=in_keys)
@@ -132,22 +147,12 @@ def worlds() -> Iterator[Callable[..., World]]:
         yield world
 
 
-@pytest.fixture(params=["dynamic", "field"])
-def field(request: pytest.FixtureRequest) -> bool:
-    """Whether the scope is a field of the schema, the partition key, or a dynamic key."""
-    return request.param == "field"
-
-
-@pytest.fixture(params=["ids", "scoped_ids"])
-def in_keys(request: pytest.FixtureRequest) -> bool:
-    """Whether the scope is in the stored keys."""
-    return request.param == "scoped_ids"
-
-
-@pytest.fixture
-def world(worlds: Callable[..., World], uri: str, field: bool, in_keys: bool) -> World:
-    """A world of this backend and kind, which the test leaves as it was."""
-    return worlds(uri, field=field, in_keys=in_keys)
+@pytest.fixture(params=KINDS, ids=lambda kind: "-".join(filter(None, kind)))
+def world(request: pytest.FixtureRequest, worlds: Callable[..., World]) -> World:
+    """A world, which the test leaves as it was."""
+    backend, field, in_keys = request.param
+    uri = request.getfixturevalue(f"{backend}_uri")
+    return worlds(uri, field=bool(field), in_keys=bool(in_keys))
 
 
 def call(door: Door, name: str, arguments: dict[str, Any]) -> Callable[[], Any]:
@@ -295,10 +300,10 @@ def test_the_scope_can_not_be_changed_afterwards(world: World) -> None:
     check(world, [view.search_by_metadata()])
 
 
-async def test_views_make_no_stores(world: World, uri: str) -> None:
+async def test_views_make_no_stores(world: World) -> None:
     """A view's class methods, which would make a store without scope, are refused."""
     view, name = world.doors[0], new_name()
-    arguments = {"collection_name": name, "connection_args": {"uri": uri}}
+    arguments = {"collection_name": name, "connection_args": {"uri": world.uri}}
     with pytest.raises(ScopeError):
         view.from_texts(["x"], embeddings(), **arguments)
     with pytest.raises(ScopeError):

@@ -18,12 +18,17 @@ METADATAS = [{"n": number, "even": number % 2 == 0} for number in range(len(TEXT
 IDS = [f"id-{number}" for number in range(len(TEXTS))]
 COSINE = {"index_type": "AUTOINDEX", "metric_type": "COSINE", "params": {}}
 
+LEAKY = pytest.mark.filterwarnings(  # langchain-milvus leaves clients and loops behind it
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
-def plain(documents: list[Document]) -> list[tuple[str, dict[str, Any]]]:
-    """Return texts and metadata; langchain-milvus has the id and fields of its own among them."""
+
+def plain(documents: list[Document]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return ids, texts and metadata; langchain-milvus has the id among the latter."""
     own = ("pk", "text", "vector")
     return [
         (
+            document.id or document.metadata["pk"],
             document.page_content,
             {key: value for key, value in document.metadata.items() if key not in own},
         )
@@ -31,9 +36,10 @@ def plain(documents: list[Document]) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def scored(found: list[tuple[Document, float]]) -> list[tuple[str, float]]:
-    """Return texts and distances, as far as float32 can tell them."""
-    return [(document.page_content, pytest.approx(score, abs=1e-5)) for document, score in found]
+def scored(found: list[tuple[Document, float]]) -> list[Any]:
+    """Return the same with distances, as far as float32 can tell them."""
+    documents = plain([document for document, _ in found])
+    return [*zip(documents, (round(score, 5) for _, score in found), strict=True)]
 
 
 def program(store: Any) -> list[Any]:
@@ -60,7 +66,7 @@ def program(store: Any) -> list[Any]:
         plain(store.max_marginal_relevance_search("bird", k=3)),
         plain(store.max_marginal_relevance_search_by_vector(bird, k=3, lambda_mult=0.2)),
         sorted(store.get_pks("n >= 2")),
-        [text for text, _ in plain(store.search_by_metadata("n == 1"))],
+        [found[:2] for found in plain(store.search_by_metadata("n == 1"))],
         plain(store.as_retriever(search_kwargs={"k": 2}).invoke("kite")),
         bool(store.delete(ids=[IDS[1]])),
         bool(store.delete(expr="n == 2")),
@@ -87,12 +93,14 @@ async def aprogram(store: Any) -> list[Any]:
         plain(await store.asimilarity_search_by_vector(vector, k=2)),
         scored(await store.asimilarity_search_with_score("kite", k=3, expr="n < 4")),
         scored(await store.asimilarity_search_with_score_by_vector(vector, k=3)),
+        scored(await store.asimilarity_search_with_relevance_scores("kite", k=3, expr="n > 0")),
         plain(await store.amax_marginal_relevance_search("bird", k=3)),
         plain(await store.amax_marginal_relevance_search_by_vector(bird, k=2)),
         sorted(await store.aget_pks("n >= 2")),
-        [text for text, _ in plain(await store.asearch_by_metadata("n == 1"))],
+        [found[:2] for found in plain(await store.asearch_by_metadata("n == 1"))],
         plain(await store.as_retriever(search_kwargs={"k": 2}).ainvoke("kite")),
         bool(await store.adelete(ids=[IDS[1]])),
+        bool(await store.adelete(expr="n == 2")),
     ]
     await store.aupsert(
         [IDS[0]], [Document(page_content="red kite", metadata={"n": 9, "even": False})]
@@ -122,19 +130,14 @@ def two_stores(uri: str, client: MilvusClient) -> Any:
         client.drop_collection(name)
 
 
-# langchain-milvus's, which leaves clients and loops behind it.
-@pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+@LEAKY
 def test_a_program_answers_the_same_with_either_class(two_stores: Callable[..., Any]) -> None:
     """The sync operations return equal ids, texts, metadata, distances and ranks."""
     with two_stores(MilvusStore) as ours:
         assert program(ours) == program(two_stores(Milvus))
 
 
-@pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+@LEAKY
 def test_an_async_program_answers_the_same_with_either_class(
     two_stores: Callable[..., Any],
 ) -> None:
@@ -149,14 +152,29 @@ def test_an_async_program_answers_the_same_with_either_class(
     assert answers == asyncio.run(run(Milvus))
 
 
-def test_from_texts_makes_a_store_with_either_class(
+@LEAKY
+def test_from_texts_makes_the_same_store_with_either_class(
     uri: str, client: MilvusClient, collection_name: str
 ) -> None:
-    """The class method takes the same arguments, and the store is open."""
-    arguments = {"collection_name": collection_name, "connection_args": {"uri": uri}}
+    """The class methods take the same arguments, and each class finds what the other wrote."""
+    arguments = {
+        "collection_name": collection_name,
+        "connection_args": {"uri": uri},
+        "index_params": COSINE,
+        "enable_dynamic_field": True,
+        "consistency_level": "Strong",
+    }
     with MilvusStore.from_texts(TEXTS, embeddings(), METADATAS, ids=IDS, **arguments) as store:
-        theirs = Milvus(embeddings(), index_params=COSINE, **arguments)
-        found = store.similarity_search("kite", k=5)
-        assert [document.id for document in found] == [
-            document.metadata["pk"] for document in theirs.similarity_search("kite", k=5)
-        ]
+        theirs = Milvus(embeddings(), **arguments)
+        assert plain(theirs.similarity_search("kite", k=5)) == plain(
+            store.similarity_search("kite", k=5)
+        )
+    documents = [
+        Document(page_content=text, metadata=metadata)
+        for text, metadata in zip(TEXTS, METADATAS, strict=True)
+    ]
+    theirs = Milvus.from_documents(documents, embeddings(), ids=IDS, drop_old=True, **arguments)
+    with MilvusStore(embeddings(), **arguments) as store:
+        assert plain(store.similarity_search("kite", k=5)) == plain(
+            theirs.similarity_search("kite", k=5)
+        )

@@ -6,24 +6,31 @@ looks after every pack whether they are all there as they were, and nothing else
 
 import asyncio
 import collections
-import contextlib
-import dataclasses
 import functools
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any
 
 import pytest
 from langchain_core.documents import Document
-from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore, MilvusToolsError, ScopedMilvusStore
 from milvus_tools.filters import equals
 from tests import hostile
 from tests.conftest import new_name
 from tests.expressions import expressions
-from tests.hostile import Case, alike, is_addressable, same, same_document
-from tests.support import embeddings
+from tests.ground import (
+    NEIGHBOURS,
+    TAKEN,
+    Ground,
+    answer_of,
+    answers_of,
+    by_id,
+    has_one,
+    require_same,
+)
+from tests.hostile import Case, alike, is_addressable, same
+from tests.support import embeddings, raw_client
 
 PACK = 250  # documents in one write
 ROUND = 100  # expressions, or scopes, at the same time
@@ -31,16 +38,6 @@ TERMS = 25  # equalities in one expression
 MAX_JSON = 60_000  # bytes; the server takes a few more, Milvus Lite any number
 MAX_ROWS = 16_384
 PREFIX = "tenant=%22a%22:"  # of the keys of tenant a with scoped_ids=True
-OTHERS = ["b", "A", "a ", "", "a\x00", 1, None, ["a"], {"a": "a"}]
-NEIGHBOURS = [
-    *(
-        Document(id=f"b{n}", page_content="x", metadata={"tenant": other, "n": n, "k": "v"})
-        for n, other in enumerate(OTHERS)
-    ),
-    Document(id="nobody", page_content="", metadata={"n": 1, "k": "v"}),
-    Document(id='tenant="a"', page_content=")", metadata={"n": 2, "tenant ": "a"}),
-]
-TAKEN = tuple(str(document.id) for document in NEIGHBOURS)
 ROWS = [
     Document(id=f"a{n}", page_content=text, metadata={"n": n, "k": "v", "t": ["a", n]})
     for n, text in enumerate(["x", "", "\\", ")", '("', "] or (n == 1", "'", "b0"])
@@ -52,39 +49,6 @@ COUNTS = [
 Tally = collections.Counter[str]
 
 
-@dataclasses.dataclass
-class Ground:
-    """A collection that holds rows of others, and what tenant a has of it."""
-
-    lite: bool
-    store: MilvusStore
-    views: list[ScopedMilvusStore]
-    client: MilvusClient
-
-    def view(self, number: int) -> tuple[ScopedMilvusStore, bool]:
-        """Return a view, and whether it has the scope in the stored keys: one in two has."""
-        return self.views[number % 2], number % 2 == 1
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Read all rows, past the store."""
-        rows = self.client.query(
-            self.store.collection_name,
-            filter="pk >= ''",
-            output_fields=["pk", "text", "vector", "$meta"],
-            consistency_level="Strong",
-        )
-        ordered = [dict(sorted(row.items())) for row in rows]
-        return sorted(ordered, key=lambda row: row["pk"])
-
-    @contextlib.contextmanager
-    def untouched(self) -> Iterator[None]:
-        """Check that what happens meanwhile leaves the rows of others, and no other ones."""
-        before = self.rows()
-        assert [row["pk"] for row in before] == sorted(TAKEN)
-        yield
-        assert repr(self.rows()) == repr(before)
-
-
 @pytest.fixture(scope="module", params=["lite", pytest.param("server", marks=pytest.mark.server)])
 def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
     """One collection per backend, for all that is generated."""
@@ -94,7 +58,7 @@ def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
     )
     store.add_documents(NEIGHBOURS)
     views = [store.scoped(tenant="a"), store.scoped(tenant="a", scoped_ids=True)]
-    client = MilvusClient(uri, dedicated=True)
+    client = raw_client(uri)
     yield Ground(request.param == "lite", store, views, client)
     client.close()
     store.drop()
@@ -110,36 +74,6 @@ def generated(kind: str, count: int) -> list[Any]:
         "scopes": hostile.scopes(),
     }
     return hostile.generated(strategies[kind], count)
-
-
-async def answer_of(call: Awaitable[Any]) -> Any | None:
-    """Return the answer, or `None` for an error that anyone may read."""
-    try:
-        return await call
-    except MilvusToolsError as error:
-        message = str(error)
-        assert len(message.split()) > 2
-        assert message.encode()
-        assert "Traceback" not in message
-        assert "127.0.0.1" not in message
-        return None
-
-
-async def answers_of(calls: Sequence[Awaitable[Any]]) -> list[Any | None]:
-    """Await calls at the same time."""
-    return await asyncio.gather(*map(answer_of, calls))
-
-
-def require_same(found: Sequence[Document], wanted: Sequence[Document]) -> None:
-    """Check that Documents are those that were written, types and order included."""
-    assert [document.id for document in found] == [document.id for document in wanted]
-    for one, other in zip(found, wanted, strict=True):
-        assert same_document(one, other), (one, other)
-
-
-def by_id(documents: Sequence[Document]) -> list[Document]:
-    """Sort Documents."""
-    return sorted(documents, key=lambda document: str(document.id))
 
 
 def add(view: ScopedMilvusStore, cases: Sequence[Case]) -> Awaitable[list[str]]:
@@ -261,16 +195,6 @@ async def check_equalities(view: ScopedMilvusStore, documents: Sequence[Document
                 assert document.id in found, (document, some)
             elif not has_one(document, some, alike):
                 assert document.id not in found, (document, some)
-
-
-def has_one(
-    document: Document,
-    pairs: Sequence[tuple[str, Any]],
-    equal: Callable[[Any, Any], bool],
-) -> bool:
-    """Tell whether a Document's metadata has one of some keys with its value."""
-    metadata = document.metadata
-    return any(key in metadata and equal(metadata[key], value) for key, value in pairs)
 
 
 async def check_deletes(view: ScopedMilvusStore, wanted: dict[str, Document]) -> None:

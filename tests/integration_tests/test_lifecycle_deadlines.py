@@ -43,6 +43,7 @@ async def test_a_caller_that_gives_up_cancels_the_embedding(
     await shared.aadd_texts(["cancel"], ids=["cancel"])
     model = Hanging()
     store = make_store(model, collection_name=shared.collection_name)
+    await store.acount()  # opens it, for the time below to be the model's
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
             await store.asimilarity_search("cancel")
@@ -77,6 +78,7 @@ async def test_a_model_that_hangs_has_a_deadline(
     await shared.aadd_texts(["hangs"], ids=["hangs"])
     model = Hanging()
     store = make_store(model, collection_name=shared.collection_name, timeout=stores)
+    await store.acount(timeout=BOUND)
     with pytest.raises(DeadlineError, match=r"within 0\.5 s"):
         await store.asimilarity_search("hangs", timeout=calls)
     assert await happens(model.cancelled)
@@ -109,6 +111,7 @@ async def test_a_model_that_blocks_holds_up_no_loop(
     await shared.aadd_texts(["blocks"], ids=["blocks"])
     model = Blocked()
     store = make_store(model, collection_name=shared.collection_name)
+    await store.acount()
     with pytest.raises(DeadlineError):
         await store.asimilarity_search("blocks", timeout=0.5)
     assert model.thread not in (None, threading.main_thread(), portal()._thread)

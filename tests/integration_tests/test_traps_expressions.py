@@ -146,18 +146,18 @@ def test_t56_brackets_inside_strings_are_text(expr: str) -> None:
 
 async def test_t56_a_scope_holds_against_every_expression(shared: MilvusStore) -> None:
     """No raw expression reads or deletes a row of another scope, by whichever method."""
-    ours, theirs = shared.scoped(tenant="a"), shared.scoped(tenant="b")
+    ours, theirs = shared.scoped(t56="a"), shared.scoped(t56="b")
     await theirs.aadd_texts(["theirs"], [{"n": 1}], ids=["t56-b"])
     await ours.aadd_texts(["ours"], [{"n": 1}], ids=["t56-a"])
     for expr in BREAKOUTS.values():
         for read in READS.values():
             with pytest.raises(FilterError):
                 await read(ours, expr)
-    for expr in ('n == 1 or tenant == "b"', 'not (tenant == "a")', 'tenant != "a" or n == 1'):
+    for expr in ('n == 1 or t56 == "b"', 'not (t56 == "a")', 't56 != "a" or n == 1'):
         assert await ids(ours, expr) <= {"t56-a"}
         assert await ours.acount(expr) <= 1
         assert {found.id for found in await ours.asimilarity_search("x", expr=expr)} <= {"t56-a"}
-    await ours.adelete(expr='n == 1 or tenant == "b"')
+    await ours.adelete(expr='n == 1 or t56 == "b"')
     assert [found.id for found in await theirs.asearch_by_metadata()] == ["t56-b"]
 
 

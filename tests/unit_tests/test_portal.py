@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import signal
 import threading
 from collections.abc import Callable, Iterator
 
@@ -192,31 +191,6 @@ async def test_cancelling_reaches_the_work(held: Portal) -> None:
         await task
     assert await asyncio.to_thread(ended.wait, SECONDS)
     assert await held.run(here())
-
-
-def test_ctrl_c_reaches_the_work(held: Portal) -> None:
-    """Who interrupts a sync call interrupts what runs for it."""
-    began, ended = threading.Event(), threading.Event()
-    main = threading.main_thread().ident
-    assert main is not None
-
-    def interrupt() -> None:
-        began.wait(SECONDS)
-        signal.pthread_kill(main, signal.SIGINT)
-
-    async def work() -> None:
-        began.set()
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            ended.set()
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        held.wait(work())
-    thread.join(SECONDS)
-    assert ended.wait(SECONDS)
 
 
 async def test_a_deadline_of_the_callers_reaches_the_work(held: Portal) -> None:
