@@ -189,14 +189,14 @@ def check(world: World, answers: Iterable[Any]) -> None:
     of_a, of_others = world.look()
     world.restore(of_a)
     assert of_others == world.of_others
-    own_keys = [*of_a, *(row["pk"] for row in world.of_a)]
+    own_keys = {*of_a, *(row["pk"] for row in world.of_a)}
     own_ids = {id_ for key in own_keys for id_ in (key, key.partition(":")[2])}  # of in_keys, too
     for answer in answers:
         assert MARK not in repr(answer)
         if isinstance(answer, int):
-            assert answer <= len(own_ids)
+            assert answer <= len(own_keys)
         if isinstance(answer, DeleteResult):
-            assert answer.count <= len(own_ids)
+            assert answer.count <= len(own_keys)
         for one in answer if isinstance(answer, list) else ():
             document = one[0] if isinstance(one, tuple) else one
             if isinstance(document, Document):
