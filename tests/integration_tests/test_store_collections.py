@@ -250,3 +250,20 @@ async def test_declared_metadata_are_fields_of_their_types(
     for name, wrong in {"year": 40_000, "lang": "eng", "tags": 1}.items():
         with pytest.raises(InvalidInputError, match=name):
             await store.aadd_texts(["x"], [{**metadata, name: wrong}])
+
+
+async def test_one_id_written_by_many_at_once_is_one_entity(make_store: MakeStore) -> None:
+    """Upserts of one id leave one entity, also where they want it in different partitions."""
+    store = make_store(partition_key_field="lang", num_partitions=2)
+    await asyncio.gather(
+        *(
+            store.aadd_texts([f"text {number}"], [{"lang": "ab"[number % 2]}], ids=["1"])
+            for number in range(10)
+        )
+    )
+    assert await store.acount(consistency_level="Strong") == 1
+    (found,) = await store.asearch_by_metadata()
+    lang = found.metadata["lang"]
+    assert await store.asearch_by_metadata(f'lang == "{lang}"') == [found]
+    assert await store.adelete(["1"]) == DeleteResult(1)
+    assert await store.acount() == 0
