@@ -157,6 +157,16 @@ class MilvusServer:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def ctrl_c_interrupts() -> Iterator[None]:
+    """Hear the signal as in a terminal: a shell's background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def raw_client(uri: str) -> MilvusClient:
     """Return a client to look past the store.
 

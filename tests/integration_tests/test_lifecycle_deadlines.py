@@ -14,7 +14,7 @@ from milvus_tools._portal import portal
 from milvus_tools.errors import DeadlineError, InvalidInputError, UnavailableError
 from tests.outage import require_errors, require_recovery
 from tests.probes import BOUND, Hanging, Made, Stuck, half_open_server, happens, proxy_of, texts
-from tests.support import ON_SERVER, embeddings
+from tests.support import ON_SERVER, ctrl_c_interrupts, embeddings
 
 MakeStore = Callable[..., MilvusStore]
 
@@ -62,10 +62,11 @@ def test_ctrl_c_reaches_the_request(make_store: MakeStore, shared: MilvusStore) 
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        store.similarity_search("cancel")
-    thread.join()
+    with ctrl_c_interrupts():
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            store.similarity_search("cancel")
+        thread.join()
     assert made.one.cancelled.wait(BOUND)
     assert texts(store.get_by_ids(["cancel"])) == ["cancel"]
 

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from milvus_tools._portal import Portal, join
+from tests.support import ctrl_c_interrupts
 
 SECONDS = 30.0
 
@@ -31,10 +32,11 @@ def test_ctrl_c_reaches_the_work() -> None:
             ended.set()
 
     thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        held.wait(work())
-    thread.join(SECONDS)
+    with ctrl_c_interrupts():
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            held.wait(work())
+        thread.join(SECONDS)
     assert ended.wait(SECONDS)
     join(held.release())
     held._loop.close()
