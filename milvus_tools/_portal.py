@@ -155,6 +155,19 @@ class Portal:
         future.add_done_callback(lambda _: self.release())
 
 
+def wait(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run `work` on the I/O loop and wait for it: what every sync face of an async one does.
+
+    Raises:
+        RuntimeError: If called from the I/O loop itself.
+    """
+    _portal.acquire()
+    try:
+        return _portal.wait(work)
+    finally:
+        _portal.release()
+
+
 def join(thread: _Server | None) -> None:
     """Wait until a thread that `Portal.release` returned has ended."""
     if thread is not None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from langchain_core.vectorstores import VectorStore
 
-from milvus_tools._portal import portal
+from milvus_tools._portal import wait
 from milvus_tools.errors import StoreClosedError
 from milvus_tools.store.collection import Collection
 from milvus_tools.store.lifecycle import Lifecycle
@@ -49,8 +49,4 @@ class StoreBase(VectorStore):
 
     def _wait(self, call: Coroutine[Any, Any, Result]) -> Result:
         """Wait for an async method, from any thread; the portal must not be this thread."""
-        portal().acquire()
-        try:
-            return portal().wait(call)
-        finally:
-            portal().release()
+        return wait(call)

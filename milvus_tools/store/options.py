@@ -34,6 +34,7 @@ _HYBRID: dict[str, type | tuple[type, ...]] = {
 }
 SEARCH = {**_SEARCH, **_HYBRID}
 QUERY = {**_READ, "offset": int}
+KEYS = {**QUERY, "limit": int}
 COUNT = _READ
 _PARTITIONS = ("partition_name", "partition_names")
 # Index types whose searches need a parameter that Milvus has no default for, see

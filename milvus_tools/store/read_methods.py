@@ -1,11 +1,14 @@
 """The public methods that read without ranking."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
 
+from milvus_tools.conditions import FieldType, Filter, parse
+from milvus_tools.schema import Schema
 from milvus_tools.store.base import StoreBase
+from milvus_tools.store.ordering import Order
 
 
 class ReadMethods(StoreBase):
@@ -32,6 +35,9 @@ class ReadMethods(StoreBase):
         fields: Sequence[str] | None = None,
         limit: int = 10,
         timeout: float | None = None,
+        *,
+        order_by: str | None = None,
+        descending: bool = False,
         **kwargs: Any,
     ) -> list[Document]:
         """Return Documents that match a filter expression, without any vector.
@@ -41,13 +47,17 @@ class ReadMethods(StoreBase):
             fields: The metadata keys to return, or `None` for all.
             limit: The most Documents, 1 to 16384.
             timeout: Seconds for the call; `None` for the store's.
+            order_by: The primary key, or a metadata key, to sort by; Documents without it come
+                last. Milvus does not sort: the keys of all that match are read, 10 000 at most.
+            descending: Whether the greatest come first.
             **kwargs: `offset`, `consistency_level`; outside scopes `partition_names`.
 
         Returns:
-            The Documents, in no order; `[]` means that none matches.
+            The Documents, in no order unless `order_by` is given; `[]` means that none matches.
         """
+        order = None if order_by is None else Order(order_by, descending=descending)
         return await self._run(
-            lambda do, deadline: do.query(expr, fields, limit, kwargs, deadline), timeout
+            lambda do, deadline: do.query(expr, fields, limit, order, kwargs, deadline), timeout
         )
 
     def search_by_metadata(
@@ -56,10 +66,17 @@ class ReadMethods(StoreBase):
         fields: Sequence[str] | None = None,
         limit: int = 10,
         timeout: float | None = None,
+        *,
+        order_by: str | None = None,
+        descending: bool = False,
         **kwargs: Any,
     ) -> list[Document]:
         """Do what `asearch_by_metadata` does, and wait."""
-        return self._wait(self.asearch_by_metadata(expr, fields, limit, timeout, **kwargs))
+        return self._wait(
+            self.asearch_by_metadata(
+                expr, fields, limit, timeout, order_by=order_by, descending=descending, **kwargs
+            )
+        )
 
     async def aget_pks(self, expr: str, timeout: float | None = None, **kwargs: Any) -> list[Any]:
         """Return the ids of the entities that match a filter expression.
@@ -67,7 +84,7 @@ class ReadMethods(StoreBase):
         Args:
             expr: The expression.
             timeout: Seconds for the call; `None` for the store's.
-            **kwargs: `offset`, `consistency_level`; outside scopes `partition_names`.
+            **kwargs: `limit`, `offset`, `consistency_level`; outside scopes `partition_names`.
 
         Returns:
             Strings, or integers where the collection's keys are.
@@ -93,3 +110,60 @@ class ReadMethods(StoreBase):
     def count(self, expr: str | None = None, timeout: float | None = None, **kwargs: Any) -> int:
         """Do what `acount` does, and wait."""
         return self._wait(self.acount(expr, timeout, **kwargs))
+
+    async def aschema(self, timeout: float | None = None) -> Schema | None:
+        """Return the collection as Milvus describes it, or `None` if it is not there yet."""
+        return await self._run(lambda do, deadline: do.schema(deadline), timeout)
+
+    def schema(self, timeout: float | None = None) -> Schema | None:
+        """Do what `aschema` does, and wait."""
+        return self._wait(self.aschema(timeout))
+
+    async def afilter_expression(
+        self,
+        filter_: Filter | Mapping[str, Any] | Sequence[Any],
+        fields: Mapping[str, FieldType] | None = None,
+        *,
+        allow_dynamic: bool = True,
+        timeout: float | None = None,
+    ) -> str | None:
+        """Write a typed filter as an expression that means the same on every Milvus.
+
+        Example:
+            ```python
+            recent = {"field": "year", "operator": "gte", "value": 2000}
+            await store.asimilarity_search("kites", expr=await store.afilter_expression(recent))
+            ```
+
+        Args:
+            filter_: Conditions, or what `milvus_tools.conditions.parse` makes them of. The field
+                `id` is the Documents' id, unless the collection has another of that name.
+            fields: Dynamic keys with the type of their values.
+            allow_dynamic: Whether other dynamic keys may be named, too.
+            timeout: Seconds for the call; `None` for the store's.
+
+        Returns:
+            The expression, or `None` if the collection is not there yet.
+
+        Raises:
+            FilterError: If a field, an operator or a value does not fit; it says what does.
+            UnsupportedError: If this Milvus can't answer it.
+        """
+        parsed, known = parse(filter_), dict(fields or {})
+        return await self._run(
+            lambda do, deadline: do.expression(parsed, known, deadline, free=allow_dynamic),
+            timeout,
+        )
+
+    def filter_expression(
+        self,
+        filter_: Filter | Mapping[str, Any] | Sequence[Any],
+        fields: Mapping[str, FieldType] | None = None,
+        *,
+        allow_dynamic: bool = True,
+        timeout: float | None = None,
+    ) -> str | None:
+        """Do what `afilter_expression` does, and wait."""
+        return self._wait(
+            self.afilter_expression(filter_, fields, allow_dynamic=allow_dynamic, timeout=timeout)
+        )

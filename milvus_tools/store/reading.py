@@ -6,11 +6,13 @@ from typing import Any
 
 from langchain_core.documents import Document
 
+from milvus_tools.conditions import Fields, FieldType, Filter, expression
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters import all_of, checked, one_of
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.operations import Operations
+from milvus_tools.store.ordering import Order, with_keys
 from milvus_tools.store.rows import Key, batches
 from milvus_tools.store.transport import Deadline, QueryRequest, Row
 from milvus_tools.store.values import id_text
@@ -27,21 +29,47 @@ class Reads(Operations):
         expr: str | None,
         fields: Sequence[str] | None,
         limit: int,
+        order: Order | None,
         extra: Mapping[str, Any],
         deadline: Deadline,
     ) -> list[Document]:
-        """Return Documents that match a filter."""
-        options = self._query_options(extra)
+        """Return Documents that match a filter, in an order if one is given."""
+        options = self._options(extra, opts.QUERY)
         options["limit"] = opts.limit(limit, options.get("offset", 0), name="limit")
         filter_ = checked(expr)
 
         async def work(schema: Schema) -> list[Document]:
             _check_fields(schema, fields)
-            rows = await self._rows(schema, filter_, schema.output_fields, options, deadline)
             layout = self._collection.layout(schema)
+            if order is not None:
+                rows = await self._ordered(schema, filter_, order, options, deadline)
+            else:
+                rows = await self._rows(schema, filter_, schema.output_fields, options, deadline)
             return [layout.document(row, self._scope, fields) for row in rows]
 
         return await self._collection.with_schema(work, [], deadline)
+
+    async def _ordered(
+        self,
+        schema: Schema,
+        filter_: str,
+        order: Order,
+        options: Mapping[str, Any],
+        deadline: Deadline,
+    ) -> list[Row]:
+        """Read what to sort by of all rows, and then the rows of one page."""
+        layout = self._collection.layout(schema)
+        order = order.resolved(layout)
+        fields = [*self._key_fields(schema), layout.place(order.field)]
+        some = {name: value for name, value in options.items() if name != "offset"}
+        rows = await self._rows(
+            schema, filter_, fields, {**some, "limit": order.most + 1}, deadline
+        )
+        page = order.page(rows, layout, options.get("offset", 0), options["limit"])
+        keys = [row[schema.primary.name] for row in page]
+        del some["limit"]
+        found = await self._rows_of(schema, keys, schema.output_fields, some, deadline)
+        return [found[key] for key in keys if key in found]
 
     async def get(self, ids: Sequence[str], deadline: Deadline) -> list[Document]:
         """Return the Documents of some ids, in the ids' order; those not there are left out."""
@@ -59,7 +87,9 @@ class Reads(Operations):
         self, expr: str | None, extra: Mapping[str, Any], deadline: Deadline
     ) -> list[Any]:
         """Return the ids of the rows that match a filter, of the type of the collection's keys."""
-        options = self._query_options(extra)
+        options = self._options(extra, opts.KEYS)
+        if "limit" in options:
+            opts.limit(options["limit"], options.get("offset", 0), name="limit")
         filter_ = checked(expr)
         if not filter_ and not self._scope:
             raise InvalidInputError("get_pks needs a filter expression.")
@@ -72,8 +102,7 @@ class Reads(Operations):
 
     async def count(self, expr: str | None, extra: Mapping[str, Any], deadline: Deadline) -> int:
         """Count the rows that match a filter."""
-        partition = self._partition("partition_names")
-        options = opts.allowed(extra, opts.COUNT, partition=partition)
+        options = self._options(extra, opts.COUNT)
         filter_ = checked(expr)
 
         async def work(schema: Schema) -> int:
@@ -94,9 +123,26 @@ class Reads(Operations):
         loose = in_partitions or self._scope.is_loose(schema)
         return self._collection.connection.lite and loose
 
-    def _query_options(self, extra: Mapping[str, Any]) -> dict[str, Any]:
-        partition = self._partition("partition_names")
-        return opts.allowed(extra, opts.QUERY, partition=partition)
+    async def expression(
+        self, filter_: Filter, fields: Mapping[str, FieldType], deadline: Deadline, *, free: bool
+    ) -> str | None:
+        """Write a typed filter as this collection has it; `None` if there is no collection."""
+
+        async def work(schema: Schema) -> str:
+            keyed = with_keys(filter_, self._collection.layout(schema), self._scope)
+            lite = self._collection.connection.lite
+            return expression(keyed, Fields(schema, fields, allow_dynamic=free, lite=lite))
+
+        return await self._collection.with_schema(work, None, deadline)
+
+    async def schema(self, deadline: Deadline) -> Schema | None:
+        """Return the collection as Milvus describes it, or `None` if it is not there."""
+        return await self._collection.schema(deadline)
+
+    def _options(
+        self, extra: Mapping[str, Any], known: Mapping[str, type | tuple[type, ...]]
+    ) -> dict[str, Any]:
+        return opts.allowed(extra, known, partition=self._partition("partition_names"))
 
     async def _rows(
         self,

@@ -92,6 +92,25 @@ class Layout:
             )
         return row
 
+    def place(self, name: str) -> str:
+        """Return the field of the collection that holds a metadata key, or the key itself.
+
+        Raises:
+            InvalidInputError: If no field does, or a vector.
+        """
+        if name in self.schema.scalars or name == self.schema.primary.name:
+            return name
+        if self.metadata_field is not None and name not in self.schema.vectors:
+            return self.metadata_field
+        self.schema.is_dynamic(name)
+        return DYNAMIC_FIELD
+
+    def value(self, row: Row, name: str) -> Any:
+        """Return what a row that was read has under a metadata key; `None` if nothing."""
+        if self.place(name) == self.metadata_field != name:
+            return (row.get(self.metadata_field) or {}).get(name)
+        return row.get(name)
+
     def _own_metadata(self, document: Document) -> dict[str, Any]:
         """Return the metadata without the copy of the id that other stores leave there."""
         metadata = dict(document.metadata)

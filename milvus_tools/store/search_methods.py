@@ -256,10 +256,10 @@ class SearchMethods(StoreBase):
         threshold = kwargs.pop("score_threshold", None)
         if not isinstance(threshold, int | float | None):
             raise InvalidInputError("score_threshold must be a number from 0 to 1.")
-        found = await self.asimilarity_search_with_score(query, k, **kwargs)
         relevance = await self._run(
             lambda do, deadline: do.relevance(deadline), kwargs.get("timeout")
         )
+        found = await self.asimilarity_search_with_score(query, k, **kwargs)
         scored = [(document, _rounded(relevance(distance))) for document, distance in found]
         if any(not 0 <= score <= 1 for _, score in scored):
             warnings.warn(

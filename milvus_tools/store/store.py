@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_milvus.function import BaseMilvusBuiltInFunction
 from pymilvus import AsyncMilvusClient, MilvusClient
 
-from milvus_tools._portal import portal
+from milvus_tools._portal import wait
 from milvus_tools.blueprint import Blueprint
 from milvus_tools.connection import Connection
 from milvus_tools.errors import ScopeError
@@ -362,11 +362,7 @@ class MilvusStore(ScopedMethods):
             auto_id=auto_id,
             **kwargs,
         )
-        portal().acquire()
-        try:
-            return portal().wait(made)
-        finally:
-            portal().release()
+        return wait(made)
 
     @classmethod
     async def afrom_documents(
@@ -381,11 +377,7 @@ class MilvusStore(ScopedMethods):
     @classmethod
     def from_documents(cls, documents: list[Document], embedding: Any, **kwargs: Any) -> Self:
         """Do what `afrom_documents` does, and wait."""
-        portal().acquire()
-        try:
-            return portal().wait(cls.afrom_documents(documents, embedding, **kwargs))
-        finally:
-            portal().release()
+        return wait(cls.afrom_documents(documents, embedding, **kwargs))
 
 
 def _make_collection(

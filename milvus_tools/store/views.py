@@ -30,6 +30,11 @@ class ScopedMethods(SearchMethods, ReadMethods, WriteMethods):
         return models[0] if len(models) == 1 else models or None
 
     @property
+    def text_field(self) -> str:
+        """The field of the Documents' text."""
+        return self._settings.blueprint.text_field
+
+    @property
     def vector_fields(self) -> list[str]:
         """The vector fields that the store searches."""
         return list(self._settings.blueprint.all_vector_fields)
