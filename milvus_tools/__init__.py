@@ -3,10 +3,14 @@
 from milvus_tools.embeddings import local_embeddings
 from milvus_tools.errors import MilvusToolsError
 from milvus_tools.store import DeleteResult, MilvusStore, ScopedMilvusStore
+from milvus_tools.toolkit import MilvusToolkit
+from milvus_tools.tools import FilterField
 
 __all__ = [
     "DeleteResult",
+    "FilterField",
     "MilvusStore",
+    "MilvusToolkit",
     "MilvusToolsError",
     "ScopedMilvusStore",
     "local_embeddings",

@@ -1,0 +1,16 @@
+"""The four tools, each made by a function of the operator's settings."""
+
+from milvus_tools.tools.delete import delete_tool
+from milvus_tools.tools.search import search_tool
+from milvus_tools.tools.search_by_metadata import search_by_metadata_tool
+from milvus_tools.tools.settings import FilterField, ToolSettings
+from milvus_tools.tools.upsert import upsert_tool
+
+__all__ = [
+    "FilterField",
+    "ToolSettings",
+    "delete_tool",
+    "search_by_metadata_tool",
+    "search_tool",
+    "upsert_tool",
+]

@@ -1,0 +1,240 @@
+"""The argument schemas that models fill in: flat, few, bounded, every field described.
+
+They are built per toolkit, so that a model sees only what it may say. Defaults are made by
+functions, because OpenAI's strict mode refuses the keyword `default`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
+
+from milvus_tools.conditions import FieldType, Operator
+from milvus_tools.conditions.rendering import OPERATORS
+from milvus_tools.tools.settings import FilterField, ToolSettings
+
+RUNTIME: Final = "runtime"  # what LangGraph adds to the arguments; no model can set it
+MAX_QUERY_CHARS: Final = 2_000
+MAX_ID_CHARS: Final = 1_000
+MAX_EXPR_CHARS: Final = 5_000
+MAX_OFFSET: Final = 16_383
+MAX_PLACE_CHARS: Final = 100
+
+_ITEM: Final = {"anyOf": [{"type": "string"}, {"type": "number"}]}
+_VALUE: Final = {
+    "anyOf": [*_ITEM["anyOf"], {"type": "boolean"}, {"type": "array", "items": _ITEM}],
+}
+Value = Annotated[Any, WithJsonSchema(_VALUE)]
+Number = Annotated[int | float, WithJsonSchema({"type": "number"})]
+_TYPES: Final[Mapping[FieldType, Any]] = {
+    FieldType.STRING: str,
+    FieldType.INTEGER: int,
+    FieldType.NUMBER: Number,
+    FieldType.BOOLEAN: bool,
+    FieldType.STRINGS: list[str],
+    FieldType.INTEGERS: list[int],
+    FieldType.NUMBERS: list[Number],
+    FieldType.ANY: Value,
+}
+_OPERATOR: Final = "How to compare"
+_COMPARED: Final = "A list for in, not_in and contains_any; [low, high] for between"
+_GROUPS: Final = (
+    "A condition {field, operator, value}, or a group of them: {all: [...]}, {any: [...]}, "
+    "{not: {...}}"
+)
+_QUERY: Final = "What to look for, in plain words"
+_QUERIES: Final = "Further queries, on other aspects; all are searched at once and fused"
+_FILTERS: Final = "Conditions that must all hold"
+_EXPR: Final = "A Milvus filter expression that must hold, too"
+_NEW_ID: Final = "Its id: an existing one is replaced; left out, a new one is made"
+_DRY_RUN: Final = "Tell what would be deleted, and delete nothing"
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is empty")
+    return text
+
+
+_Said = Annotated[str, AfterValidator(_said)]
+_Id = Annotated[_Said, Field(max_length=MAX_ID_CHARS)]
+
+
+class Arguments(BaseModel):
+    """What all schemas share: null means left out, and an unknown name is refused."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        names = [field.alias or name for name, field in cls.model_fields.items()]
+        unknown = sorted(map(str, data.keys() - set(names) - {RUNTIME}))
+        if unknown:
+            raise ValueError(f"there is no {unknown[0][:50]!r} here; there are {', '.join(names)}")
+        return {name: value for name, value in data.items() if value is not None}
+
+
+def explained(error: ValidationError) -> str:
+    """Say what is wrong with arguments, without the values and without pydantic's links."""
+    wrong = [
+        f"{_place(one['loc'])}: {one['msg'].removeprefix('Value error, ')}"
+        for one in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""  # noqa: PLR2004
+    return f"Invalid arguments: {'; '.join(wrong[:5])}{more}. Mend them and call again."
+
+
+def _place(location: Sequence[str | int]) -> str:
+    return ".".join(map(str, location))[:MAX_PLACE_CHARS] or "arguments"
+
+
+def search_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:
+    """Return the schema of the search tool."""
+    query = Annotated[_Said, Field(max_length=MAX_QUERY_CHARS)]
+    return _schema(
+        "SearchArguments",
+        query=(query, Field(description=_QUERY)),
+        queries=_items(query, settings.max_queries - 1, _QUERIES),
+        k=_number(settings.k, settings.max_k, "How many results"),
+        **_filters(settings, fields),
+    )
+
+
+def metadata_arguments(
+    settings: ToolSettings, fields: Mapping[str, FilterField]
+) -> type[Arguments]:
+    """Return the schema of the search by metadata."""
+    return _schema(
+        "SearchByMetadataArguments",
+        **_filters(settings, fields),
+        limit=_number(settings.limit, settings.max_limit, "How many documents"),
+        offset=_number(0, MAX_OFFSET, "How many to skip", least=0),
+        order_by=(str | None, _absent("A field to sort by")),
+        descending=(bool, Field(default_factory=bool, description="Greatest first")),
+    )
+
+
+def upsert_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:
+    """Return the schema of the upsert."""
+    text = Annotated[_Said, Field(max_length=settings.max_text_chars)]
+    document = _schema(
+        "Document",
+        id=(
+            _Id | None,
+            _absent(_NEW_ID),
+        ),
+        text=(text, Field(description="Its text")),
+        **_metadata(settings, fields),
+    )
+    documents: Any = list[document]  # type: ignore[valid-type] # made here
+    several = Field(
+        min_length=1,
+        max_length=settings.max_documents,
+        description="The documents, each written as a whole",
+    )
+    return _schema("UpsertArguments", documents=(documents, several))
+
+
+def delete_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:
+    """Return the schema of the delete."""
+    return _schema(
+        "DeleteArguments",
+        ids=_items(_Id, settings.max_delete, "The ids of the documents to delete"),
+        **_filters(settings, fields),
+        dry_run=(
+            bool,
+            Field(default_factory=bool, description=_DRY_RUN),
+        ),
+    )
+
+
+def _schema(name: str, **fields: Any) -> type[Arguments]:
+    return create_model(name, __base__=Arguments, **fields)
+
+
+def _number(default: int, most: int, description: str, *, least: int = 1) -> Any:
+    said = f"{description}; {default} if left out"
+    return (int, Field(default_factory=lambda: default, ge=least, le=most, description=said))
+
+
+def _items(item: Any, most: int, description: str) -> Any:
+    return (list[item], Field(default_factory=list, max_length=most, description=description))
+
+
+def _absent(description: str) -> Any:
+    return Field(default_factory=lambda: None, description=description)
+
+
+def _filters(settings: ToolSettings, fields: Mapping[str, FilterField]) -> dict[str, Any]:
+    """Return the arguments that narrow a call, as far as the operator allows them."""
+    item: Any = Annotated[Any, WithJsonSchema({"type": "object", "description": _GROUPS})]
+    if not settings.nested_filters:
+        item = _condition(settings, fields)
+    filters = {"filters": _items(item, settings.max_filters, _FILTERS)}
+    if settings.allow_raw_filter:
+        expr = Annotated[str, Field(max_length=MAX_EXPR_CHARS)]
+        filters["expr"] = (expr | None, _absent(_EXPR))
+    return filters
+
+
+def _condition(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:
+    types = {field.type for field in fields.values()} | {FieldType.STRING}
+    types |= {FieldType.ANY} if settings.allow_dynamic else set()
+    usable = {operator for type_ in types for operator in OPERATORS[type_]} - {Operator.LIKE}
+    operators = {"type": "string", "enum": [str(one) for one in Operator if one in usable]}
+    return _schema(
+        "Condition",
+        field=(Annotated[str, _enum(fields, settings)], Field(description=_listed(fields))),
+        operator=(Annotated[str, WithJsonSchema(operators)], Field(description=_OPERATOR)),
+        value=(Value, Field(default_factory=lambda: True, description=_COMPARED)),
+    )
+
+
+def _enum(fields: Mapping[str, FilterField], settings: ToolSettings) -> WithJsonSchema:
+    """Tell the model the names; whoever names another gets a sentence with the nearest one."""
+    if settings.allow_dynamic:
+        return WithJsonSchema({"type": "string"})
+    return WithJsonSchema({"type": "string", "enum": list(fields)})
+
+
+def _listed(fields: Mapping[str, FilterField]) -> str:
+    """Tell what the fields hold, those of a type together."""
+    types = dict.fromkeys(field.type for field in fields.values())
+    return "; ".join(
+        f"{type_}: {', '.join(_explained(*one) for one in fields.items() if one[1].type is type_)}"
+        for type_ in types
+    )
+
+
+def _explained(name: str, field: FilterField) -> str:
+    return f"{name} ({field.description})" if field.description else name
+
+
+def _metadata(settings: ToolSettings, fields: Mapping[str, FilterField]) -> dict[str, Any]:
+    """Return the metadata to write: the declared fields, or any if none are declared."""
+    description = "Its metadata"
+    if settings.filter_fields is None or settings.allow_dynamic:
+        free: Any = Field(default_factory=dict, description=description)
+        return {"metadata": (dict[str, Value], free)}
+    declared = [name for name in fields if name in settings.filter_fields]
+    if not declared:
+        return {}
+    schema = _schema("Metadata", **dict(_key(*one, fields) for one in enumerate(declared)))
+    return {"metadata": (schema, Field(default_factory=schema, description=description))}
+
+
+def _key(number: int, name: str, fields: Mapping[str, FilterField]) -> tuple[str, Any]:
+    """Return a metadata key as a field, whose name may be one that no attribute can have."""
+    field = fields[name]
+    said = field.description or None
+    value = Field(default_factory=lambda: None, alias=name, description=said)
+    return f"key_{number}", (_TYPES[field.type] | None, value)

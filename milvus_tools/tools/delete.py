@@ -1,0 +1,89 @@
+"""The tool that deletes: what it read a moment ago, and never everything."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.tools import StructuredTool, ToolException
+
+from milvus_tools.tools.arguments import delete_arguments
+from milvus_tools.tools.calls import Answer, make_tool
+from milvus_tools.tools.content import as_data, counted, cut, listed
+from milvus_tools.tools.filtering import Narrowing, narrowing
+from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
+
+DESCRIPTION: Final = (
+    "Delete {what} that have one of the ids and match the filters, as far as given. "
+    "At most {most} at once."
+)
+_NO_CONDITION: Final = "Give ids or filters: nothing is deleted without a condition."
+_TOO_MANY: Final = (
+    "Refused: {total} documents match {condition}, and {most} can be deleted at once. "
+    "Narrow the filters. Nothing was deleted."
+)
+_NOTHING: Final = "No document matches {condition}; nothing was deleted."
+_STRONG: Final = "Strong"
+MAX_CONDITION_CHARS: Final = 500
+
+
+def delete_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> StructuredTool:
+    """Make the tool that deletes."""
+
+    async def delete(
+        store: AnyStore,
+        *,
+        ids: Sequence[str],
+        filters: Sequence[Any],
+        dry_run: bool,
+        expr: str | None = None,
+    ) -> Answer:
+        narrowed = narrowing(filters, settings, fields, ids=ids, expr=expr)
+        if not narrowed:
+            raise ToolException(_NO_CONDITION)
+        expression = await narrowed.expression(store, settings, fields)
+        keys = await _matching(store, expression, narrowed, settings.max_delete)
+        if not keys:
+            return _NOTHING.format(condition=_said(narrowed)), _artifact([], 0, dry_run=dry_run)
+        if dry_run:
+            content = f"Would delete {counted(len(keys), 'document')}: {listed(keys)}."
+            return content, _artifact(keys, 0, dry_run=True)
+        result = await store.adelete(keys, expr=expression)
+        return _content(keys, result.count), _artifact(keys, result.count, dry_run=False)
+
+    what = settings.description or "documents of the collection"
+    return make_tool(
+        settings,
+        "delete",
+        DESCRIPTION.format(what=what, most=settings.max_delete),
+        delete_arguments(settings, fields),
+        delete,
+    )
+
+
+async def _matching(
+    store: AnyStore, expression: str | None, narrowed: Narrowing, most: int
+) -> list[str]:
+    """Read the ids of what matches now, and refuse too many."""
+    if expression is None:
+        return []
+    keys = await store.aget_pks(expression, limit=most + 1, consistency_level=_STRONG)
+    if len(keys) > most:
+        total = await store.acount(expression, consistency_level=_STRONG)
+        raise ToolException(_TOO_MANY.format(total=total, condition=_said(narrowed), most=most))
+    return [str(key) for key in keys]
+
+
+def _said(narrowed: Narrowing) -> str:
+    return cut(as_data(str(narrowed)), MAX_CONDITION_CHARS)
+
+
+def _content(keys: Sequence[str], count: int) -> str:
+    if count == len(keys):
+        return f"Deleted {counted(count, 'document')}: {listed(keys)}."
+    return (
+        f"Deleted {count} of {counted(len(keys), 'document')}: somebody else changed or deleted "
+        f"the others meanwhile. Asked for: {listed(keys)}."
+    )
+
+
+def _artifact(keys: Sequence[str], count: int, *, dry_run: bool) -> dict[str, Any]:
+    return {"ids": list(keys), "deleted": count, "dry_run": dry_run}

@@ -1,0 +1,71 @@
+"""The search tool."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.documents import Document
+from langchain_core.tools import StructuredTool
+
+from milvus_tools.errors import UnsupportedError
+from milvus_tools.fusion import Hits, fuse
+from milvus_tools.ranking import unique
+from milvus_tools.tools.arguments import search_arguments
+from milvus_tools.tools.calls import Answer, make_tool
+from milvus_tools.tools.content import blocks, counted
+from milvus_tools.tools.filtering import narrowing
+from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
+
+DESCRIPTION: Final = (
+    "Search {what} by meaning. Returns the nearest documents, best first, with their ids."
+)
+NOTHING: Final = "Nothing was found. {advice}"
+_FILTERED: Final = "Leave out filters, or check their values."
+_UNFILTERED: Final = "The collection has no documents that you may see."
+
+
+def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> StructuredTool:
+    """Make the tool that searches by meaning; several queries at once are fused."""
+
+    async def search(
+        store: AnyStore,
+        *,
+        query: str,
+        queries: Sequence[str],
+        k: int,
+        filters: Sequence[Any],
+        expr: str | None = None,
+    ) -> Answer:
+        asked = unique([query, *queries])
+        narrowed = narrowing(filters, settings, fields, expr=expr)
+        expression = await narrowed.expression(store, settings, fields)
+        if expression is None:
+            return NOTHING.format(advice=_UNFILTERED), []
+        found = await asyncio.gather(*(_hits(store, one, k, expression) for one in asked))
+        documents = fuse(dict(zip(asked, found, strict=True)), k)
+        if not documents:
+            return NOTHING.format(advice=_FILTERED if narrowed else _UNFILTERED), []
+        return _content(documents, settings, store), documents
+
+    what = settings.description or "the documents of the collection"
+    arguments = search_arguments(settings, fields)
+    return make_tool(settings, "search", DESCRIPTION.format(what=what), arguments, search)
+
+
+async def _hits(store: AnyStore, query: str, k: int, expr: str) -> Hits:
+    """Search, with scores where the collection's metric has them."""
+    try:
+        return await store.asimilarity_search_with_relevance_scores(query, k, expr=expr)
+    except UnsupportedError:
+        found = await store.asimilarity_search(query, k, expr=expr)
+    return [(document, None) for document in found]
+
+
+def _content(documents: Sequence[Document], settings: ToolSettings, store: AnyStore) -> str:
+    shown = blocks(
+        documents,
+        max_chars=settings.max_chars,
+        fields=settings.metadata_fields,
+        hidden=store.scope.keys(),
+    )
+    return f"{counted(len(documents), 'result')}. {shown}"

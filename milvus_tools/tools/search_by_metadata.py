@@ -1,0 +1,80 @@
+"""The tool that searches by metadata, without vectors."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.documents import Document
+from langchain_core.tools import StructuredTool
+
+from milvus_tools.tools.arguments import metadata_arguments
+from milvus_tools.tools.calls import Answer, make_tool
+from milvus_tools.tools.content import blocks, counted
+from milvus_tools.tools.filtering import narrowing, require_field
+from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
+
+DESCRIPTION: Final = (
+    "List {what} by their metadata or ids, without search by meaning. Tells how many match in all."
+)
+NOTHING: Final = "No document matches."
+PAST_THE_END: Final = "{total} match, and the offset is past them."
+
+
+def search_by_metadata_tool(
+    settings: ToolSettings, fields: Mapping[str, FilterField]
+) -> StructuredTool:
+    """Make the tool that lists what matches a filter, page by page, and counts it."""
+
+    async def search_by_metadata(
+        store: AnyStore,
+        *,
+        filters: Sequence[Any],
+        limit: int,
+        offset: int,
+        order_by: str | None,
+        descending: bool,
+        expr: str | None = None,
+    ) -> Answer:
+        if order_by is not None:
+            require_field(order_by, settings, fields)
+        narrowed = narrowing(filters, settings, fields, expr=expr)
+        expression = await narrowed.expression(store, settings, fields)
+        if expression is None:
+            return NOTHING, []
+        total, documents = await asyncio.gather(
+            store.acount(expression),
+            store.asearch_by_metadata(
+                expression, limit=limit, offset=offset, order_by=order_by, descending=descending
+            ),
+        )
+        return _content(documents, total, offset, settings, store), documents
+
+    what = settings.description or "documents of the collection"
+    return make_tool(
+        settings,
+        "search_by_metadata",
+        DESCRIPTION.format(what=what),
+        metadata_arguments(settings, fields),
+        search_by_metadata,
+    )
+
+
+def _content(
+    documents: Sequence[Document],
+    total: int,
+    offset: int,
+    settings: ToolSettings,
+    store: AnyStore,
+) -> str:
+    if not documents:
+        return PAST_THE_END.format(total=total) if total else NOTHING
+    last = offset + len(documents)
+    shown = blocks(
+        documents,
+        max_chars=settings.max_chars,
+        fields=settings.metadata_fields,
+        hidden=store.scope.keys(),
+        start=offset + 1,
+    )
+    more = f" For more, offset={last}." if last < total else ""
+    return f"{offset + 1} to {last} of {counted(total, 'document')}.{more} {shown}"
