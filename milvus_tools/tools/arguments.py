@@ -64,8 +64,11 @@ def _said(text: str) -> str:
     return text
 
 
-_Said = Annotated[str, AfterValidator(_said)]
-_Id = Annotated[_Said, Field(max_length=MAX_ID_CHARS)]
+def _text(most: int) -> Any:
+    return Annotated[str, Field(max_length=most), AfterValidator(_said)]
+
+
+_Id: Any = _text(MAX_ID_CHARS)
 
 
 class Arguments(BaseModel):
@@ -99,7 +102,7 @@ def _place(location: Sequence[str | int]) -> str:
 
 def search_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:
     """Return the schema of the search tool."""
-    query = Annotated[_Said, Field(max_length=MAX_QUERY_CHARS)]
+    query = _text(MAX_QUERY_CHARS)
     return _schema(
         "SearchArguments",
         query=(query, Field(description=_QUERY)),
@@ -125,7 +128,7 @@ def metadata_arguments(
 
 def upsert_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:
     """Return the schema of the upsert."""
-    text = Annotated[_Said, Field(max_length=settings.max_text_chars)]
+    text = _text(settings.max_text_chars)
     document = _schema(
         "Document",
         id=(

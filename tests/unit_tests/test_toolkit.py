@@ -1,0 +1,138 @@
+"""What an operator decides about the tools."""
+
+import sys
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from milvus_tools import FilterField, MilvusToolkit
+from milvus_tools.conditions import FieldType
+from tests.tools import call, toolkit, tools_of, unopened
+
+
+def names(**settings: Any) -> list[str]:
+    """Return the names of a toolkit's tools."""
+    return [
+        tool.name for tool in MilvusToolkit(unopened(), filter_fields={}, **settings).get_tools()
+    ]
+
+
+def test_tools_only_read_unless_writes_are_allowed() -> None:
+    """Each tool that writes is there only if the operator says so."""
+    reading = ["milvus_search", "milvus_search_by_metadata"]
+    assert names() == reading
+    assert names(allow_writes=True) == [*reading, "milvus_upsert", "milvus_delete"]
+    assert names(allow_upsert=True) == [*reading, "milvus_upsert"]
+    assert names(allow_writes=True, allow_upsert=False) == [*reading, "milvus_delete"]
+
+
+def test_names_tell_collections_apart() -> None:
+    """Prefix and suffix make names of their own for each collection of an agent."""
+    assert names(prefix="", suffix="_news") == ["search_news", "search_by_metadata_news"]
+
+
+def test_the_description_tells_what_the_collection_holds() -> None:
+    """The operator's words reach the model."""
+    assert all(
+        "recipes" in tool.description for tool in toolkit(description="recipes").get_tools()
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"k": 30}, "k and limit can't be more than max_k and max_limit"),
+        ({"max_k": 0}, "greater than or equal to 1"),
+        ({"prefix": "a b"}, "letters, digits"),
+        ({"prefix": "x" * 60}, "64 characters"),
+        ({"filter_fields": {"year": "date"}}, "'date' is not a valid FieldType"),
+        ({"filter_fields": {"$meta": "any"}}, "is no field to filter on"),
+        ({"top_k": 3}, "Extra inputs are not permitted"),
+        ({"max_delete": 10_000}, "less than or equal to 1000"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], said: str) -> None:
+    """What contradicts itself, or is unknown, fails where it is written."""
+    with pytest.raises(ValidationError) as refused:
+        toolkit(**settings)
+    assert said in str(refused.value)
+
+
+def test_something_else_than_a_store_is_refused() -> None:
+    """A toolkit is made of a store or a view."""
+    with pytest.raises(ValidationError, match="MilvusStore"):
+        MilvusToolkit("./docs.db")  # type: ignore[arg-type]
+
+
+def test_a_field_that_the_scope_fixes_is_no_filter() -> None:
+    """What the operator fixed does not come back as an argument."""
+    with pytest.raises(ValidationError, match="scope fixes tenant already"):
+        toolkit(unopened().scoped(tenant="acme"), filter_fields={"tenant": "string"})
+
+
+def test_fields_are_declared_by_type_or_with_a_description() -> None:
+    """A type's name is enough, and either way the type is one that is known."""
+    kit = toolkit(filter_fields={"a": "number", "b": FilterField("string", "b's")})  # type: ignore[arg-type]
+    assert kit.filter_fields == {
+        "a": FilterField(FieldType.NUMBER),
+        "b": FilterField(FieldType.STRING, "b's"),
+    }
+
+
+def test_approval_is_asked_for_each_tool_that_writes() -> None:
+    """The configuration for `HumanInTheLoopMiddleware` names the tools that are there."""
+    assert toolkit(allow_writes=False).interrupt_on() == {}
+    asked = toolkit(suffix="_x").interrupt_on()
+    assert list(asked) == ["milvus_upsert_x", "milvus_delete_x"]
+    for one in asked.values():
+        assert one["allowed_decisions"] == ["approve", "edit", "reject"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "question"),
+    [
+        (
+            {"filters": [{"field": "year", "operator": "lt", "value": 1990}], "ids": ["a"]},
+            'Delete where id is one of ["a"] and year is less than 1990, in the collection docs?',
+        ),
+        (
+            {"ids": ["a"], "dry_run": True},
+            'Show what would be deleted where id is one of ["a"], in',
+        ),
+        ({"filters": "all"}, 'Delete where "all", in'),
+        ({"expr": "x == 1"}, "Delete where x == 1, in"),
+        ({}, "Delete where nothing in particular (will be refused), in"),
+    ],
+)
+def test_a_delete_is_put_to_people_in_words(arguments: dict[str, Any], question: str) -> None:
+    """Whoever approves reads what would be deleted."""
+    store = unopened()
+    store._settings.blueprint.__dict__["collection_name"] = "docs"
+    description = toolkit(store).interrupt_on()["milvus_delete"]["description"]
+    assert description({"args": arguments}, None, None).startswith(question)
+
+
+def test_an_upsert_is_put_to_people_whole_but_bounded() -> None:
+    """Whoever approves reads the documents, cut where they are long."""
+    description = toolkit().interrupt_on()["milvus_upsert"]["description"]
+    question = description({"args": {"documents": [{"text": "x" * 9_999}]}}, None, None)
+    assert question.startswith('Write 1 document: [{"text": "xxx')
+    assert len(question) < 1_100
+
+
+def test_scope_from_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without LangGraph the error names the extra that brings it."""
+    monkeypatch.setitem(sys.modules, "langgraph.prebuilt", None)
+    with pytest.raises(ImportError, match=r'pip install "milvus_tools\[agents\]"'):
+        toolkit(scope_from={"tenant": "tenant"}).get_tools()
+
+
+async def test_a_call_outside_a_run_is_refused_if_the_run_says_the_scope() -> None:
+    """Without a context nothing is read or written, whatever the arguments say."""
+    tools = tools_of(toolkit(scope_from={"tenant": "tenant"}))
+    made_up = {"context": {"tenant": "b"}}
+    for arguments in ({}, {"runtime": made_up}):
+        message = await call(tools["search"], query="x", **arguments)
+        assert message.status == "error"
+        assert message.content.startswith("Refused: the run does not say for whom it is")
