@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
@@ -167,14 +168,18 @@ def ctrl_c_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def raw_client(uri: str) -> MilvusClient:
-    """Return a client to look past the store.
+def quiet(uri: str) -> dict[str, Any]:
+    """Return pymilvus's arguments for a connection without pings.
 
-    Its pings are off: Milvus Lite would break idle connections for them, those of other raw
-    clients that share the channel too.
+    Milvus Lite would break idle connections for them, and those that share the channel too.
     """
     options = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.use_local_subchannel_pool": 1}
-    return MilvusClient(uri, dedicated=True, grpc_options=options)
+    return {"uri": uri, "grpc_options": options}
+
+
+def raw_client(uri: str) -> MilvusClient:
+    """Return a client to look past the store."""
+    return MilvusClient(dedicated=True, **quiet(uri))
 
 
 def make_collection(

@@ -11,7 +11,7 @@ from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore
 from tests.conftest import new_name
-from tests.support import embeddings
+from tests.support import embeddings, quiet
 
 TEXTS = ["kite", "falcon", "database", "vector", "index"]
 METADATAS = [{"n": number, "even": number % 2 == 0} for number in range(len(TEXTS))]
@@ -119,7 +119,7 @@ def two_stores(uri: str, client: MilvusClient) -> Any:
         return kind(
             embeddings(),
             collection_name=names[-1],
-            connection_args={"uri": uri},
+            connection_args=quiet(uri),
             index_params=COSINE,
             enable_dynamic_field=True,
             **arguments,
@@ -159,7 +159,7 @@ def test_from_texts_makes_the_same_store_with_either_class(
     """The class methods take the same arguments, and each class finds what the other wrote."""
     arguments = {
         "collection_name": collection_name,
-        "connection_args": {"uri": uri},
+        "connection_args": quiet(uri),
         "index_params": COSINE,
         "enable_dynamic_field": True,
         "consistency_level": "Strong",

@@ -46,8 +46,8 @@ async def test_a_store_outlives_a_restart_of_its_server(request: pytest.FixtureR
     if os.environ.get("MILVUS_TEST_URI"):
         pytest.fail("This test restarts the run's own server: run it without MILVUS_TEST_URI.")
     server: MilvusServer = request.getfixturevalue("milvus_server")
-    connection = {"uri": server.uri}
-    async with MilvusStore(embeddings(), new_name(), connection_args=connection) as store:
+    arguments = {"connection_args": {"uri": server.uri}, "timeout": 120}  # it loads slowly
+    async with MilvusStore(embeddings(), new_name(), **arguments) as store:
         await store.aadd_texts(["before"], [{"outage": True}], ids=["outage"])
         server.stop()
         try:

@@ -10,7 +10,7 @@ from pymilvus import CollectionSchema, DataType, MilvusClient
 
 from milvus_tools import DeleteResult, MilvusStore
 from milvus_tools.errors import DimensionError, InvalidInputError
-from tests.support import DIM, ON_LITE, embeddings, make_collection
+from tests.support import DIM, ON_LITE, embeddings, make_collection, quiet
 
 MakeStore = Callable[..., MilvusStore]
 QUIET = pytest.mark.filterwarnings(  # langchain-milvus leaves clients and loops behind it
@@ -173,7 +173,7 @@ async def test_collections_of_langchain_milvus_are_opened(
         embeddings(),
         [{"n": 1, "tenant": "a"}, {"n": 2, "tenant": "b"}],
         collection_name=store.collection_name,
-        connection_args={"uri": uri},
+        connection_args=quiet(uri),
         ids=["1", "2"],
         index_params={"index_type": "AUTOINDEX", "metric_type": "L2", "params": {}},
         **made_with,
@@ -200,7 +200,7 @@ async def test_ids_that_milvus_made_for_langchain_milvus_are_text(
         ["kite", "index"],
         embeddings(),
         collection_name=store.collection_name,
-        connection_args={"uri": uri},
+        connection_args=quiet(uri),
     )
     (found,) = await store.asimilarity_search("kite", k=1)
     assert await store.aget_by_ids([found.id]) == [found]
