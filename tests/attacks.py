@@ -204,6 +204,21 @@ SCOPES: list[dict[str, Any]] = [
     {"pk": "b-1"},
     {},
 ]
+FILTERS: list[Any] = [
+    {"field": "tenant", "operator": "eq", "value": "b"},
+    {"field": 'x"] or tenant == "b" or $meta["x', "operator": "exists", "value": True},
+    {"field": "n", "operator": 'ne", "value": 1}', "value": 1},
+    {"field": "note", "operator": "eq", "value": 'x" or tenant == "b'},
+    {"field": "id", "operator": "in", "value": [*B_IDS, *B_KEYS]},
+    {"field": "pk", "operator": "prefix", "value": "b"},
+    {"field": "text", "operator": "prefix", "value": "SECRET"},
+    {"not": {"field": "tenant", "operator": "eq", "value": "a"}},
+    {"any": [{"field": "tenant", "operator": "exists"}] * 2},
+    [[[[[[{"field": "n", "operator": "exists"}]]]]]],
+    'tenant == "b"',
+    7,
+    [],
+]
 _NUMBERS = [0, -1, 10**9, True, "4", 4.0, '1) or (tenant == "b"']
 # By the name of the argument; every method that has it is given all of them, one at a time.
 PAYLOADS: dict[str, list[Any]] = {
@@ -217,6 +232,10 @@ PAYLOADS: dict[str, list[Any]] = {
     "documents": DOCUMENTS,
     "embeddings": [[B_VECTOR], B_VECTOR, [[B_VECTOR]], ["tenant"], [{"tenant": "b"}]],
     "param": PARAMS,
+    "filter_": FILTERS,
+    "order_by": ["tenant", "vector", "$meta", 'tenant == "b"', "id", "", 7, ["tenant"]],
+    "descending": [True, "b"],
+    "allow_dynamic": [False, "b"],
     "fields": [["vector"], ["*"], ["$meta"], ["count(*)"], ['tenant == "b"'], "tenant", [None]],
     "kwargs": KEYWORDS,
     "k": _NUMBERS,
@@ -235,11 +254,13 @@ CALLS: dict[str, dict[str, Any]] = {
     "add_embeddings": {**_NEW, "embeddings": [B_VECTOR]},
     "add_texts": _NEW,
     "count": {},
+    "filter_expression": {"filter_": {"field": "n", "operator": "eq", "value": 1}},
     "delete": {"ids": ["a-1"]},
     "get_by_ids": {"ids": ["a-0", "a-1"]},
     "get_pks": {"expr": 'pk != ""'},
     "max_marginal_relevance_search": _NEAR_B,
     "max_marginal_relevance_search_by_vector": _AT_B,
+    "schema": {},
     "search": {**_NEAR_B, "search_type": "similarity"},
     "search_by_metadata": {},
     "similarity_search": _NEAR_B,
@@ -263,6 +284,7 @@ ELSEWHERE = {
     "close": "takes nothing",
     "collection_name": "can only be read",
     "embeddings": "can only be read",
+    "text_field": "can only be read",
     "vector_fields": "can only be read",
 }
 

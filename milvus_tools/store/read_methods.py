@@ -6,6 +6,7 @@ from typing import Any
 from langchain_core.documents import Document
 
 from milvus_tools.conditions import FieldType, Filter, parse
+from milvus_tools.errors import InvalidInputError
 from milvus_tools.schema import Schema
 from milvus_tools.store.base import StoreBase
 from milvus_tools.store.ordering import Order
@@ -122,7 +123,7 @@ class ReadMethods(StoreBase):
     async def afilter_expression(
         self,
         filter_: Filter | Mapping[str, Any] | Sequence[Any],
-        fields: Mapping[str, FieldType] | None = None,
+        fields: Mapping[str, FieldType | str] | None = None,
         *,
         allow_dynamic: bool = True,
         timeout: float | None = None,
@@ -138,7 +139,7 @@ class ReadMethods(StoreBase):
         Args:
             filter_: Conditions, or what `milvus_tools.conditions.parse` makes them of. The field
                 `id` is the Documents' id, unless the collection has another of that name.
-            fields: Dynamic keys with the type of their values.
+            fields: Dynamic keys with the type of their values: `{"year": "integer"}`.
             allow_dynamic: Whether other dynamic keys may be named, too.
             timeout: Seconds for the call; `None` for the store's.
 
@@ -149,7 +150,7 @@ class ReadMethods(StoreBase):
             FilterError: If a field, an operator or a value does not fit; it says what does.
             UnsupportedError: If this Milvus can't answer it.
         """
-        parsed, known = parse(filter_), dict(fields or {})
+        parsed, known = parse(filter_), _types(fields)
         return await self._run(
             lambda do, deadline: do.expression(parsed, known, deadline, free=allow_dynamic),
             timeout,
@@ -158,7 +159,7 @@ class ReadMethods(StoreBase):
     def filter_expression(
         self,
         filter_: Filter | Mapping[str, Any] | Sequence[Any],
-        fields: Mapping[str, FieldType] | None = None,
+        fields: Mapping[str, FieldType | str] | None = None,
         *,
         allow_dynamic: bool = True,
         timeout: float | None = None,
@@ -167,3 +168,12 @@ class ReadMethods(StoreBase):
         return self._wait(
             self.afilter_expression(filter_, fields, allow_dynamic=allow_dynamic, timeout=timeout)
         )
+
+
+def _types(fields: object) -> dict[str, FieldType]:
+    if not isinstance(fields, Mapping | None):
+        raise InvalidInputError("fields must be a dictionary of keys and their types.")
+    try:
+        return {name: FieldType(type_) for name, type_ in (fields or {}).items()}
+    except ValueError as error:
+        raise InvalidInputError(f"The types of fields are {', '.join(FieldType)}.") from error
