@@ -1,0 +1,284 @@
+"""The micro-batcher.
+
+1. `submit` lets a request wait, or joins it to an identical one that has no result yet.
+2. `_advance` sees that, at the end of the tick, `_dispatch` starts batches while slots are free.
+3. `_attempt` sends a batch; `_finish` hands out what came of it, and goes on with step 2.
+"""
+
+import asyncio
+import contextvars
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from typing import Any, Generic
+
+from milvus_tools.batching.entries import Batch, Entry, Failure, Request, Result, copied
+from milvus_tools.batching.values import (
+    BatchCancelledError,
+    BatcherClosedError,
+    BatcherStats,
+    BatchInfo,
+    Limits,
+    WrongLoopError,
+    WrongNumberOfResultsError,
+)
+from milvus_tools.batching.waiting import Waiting
+
+_logger = logging.getLogger(__name__)
+
+
+class MicroBatcher(Generic[Request, Result]):
+    """Sends requests that are made in the same tick of the event loop together.
+
+    There is no timer: a lone request waits for the end of the tick only. While all slots are
+    busy, requests pile up, and go out together when one is free. All of it happens on one event
+    loop, that of the first call; an idle batcher has no task, and nothing keeps it alive.
+
+    Each batch runs in an empty context, as a new thread would: what one caller keeps in context
+    variables, such as its trace, must not see the requests of the others.
+
+    **Usage**:
+
+    ```python
+    batcher = MicroBatcher(embed_many, limits=Limits(max_batch_size=64))
+    vectors = await asyncio.gather(*(batcher.submit(text) for text in texts))
+    await batcher.aclose()
+    ```
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[Request]], Awaitable[Sequence[Result | BaseException]]],
+        *,
+        limits: Limits | None = None,
+        group_key: Callable[[Request], Hashable] = lambda _: None,
+        weigh: Callable[[Request], float] = lambda _: 1,
+        identity: Callable[[Request], Hashable | None] = lambda _: None,
+        is_invalid: Callable[[Exception], bool] = lambda _: False,
+        cancel_abandoned: bool = False,
+        on_batch: Callable[[BatchInfo], None] | None = None,
+    ) -> None:
+        """Say how requests become batches.
+
+        Args:
+            send: Sends a batch, and returns one result per request, in order; a result that is
+                an exception fails the callers of its request.
+            limits: The bounds.
+            group_key: Only requests of equal keys share a batch.
+            weigh: What a request counts towards `max_batch_weight`.
+            identity: Requests of one group and of equal identity are sent once as long as there
+                is no result, and all their callers get the same object; `None` is never shared.
+                A read that joins another sees only what was written before the other was sent.
+            is_invalid: Whether an error of `send` says that a request of the batch is wrong and
+                nothing was done. Then they are sent once more, one by one; after any other
+                error, nothing is sent twice.
+            cancel_abandoned: Whether a batch in flight is cancelled when its last caller has
+                gone: right for reads; a write is better finished.
+            on_batch: Called after each batch; what it raises is logged.
+        """
+        self._send = send
+        self._group_key = group_key
+        self._weigh = weigh
+        self._identity = identity
+        self._is_invalid = is_invalid
+        self._cancel_abandoned = cancel_abandoned
+        self._on_batch = on_batch
+        self._limits = limits or Limits()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting = Waiting(self._limits)
+        self._unanswered: dict[Hashable, Entry[Request, Result]] = {}
+        self._running: dict[Batch, asyncio.Task[list[Result | BaseException]]] = {}
+        self._dispatching = False
+        self._closed: BaseException | None = None
+        self._ended = asyncio.Event()
+        self._calls = self._shared = self._batches = self._largest = 0
+
+    @property
+    def stats(self) -> BatcherStats:
+        """What was done so far, and what is under way."""
+        return BatcherStats(
+            calls=self._calls,
+            shared=self._shared,
+            batches=self._batches,
+            largest_batch=self._largest,
+            waiting=len(self._waiting.line),
+            queued=len(self._waiting.queue),
+            in_flight=len(self._running),
+        )
+
+    async def submit(self, request: Request) -> Result:
+        """Send a request, together with others if there are any.
+
+        Args:
+            request: The request.
+
+        Returns:
+            What `send` returned for it.
+
+        Raises:
+            BaseException: What `send` gave for it, or raised for its batch. If other callers
+                get that error too, each gets a copy with the same cause and traceback.
+            BatcherError: If the batcher is closed, belongs to another loop, or got no results
+                or the wrong number.
+        """
+        loop = self._bound_loop()
+        if self._closed is not None:
+            raise copied(self._closed)
+        entry = self._entry(request)
+        answer = entry.join(loop)
+        try:
+            outcome = await answer
+        except asyncio.CancelledError:
+            if entry.leave(answer):
+                self._abandon(entry)
+            raise
+        if isinstance(outcome, Failure):
+            raise outcome.take()
+        return outcome
+
+    async def aclose(self, *, drain: bool = True, error: BaseException | None = None) -> None:
+        """Refuse new calls, and return when nothing is under way any more.
+
+        Args:
+            drain: Whether what waits and what is in flight is finished first. Else it is
+                cancelled, and its callers get `error` at once.
+            error: What callers get from now on, in place of a `BatcherClosedError`.
+
+        Raises:
+            WrongLoopError: If the batcher belongs to another loop.
+        """
+        if self._loop is not None:
+            self._bound_loop()
+        if self._closed is None or error is not None:
+            self._closed = error or BatcherClosedError("The batcher is closed; make a new one.")
+        if not drain:
+            self._abort(self._closed)
+        self._advance()
+        await self._ended.wait()
+
+    def _bound_loop(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        if self._loop is not loop:
+            raise WrongLoopError(
+                "This batcher belongs to the event loop of its first call: call it there, or "
+                "make a batcher for each loop."
+            )
+        return loop
+
+    def _entry(self, request: Request) -> Entry[Request, Result]:
+        """Find the entry of an identical request, or add one."""
+        group, identity = self._group_key(request), self._identity(request)
+        entry = self._unanswered.get((group, identity))
+        if entry is None:
+            entry = self._add(Entry(request, group, identity, float(self._weigh(request))))
+        else:
+            self._shared += 1
+        self._calls += 1
+        return entry
+
+    def _add(self, entry: Entry[Request, Result]) -> Entry[Request, Result]:
+        if entry.identity is not None:
+            self._unanswered[entry.group, entry.identity] = entry
+        self._waiting.add(entry)
+        self._advance()
+        return entry
+
+    def _forget(self, entries: Iterable[Entry[Request, Result]]) -> None:
+        """Let no identical request join them any more."""
+        for entry in entries:
+            key = (entry.group, entry.identity)
+            if self._unanswered.get(key) is entry:
+                del self._unanswered[key]
+
+    def _advance(self) -> None:
+        """Dispatch at the end of the tick, or see that all has ended."""
+        if self._waiting:
+            self._dispatch_soon()
+        elif self._closed is not None and not self._running:
+            self._ended.set()
+
+    def _dispatch_soon(self) -> None:
+        if self._loop is not None and not self._dispatching and self._has_slot():
+            self._dispatching = True
+            self._loop.call_soon(self._dispatch, self._loop, context=contextvars.Context())
+
+    def _has_slot(self) -> bool:
+        return len(self._running) < self._limits.max_in_flight
+
+    def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start batches while somebody waits and a slot is free."""
+        self._dispatching = False
+        while self._waiting and self._has_slot():
+            batch = Batch(self._waiting.take_batch())
+            task = loop.create_task(self._attempt(batch), context=contextvars.Context())
+            self._running[batch] = task
+            task.add_done_callback(functools.partial(self._finish, batch))
+
+    async def _attempt(self, batch: Batch) -> list[Result | BaseException]:
+        """Send a batch, without those whose callers have gone by now."""
+        self._forget(batch.drop_unwanted())
+        if not batch.entries:
+            return []
+        self._count(batch)
+        try:
+            results = list(await self._send([entry.request for entry in batch.entries]))
+        except Exception as error:
+            batch.invalid = len(batch.entries) > 1 and self._is_invalid(error)
+            raise
+        if len(results) != len(batch.entries):
+            raise WrongNumberOfResultsError(len(batch.entries), len(results))
+        return results
+
+    def _count(self, batch: Batch) -> None:
+        batch.started = asyncio.get_running_loop().time()
+        self._batches += 1
+        self._largest = max(self._largest, len(batch.entries))
+
+    def _finish(self, batch: Batch, task: asyncio.Task[list[Result | BaseException]]) -> None:
+        """Hand out what came of a batch, and use the slot that is free now."""
+        del self._running[batch]
+        error = _error_of(task)
+        if batch.invalid:
+            self._waiting.add_alone(batch.entries)
+        else:
+            self._forget(batch.entries)
+            batch.settle(task.result() if error is None else [error] * len(batch.entries))
+        self._advance()
+        self._report(batch, error)
+
+    def _report(self, batch: Batch, error: BaseException | None) -> None:
+        if self._on_batch is None or batch.started is None:
+            return
+        seconds = asyncio.get_running_loop().time() - batch.started
+        try:
+            self._on_batch(BatchInfo(batch.group, len(batch.entries), seconds, error))
+        except Exception:
+            _logger.exception("The hook of a batcher failed; the batch's results are not lost.")
+
+    def _abandon(self, entry: Entry[Request, Result]) -> None:
+        """Don't send what nobody waits for; cancel a batch that nobody waits for, if told to."""
+        if entry.place is not None:
+            self._forget([entry])
+            self._waiting.remove(entry)
+            self._advance()
+        elif self._cancel_abandoned and entry.batch in self._running and not entry.batch.wanted:
+            self._forget(entry.batch.entries)
+            self._running[entry.batch].cancel()
+
+    def _abort(self, error: BaseException) -> None:
+        """Fail everybody, and cancel what is in flight."""
+        entries = self._waiting.take_all()
+        for batch, task in self._running.items():
+            entries += batch.entries
+            task.cancel()
+        self._forget(entries)
+        for entry in entries:
+            entry.fail(error, shared=True)
+
+
+def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
+    if task.cancelled():
+        return BatchCancelledError("The batch was cancelled; what became of it is unknown.")
+    return task.exception()
