@@ -104,7 +104,7 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
         arguments = call.get("args", {})
         parts = [f"id is one of {inline(ids)}" for ids in [arguments.get("ids")] if ids]
         parts += [_described(filters) for filters in [arguments.get("filters")] if filters]
-        parts += [as_data(str(expr)) for expr in [arguments.get("expr")] if expr]
+        parts += [_on_one_line(expr) for expr in [arguments.get("expr")] if expr]
         verb = "Show what would be deleted" if arguments.get("dry_run") is True else "Delete"
         condition = " and ".join(parts) or "nothing in particular (will be refused)"
         return self._question(f"{verb} where {condition}")
@@ -157,6 +157,11 @@ def _described(filters: Any) -> str:
         return as_data(describe(parse(filters)))
     except FilterError:
         return inline(filters)
+
+
+def _on_one_line(expr: Any) -> str:
+    """Keep a string in an expression from posing as a line of the question."""
+    return as_data(str(expr)).replace("\n", "\\n")
 
 
 def _short(value: Any) -> Any:
