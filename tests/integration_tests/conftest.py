@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from milvus_tools import MilvusStore
+from tests.agents import Birds, birds_of
 from tests.support import raw_client
 
 _NAME = "shared_by_tests"
@@ -38,6 +39,12 @@ def shared(
 ) -> MilvusStore:
     """A store on the shared collection: each test keeps to ids and values of its own."""
     return make_store(collection_name=request.getfixturevalue(f"{backend}_shared_name"))
+
+
+@pytest.fixture
+def birds(shared: MilvusStore, request: pytest.FixtureRequest) -> Birds:
+    """Three Documents on the shared collection, in a scope of the test's own."""
+    return birds_of(shared, request.node.nodeid)
 
 
 @pytest.fixture
