@@ -7,7 +7,7 @@ only through `checked`. None of them trusts its argument.
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from milvus_tools.errors import FilterError
 
@@ -15,6 +15,8 @@ Scalar = str | int | float | bool
 
 INT64_MAX = 2**63 - 1
 MAX_NESTING = 64
+MAX_EXPRESSION = 65_536
+MAX_WILDCARDS = 3
 
 # What both Milvus's lexer and Milvus Lite's take for an escape, and nothing else: an escape that
 # one of them does not know ends the string for it, and what follows would become code.
@@ -32,7 +34,16 @@ _KEYWORDS = frozenset(
     | {"json_contains", "json_contains_all", "json_contains_any"}
     | {"array_contains", "array_contains_all", "array_contains_any"}
 )
+# Columns of Milvus Lite itself, which a bare key of that name would mean.
+_LITE_COLUMNS = frozenset({"_seq", "_partition"})
 _CLOSERS = {")": "(", "]": "["}
+_QUOTE = re.compile("[\"']")
+_LIKE = re.compile(r"\blike\s*$", re.IGNORECASE)
+_WILDCARD = re.compile(r"[%_]")
+_DIVISION = re.compile(r"[/%]")
+_DIVISOR = re.compile(r"\s*(?=[\d.]*[1-9])\d+(?:\.\d+)?(?![\w.])")
+_GROWTH = re.compile(r"\*\*|<<")
+_SIGNS = re.compile(rf"(?:(?:\bnot\b|!(?!=)|[-+~])\s*){{{MAX_NESTING},}}", re.IGNORECASE)
 
 
 def literal(value: Scalar) -> str:
@@ -98,7 +109,8 @@ def reference(field: str, *, dynamic: bool) -> str:
     """
     if not isinstance(field, str):
         raise FilterError(f"A field's name must be a string, not {type(field).__name__}.")
-    if _IDENTIFIER.fullmatch(field) and field.lower() not in _KEYWORDS:
+    plain = bool(_IDENTIFIER.fullmatch(field)) and field.lower() not in _KEYWORDS
+    if plain and not (dynamic and field in _LITE_COLUMNS):
         return field
     if dynamic:
         return dynamic_key(field)
@@ -111,9 +123,22 @@ def dynamic_key(field: str) -> str:
     Raises:
         FilterError: If not every Milvus can name it.
     """
-    if not field or _UNREADABLE.search(field):
-        raise FilterError(f"The field {field!r} can't be named in a filter expression.")
-    return f"$meta[{literal(field)}]"
+    return f"$meta{_in_brackets(field)}"
+
+
+def json_key(field: str, key: str) -> str:
+    """Write a key of a JSON field of the schema.
+
+    Raises:
+        FilterError: If not every Milvus can name it.
+    """
+    return f"{reference(field, dynamic=False)}{_in_brackets(key)}"
+
+
+def _in_brackets(key: str) -> str:
+    if not key or _UNREADABLE.search(key):
+        raise FilterError(f"The key {key!r} can't be named in a filter expression.")
+    return f"[{literal(key)}]"
 
 
 def equals(field: str, value: Scalar, *, dynamic: bool) -> str:
@@ -147,7 +172,10 @@ def checked(expression: str | None) -> str:
     """Return a raw expression that can be put in brackets without reaching out of them.
 
     It is read alone: strings in `"` or `'` with the escapes that every Milvus knows, round and
-    square brackets that close what they open. What is inside is Milvus's to judge.
+    square brackets that close what they open. What would end Milvus rather than the search is
+    refused, too: a division by what may be zero stops the server, as may a tower of negations;
+    powers, and `like` with many wildcards, need not end on Milvus Lite. What else is inside is
+    Milvus's to judge.
 
     Args:
         expression: What a developer wrote, or `None` for no filter.
@@ -156,18 +184,38 @@ def checked(expression: str | None) -> str:
         The expression without the white space around it; `""` for none.
 
     Raises:
-        FilterError: If the text could end before its own end, or begin before its beginning.
+        FilterError: If the text could end before its own end, or begin before its beginning, or
+            is too much for Milvus.
     """
     if expression is None:
         return ""
     if not isinstance(expression, str):
         raise FilterError(f"expr must be a string, not {type(expression).__name__}.")
+    if len(expression) > MAX_EXPRESSION:
+        raise FilterError(
+            f"A filter expression may have {MAX_EXPRESSION} characters; this one has "
+            f"{len(expression)}."
+        )
+    _require_light(_without_strings(unicode(expression)))
+    return expression.strip()
+
+
+def _require_light(code: str) -> None:
+    """Refuse what Milvus could not bear, in an expression without its strings."""
     opened: list[str] = []
-    for character in _outside_strings(unicode(expression)):
+    for character in code:
         _follow_bracket(opened, character)
     if opened:
         raise FilterError(f"The filter expression leaves a '{opened[-1]}' open.")
-    return expression.strip()
+    for operator in _DIVISION.finditer(code):
+        if not _DIVISOR.match(code, operator.end()):
+            raise FilterError(
+                f"In a filter expression {operator[0]} must be followed by a number above 0."
+            )
+    if grown := _GROWTH.search(code):
+        raise FilterError(f"A filter expression may not have {grown[0]}, whose result has no end.")
+    if _SIGNS.search(code):
+        raise FilterError(f"A filter expression has more than {MAX_NESTING} signs in a row.")
 
 
 def _follow_bracket(opened: list[str], character: str) -> None:
@@ -182,16 +230,23 @@ def _follow_bracket(opened: list[str], character: str) -> None:
         raise FilterError(f"A filter expression nests deeper than {MAX_NESTING} brackets.")
 
 
-def _outside_strings(expression: str) -> Iterator[str]:
-    """Yield the characters that are not part of a string literal."""
+def _without_strings(expression: str) -> str:
+    """Return the expression with each string literal empty."""
+    parts: list[str] = []
     position = 0
-    while position < len(expression):
-        character = expression[position]
-        if character in "\"'":
-            position = _end_of_string(expression, position)
-        else:
-            yield character
-        position += 1
+    while found := _QUOTE.search(expression, position):
+        parts.append(expression[position : found.start()])
+        end = _end_of_string(expression, found.start())
+        if _LIKE.search(parts[-1]):
+            _require_few_wildcards(expression[found.start() : end])
+        parts.append('""')
+        position = end + 1
+    return "".join([*parts, expression[position:]])
+
+
+def _require_few_wildcards(pattern: str) -> None:
+    if len(_WILDCARD.findall(pattern)) > MAX_WILDCARDS:
+        raise FilterError(f"A pattern of like may have {MAX_WILDCARDS} wildcards.")
 
 
 def _end_of_string(expression: str, start: int) -> int:

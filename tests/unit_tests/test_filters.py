@@ -214,7 +214,9 @@ def test_what_is_checked_stays_inside_its_brackets(expression: Any) -> None:
         "  \n ",
         "(" * MAX_NESTING + "n" + ")" * MAX_NESTING,
         "text == '\u2028\x00'",
-        "# -- // /* ` “",
+        "# -- /1 ` “",
+        "n % 2 == 0 and n / 0.5 > 1 and not not m == -1",
+        't like "%a%b%" and u == "%%%%%%"',
     ],
 )
 def test_what_is_closed_is_accepted(expression: str) -> None:
@@ -256,6 +258,35 @@ def test_what_is_closed_is_accepted(expression: str) -> None:
 def test_what_reaches_out_of_its_brackets_is_refused(expression: Any) -> None:
     """Text that could end before its end, or be read in two ways, is refused."""
     with pytest.raises(FilterError, match=r"\w+ \w+ "):
+        checked(expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("n / 0 == 1", "/ must be followed by a number above 0"),
+        ("n / 0.00 == 1", "above 0"),
+        ("n / m == 1", "above 0"),
+        ("n / (1 - 1) == 1", "above 0"),
+        ("n / -1 == 1", "above 0"),  # the least integer has no opposite
+        ("n / 1e9 == 1", "above 0"),
+        ("n / 0x0 == 1", "above 0"),
+        ("n % 0 == 1", "% must be followed by a number above 0"),
+        ('n % "2" == 1', "above 0"),
+        ("9 ** 9 ** 9 == n", r"may not have \*\*"),
+        ("n / 2 ** 9 == 1", r"may not have \*\*"),
+        ("1 << 99999999999 == n", "may not have <<"),
+        ("not " * MAX_NESTING + "n == 1", "more than 64 signs in a row"),
+        ("n == " + "-" * MAX_NESTING + "1", "more than 64 signs in a row"),
+        ("!" * MAX_NESTING + "n", "more than 64 signs in a row"),
+        ("n == 1 and " * 6_000 + "n == 1", "may have 65536 characters; this one has 66006"),
+        ('t like "%a%b%c%"', "like may have 3 wildcards"),
+        ("t LIKE '____'", "like may have 3 wildcards"),
+    ],
+)
+def test_what_milvus_could_not_bear_is_refused(expression: str, said: str) -> None:
+    """What stops the server, or never ends on Milvus Lite, is not sent."""
+    with pytest.raises(FilterError, match=said):
         checked(expression)
 
 
