@@ -100,6 +100,7 @@ class AccessError(MilvusError, PermissionError):
     """Milvus refused the token, or the user may not do this."""
 
 
+ILLEGAL_ARGUMENT = 6  # what Milvus Lite answers to a malformed expression
 COLLECTION_NOT_FOUND = 100
 NOT_LOADED = 101
 _CONNECT_FAILED = 2
@@ -117,6 +118,9 @@ _ADDRESS = re.compile(
     r"(?:unix:|tcp://|https?://)[^\s\"'<>,]+"
     r"|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
     r"|\b(?:localhost|[A-Za-z][\w-]*(?:\.[\w-]+)+):\d{2,5}\b"
+    r"|\b[A-Za-z][\w-]*:\d{5}\b"
+    r"|\[[0-9a-fA-F]*(?::[0-9a-fA-F.]*){2,}\](?::\d+)?"
+    r"|(?<=lookup )[\w.-]+"
 )
 _ACCESS_CODES = {1400, 1401}  # Milvus's "privilege not permitted" and "unauthenticated"
 
@@ -162,17 +166,21 @@ def _from_milvus(error: Exception) -> MilvusToolsError:
     message = _without_addresses(str(getattr(error, "message", "") or error))
     if isinstance(code, grpc.StatusCode):
         return _from_status(code, message)
+    if isinstance(error, ConnectionConfigException):
+        return InvalidInputError(
+            "connection_args do not fit: a uri is http://…, https://… or a path that ends in .db."
+        )
     if isinstance(error, DataNotMatchException | ParamError):
         return InvalidInputError(f"Milvus's client refused the data: {message}")
     if code == COLLECTION_NOT_FOUND:
         return CollectionNotFoundError("The collection does not exist (any more).")
-    known = _by_code(error, code, message)
+    known = _by_code(code, message)
     return known or MilvusError(f"Milvus refused the request: {message}", code)
 
 
-def _by_code(error: Exception, code: int, message: str) -> MilvusError | None:
+def _by_code(code: int, message: str) -> MilvusError | None:
     closed = "closed" in message and "channel" in message.lower()
-    if closed or code == _CONNECT_FAILED or isinstance(error, ConnectionConfigException):
+    if closed or code == _CONNECT_FAILED:
         return UnavailableError(_UNAVAILABLE, code)
     if "Retry timeout" in message:
         return DeadlineError(_DEADLINE, code)

@@ -168,10 +168,10 @@ class Recording(DirectTransport):
         self._keep(request, deadline)
         return await super().upsert(request, deadline)
 
-    async def delete(self, request: DeleteRequest, deadline: Deadline) -> None:
+    async def delete(self, request: DeleteRequest, deadline: Deadline) -> int:
         """Delete."""
         self._keep(request, deadline)
-        await super().delete(request, deadline)
+        return await super().delete(request, deadline)
 
 
 class Stuck(DirectTransport):

@@ -43,7 +43,8 @@ class StoreBase(VectorStore):
             raise StoreClosedError("The store is closed; make a new one.")
 
         async def run(collection: Collection, deadline: Deadline) -> Result:
-            return await work(StoreOperations(collection, self._scope), deadline)
+            with self._scope.discreet(lite=collection.connection.lite):
+                return await work(StoreOperations(collection, self._scope), deadline)
 
         return await self._lifecycle.run(run, timeout)
 

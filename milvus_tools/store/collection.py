@@ -6,7 +6,6 @@ Everything here runs on the I/O loop.
 import asyncio
 import contextlib
 import dataclasses
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -27,38 +26,14 @@ from milvus_tools.errors import (
 from milvus_tools.schema import DENSE, Index, Schema
 from milvus_tools.store import definition
 from milvus_tools.store.definition import Settings
+from milvus_tools.store.memory import WriteMemory
 from milvus_tools.store.rows import Layout, metadata_of
 from milvus_tools.store.transport import Deadline, EmbeddingModel, Transport, Vector
 from milvus_tools.store.values import checked_vectors
 
 Result = TypeVar("Result")
 
-STRONG_SECONDS_AFTER_DELETE = 10.0
 _PROBE = "dimension"
-
-
-@dataclasses.dataclass
-class WriteMemory:
-    """What this store wrote lately, so that its next read sees it."""
-
-    upserted: bool = False
-    deleted_at: float = -STRONG_SECONDS_AFTER_DELETE
-
-    def deleting(self) -> None:
-        """Note a delete that begins or ends now."""
-        self.deleted_at = time.monotonic()
-
-    def level(self, configured: str) -> str:
-        """Return the consistency level that a read needs.
-
-        Session reads see this process's upserts, but not always its deletes: see
-        <https://milvus.io/docs/consistency.md>.
-        """
-        if time.monotonic() - self.deleted_at < STRONG_SECONDS_AFTER_DELETE:
-            return "Strong"
-        if self.upserted and configured in ("Bounded", "Eventually"):
-            return "Session"
-        return configured
 
 
 class Collection:
@@ -76,6 +51,8 @@ class Collection:
         self._opened = False
         self._closed = False
         self._opening = asyncio.Lock()
+        self._reading = asyncio.Lock()
+        self._readings = self._latest = 0
         self._running: set[asyncio.Task[Any]] = set()
 
     @property
@@ -171,6 +148,16 @@ class Collection:
             self._was_there = True
         return self._schema
 
+    async def _read_again(self, deadline: Deadline) -> Schema | None:
+        """Read the schema once for all who ask while an earlier reading is under way."""
+        asked = self._readings
+        async with self._reading:
+            if self._latest <= asked:  # none that began since has ended well
+                self._readings = reading = self._readings + 1
+                await self._read_schema(deadline)
+                self._latest = reading
+        return self._schema
+
     async def with_schema(
         self, work: Callable[[Schema], Awaitable[Result]], absent: Result, deadline: Deadline
     ) -> Result:
@@ -197,7 +184,7 @@ class Collection:
         if isinstance(error, UnavailableError | DeadlineError | AccessError):
             return False
         GlobalCache.schema.clear()
-        fresh = await self._read_schema(deadline)  # loads it, too
+        fresh = await self._read_again(deadline)  # loads it, too
         return fresh != schema or getattr(error, "code", 0) == NOT_LOADED
 
     async def schema_to_write(self, deadline: Deadline) -> Schema | None:

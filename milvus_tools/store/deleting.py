@@ -6,7 +6,12 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from milvus_tools.errors import InvalidInputError, MilvusToolsError, PartialWriteError
+from milvus_tools.errors import (
+    InvalidInputError,
+    MilvusError,
+    MilvusToolsError,
+    PartialWriteError,
+)
 from milvus_tools.filters import all_of, checked, one_of
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
@@ -35,12 +40,18 @@ class DeleteResult:
 class Deletes(Reads):
     """Deletes by id, by filter, or by both."""
 
-    async def _delete_now(self, request: DeleteRequest, deadline: Deadline) -> None:
+    async def _delete_now(
+        self, schema: Schema, keys: Sequence[Key], request: DeleteRequest, deadline: Deadline
+    ) -> bool:
+        """Delete rows that were just read; tell whether it was this request that did."""
         self._collection.memory.deleting()
         try:
-            await self._collection.transport.delete(request, deadline)
+            count = await self._collection.transport.delete(request, deadline)
         finally:
             self._collection.memory.deleting()
+        if not count:
+            await self._require_gone(schema, keys, deadline)
+        return bool(count)
 
     async def delete(
         self,
@@ -59,27 +70,37 @@ class Deletes(Reads):
 
         async def work(schema: Schema) -> DeleteResult:
             if ids is None:
-                keys = await self._matching(schema, filter_, STRONG, deadline)
-                return await self._delete(schema, keys, len(keys), options, deadline)
+                return await self._delete_matching(schema, filter_, options, deadline)
             layout = self._collection.layout(schema)
             asked = list(dict.fromkeys(layout.key(id_, self._scope) for id_ in ids))
-            async with self._collection.locked(asked if self._scope else ()):
+            async with self._collection.locked(asked):
                 fields = self._key_fields(schema)
                 rows = await self._rows_of(schema, asked, fields, STRONG, deadline, filter_)
-                return await self._delete(schema, list(rows), len(asked), options, deadline)
+                count = await self._delete(schema, list(rows), options, deadline)
+            return DeleteResult(count, len(asked) - count)
 
         absent = DeleteResult(0, len(set(map(str, ids or ()))))
         return await self._collection.with_schema(work, absent, deadline)
+
+    async def _delete_matching(
+        self, schema: Schema, filter_: str, options: Mapping[str, Any], deadline: Deadline
+    ) -> DeleteResult:
+        """Delete what matches now, but for what another delete took away meanwhile."""
+        log = self._collection.memory.deletes
+        with log.reading() as since:
+            keys = await self._matching(schema, filter_, STRONG, deadline)
+            async with self._collection.locked(keys):
+                there = [key for key in keys if not log.has(key, since)]
+                return DeleteResult(await self._delete(schema, there, options, deadline))
 
     async def _delete(
         self,
         schema: Schema,
         keys: Sequence[Key],
-        asked: int,
         options: Mapping[str, Any],
         deadline: Deadline,
-    ) -> DeleteResult:
-        """Delete rows that were just read.
+    ) -> int:
+        """Delete rows that were just read, and count them.
 
         By key alone that takes the server 2 ms, with the scope 200 ms; but with it, a row that
         went over to another scope in between stays.
@@ -90,9 +111,20 @@ class Deletes(Reads):
             filter_ = all_of([scope, one_of(schema.primary.name, some)])
             request = DeleteRequest(self._collection.name, filter_, options)
             with partial(deleted, len(keys), "deleted", deadline):
-                await self._delete_now(request, deadline)
-            deleted += map(self._id, some)
-        return DeleteResult(len(keys), asked - len(keys))
+                if await self._delete_now(schema, some, request, deadline):
+                    deleted += map(self._id, some)
+            self._collection.memory.deletes.note(some)
+        return len(deleted)
+
+    async def _require_gone(self, schema: Schema, keys: Sequence[Key], deadline: Deadline) -> None:
+        """Demand that somebody else deleted the rows of which Milvus says that it deleted none.
+
+        Raises:
+            MilvusError: If they are still there: Milvus answers so when a delete failed.
+        """
+        rows = await self._rows_of(schema, keys, self._key_fields(schema), STRONG, deadline)
+        if rows:
+            raise MilvusError("Milvus deleted none of the entities that it was asked to delete.")
 
     def _id(self, key: Key) -> str:
         return self._scope.id(key) if isinstance(key, str) else str(key)

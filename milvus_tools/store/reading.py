@@ -90,6 +90,8 @@ class Reads(Operations):
         options = self._options(extra, opts.KEYS)
         if "limit" in options:
             opts.limit(options["limit"], options.get("offset", 0), name="limit")
+        elif "offset" in options:
+            raise InvalidInputError("offset needs a limit.")
         filter_ = checked(expr)
         if not filter_ and not self._scope:
             raise InvalidInputError("get_pks needs a filter expression.")

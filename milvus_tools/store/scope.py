@@ -1,12 +1,15 @@
 """The scope of a store: field values that the operator fixed for every row it can touch."""
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from milvus_tools.errors import InvalidInputError, ScopeError
+from pymilvus import MilvusException
+
+from milvus_tools.errors import ILLEGAL_ARGUMENT, InvalidInputError, MilvusError, ScopeError
 from milvus_tools.filters import Scalar, all_of, equals
 from milvus_tools.schema import Schema
 
@@ -19,10 +22,13 @@ class Scope:
         values: The fields and their values; empty for a store without scope.
         in_keys: Whether the stored key is made of the scope and the id, so that two scopes can
             use the same id, and neither can name a row of the other.
+        keyed: The values that the keys are made of: those of the scope in which that began, so
+            that a narrower scope has keys that the wider one can read.
     """
 
     values: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
     in_keys: bool = False
+    keyed: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what can't be compared for equality without doubt."""
@@ -35,6 +41,7 @@ class Scope:
             equals(field, value, dynamic=True)  # refuses what no expression can hold
         plain = {field: _plain(value) for field, value in self.values.items()}
         object.__setattr__(self, "values", plain)
+        object.__setattr__(self, "keyed", (self.keyed or plain) if self.in_keys else {})
         if self.in_keys and not self.values:
             raise InvalidInputError("scoped_ids=True needs a scope.")
 
@@ -46,13 +53,18 @@ class Scope:
         """Return this scope with more fields fixed.
 
         Raises:
-            ScopeError: If a field is fixed already, to another value.
+            ScopeError: If a field is fixed already, to another value, or the keys that are made
+                of this scope are to be made of none.
         """
+        if not isinstance(values, Mapping):
+            raise InvalidInputError("A scope is a dictionary of field values.")
+        if self.in_keys and not in_keys:
+            raise ScopeError("The scope is in the keys already; a narrower one can't take it out.")
         more = Scope(values).values
         for field in self.values.keys() & more.keys():
             if not _same(self.values[field], more[field]):
                 raise ScopeError(f"The scope fixes {field!r} already, to another value.")
-        return Scope({**self.values, **more}, in_keys=in_keys)
+        return Scope({**self.values, **more}, in_keys=in_keys, keyed=self.keyed)
 
     def expression(self, schema: Schema) -> str:
         """Write the scope as a filter expression.
@@ -102,6 +114,27 @@ class Scope:
         if not all(self.holds(row) for row in rows):
             raise ScopeError("Milvus returned a row outside the store's scope; it is withheld.")
 
+    @contextlib.contextmanager
+    def discreet(self, *, lite: bool) -> Iterator[None]:
+        """Withhold what Milvus Lite says of rows outside the scope.
+
+        It evaluates the filter for all rows, and an error may quote a value of any.
+
+        Raises:
+            MilvusError: In place of the one that may tell too much, which becomes its cause.
+        """
+        try:
+            yield
+        except MilvusError as error:
+            may_quote = type(error) is MilvusError and error.code != ILLEGAL_ARGUMENT
+            if not (self and lite and may_quote and isinstance(error.__cause__, MilvusException)):
+                raise
+            raise MilvusError(
+                "Milvus Lite could not evaluate the filter; the reason may lie in rows outside "
+                "the scope, and is not told.",
+                error.code,
+            ) from error
+
     def key(self, id_: str) -> str:
         """Return the stored key of an id."""
         return self._prefix + id_
@@ -126,7 +159,7 @@ class Scope:
             return ""
         parts = (
             f"{quote(field, safe='')}={quote(json.dumps(value), safe='')}"
-            for field, value in sorted(self.values.items())
+            for field, value in sorted(self.keyed.items())
         )
         return "&".join(parts) + ":"
 

@@ -228,5 +228,6 @@ class Upserts(Deletes):
             )
             there = await self._collection.transport.query(request, deadline)
             if there:
-                keys = one_of(primary, [row[primary] for row in there])
-                await self._delete_now(DeleteRequest(self._collection.name, keys), deadline)
+                keys = [row[primary] for row in there]
+                taken = DeleteRequest(self._collection.name, one_of(primary, keys))
+                await self._delete_now(schema, keys, taken, deadline)

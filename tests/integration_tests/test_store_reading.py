@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from pymilvus import DataType
 
 from milvus_tools import MilvusStore, ScopedMilvusStore
 from milvus_tools.conditions import Condition, Operator
-from milvus_tools.errors import FilterError, InvalidInputError
+from milvus_tools.errors import FilterError, InvalidInputError, MilvusError
 from milvus_tools.store.ordering import Order
 from tests.conftest import Stores
+from tests.support import ON_LITE
 
 YEARS = {"a": 1999, "b": 2010, "c": 2001, "d": None, "e": "soon", "f": 2010.5, "g": True}
 
@@ -65,6 +67,44 @@ async def test_get_pks_takes_a_limit(shared: MilvusStore) -> None:
     assert len(await view.aget_pks('pk != ""', limit=3)) == 3
     with pytest.raises(InvalidInputError, match="limit must be"):
         await view.aget_pks('pk != ""', limit=0)
+
+
+@pytest.mark.parametrize("offset", [-1, 2, "1"])
+async def test_get_pks_takes_no_offset_alone(shared: MilvusStore, offset: Any) -> None:
+    """Without a limit one backend ignores it, and the other takes rows away."""
+    with pytest.raises(InvalidInputError):
+        await shared.aget_pks('pk != ""', offset=offset)
+
+
+async def test_a_narrower_view_keeps_to_the_keys_of_the_wider(shared: MilvusStore) -> None:
+    """What a user's view wrote, the tenant's view reads, counts and deletes."""
+    tenant = shared.scoped(keys="wide", scoped_ids=True)
+    user = tenant.scoped(user="u")
+    assert await user.aadd_texts(["of u"], ids=["1"]) == ["1"]
+    assert await tenant.aadd_texts(["of all"], ids=["2"]) == ["2"]
+    assert ids(await tenant.asearch_by_metadata(order_by="id")) == "12"
+    assert ids(await user.asearch_by_metadata()) == "1"
+    assert (await user.adelete(["1", "2"])).count == 1
+    assert ids(await tenant.aget_by_ids(["1", "2"])) == "2"
+
+
+@ON_LITE
+async def test_errors_tell_nothing_of_rows_outside(make_store: Stores) -> None:
+    """Milvus Lite's error quotes a value of another tenant; ours does not."""
+    secret = 9_007_199_254_740_993
+    schema = {"tenant": {"dtype": DataType.VARCHAR, "kwargs": {"max_length": 9}}}
+    schema["n"] = {"dtype": DataType.INT64}
+    store = make_store(metadata_schema=schema)
+    await store.scoped(tenant="b").aadd_texts(["theirs"], [{"n": secret}])
+    view = store.scoped(tenant="a")
+    for expr in ("n > 0.5", "n == 1.5", "n in [1.5]"):
+        with pytest.raises(MilvusError, match="not told") as refused:
+            await view.acount(expr)
+        assert str(secret) not in str(refused.value)
+        with pytest.raises(MilvusError, match=str(secret)):
+            await store.acount(expr)
+    with pytest.raises(MilvusError, match=r"pars|expected|syntax"):
+        await view.acount("n >< 1")
 
 
 async def test_typed_filters_become_expressions(shared: MilvusStore) -> None:

@@ -238,10 +238,10 @@ class Diverted(DirectTransport):
         request = dataclasses.replace(request, options=self._elsewhere())
         return await super().upsert(request, deadline)
 
-    async def delete(self, request: DeleteRequest, deadline: Deadline) -> None:
+    async def delete(self, request: DeleteRequest, deadline: Deadline) -> int:
         """Delete, but elsewhere."""
         request = dataclasses.replace(request, options=self._elsewhere())
-        await super().delete(request, deadline)
+        return await super().delete(request, deadline)
 
 
 async def test_t26_a_write_that_fails_half_way_says_which_ids_it_wrote(

@@ -121,7 +121,7 @@ def test_errors_are_what_python_has_for_them(
         (MilvusException(grpc.StatusCode.UNIMPLEMENTED, "x"), UnsupportedError),
         (MilvusException(2, "Fail connecting to server"), UnavailableError),
         (MilvusException(1, "Cannot invoke RPC on closed channel!"), UnavailableError),
-        (ConnectionConfigException(message="Illegal uri"), UnavailableError),
+        (ConnectionConfigException(message="Illegal uri"), InvalidInputError),
         (MilvusException(1, "Retry timeout: 3s"), DeadlineError),
         (MilvusException(1400, "x"), AccessError),
         (MilvusException(1401, "x"), AccessError),

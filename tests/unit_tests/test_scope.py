@@ -79,6 +79,24 @@ def test_the_caller_cannot_change_a_scope_afterwards() -> None:
     assert scope.values == {"tenant": "a"}
 
 
+def test_keys_are_made_of_the_scope_in_which_that_began() -> None:
+    """A narrower scope has keys that the wider one reads, and can't leave the scope out."""
+    wide = Scope({"tenant": "a"}, in_keys=True)
+    narrow = wide.narrowed({"user": "u"}, in_keys=True)
+    assert wide.id(narrow.key("x")) == "x"
+    assert narrow.narrowed({"n": 1}, in_keys=True).key("x") == narrow.key("x")
+    began = Scope({"tenant": "a"}).narrowed({"user": "u"}, in_keys=True)
+    assert began.key("x") not in {wide.key("x"), narrow.key("x")}
+    with pytest.raises(ScopeError, match="in the keys already"):
+        narrow.narrowed({"n": 1}, in_keys=False)
+
+
+def test_a_scope_that_is_no_dictionary_is_refused() -> None:
+    """The fields have names."""
+    with pytest.raises(InvalidInputError, match="dictionary of field values"):
+        Scope({"a": 1}).narrowed(["tenant"], in_keys=False)  # type: ignore[arg-type]
+
+
 def test_a_scope_is_narrowed_and_never_changed() -> None:
     """More fields can be fixed, and a fixed one only to the value that it has, type included."""
     scope = Scope({"tenant": "a", "level": 1})
