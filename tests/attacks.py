@@ -147,12 +147,17 @@ PARAMS: list[Any] = [
     [{}, {"expr": 'tenant == "b"'}],
     'tenant == "b"',
 ]
-_RERANK = Function(
-    name="rerank",
-    function_type=FunctionType.RERANK,
-    input_field_names=[],
-    params={"reranker": "rrf", "k": 60, "expr": 'tenant == "b"'},
-)
+_RERANKS = [
+    Function(
+        name="rerank", function_type=FunctionType.RERANK, input_field_names=fields, params=one
+    )
+    for fields, one in [
+        ([], {"reranker": "rrf", "k": 60, "expr": 'tenant == "b"'}),
+        ([], {"reranker": "boost", "filter": 'tenant == "b"', "weight": 2.0}),
+        (["text"], {"reranker": "model", "provider": "cohere", "queries": [B_TEXT]}),
+        (["n"], {"reranker": "decay", "function": "exp", "origin": 1, "scale": 'tenant == "b"'}),
+    ]
+]
 KEYWORDS: list[dict[str, Any]] = [
     {"filter": 'tenant == "b"'},
     {"filter": None, "expr_params": {"other": "b"}},
@@ -173,7 +178,7 @@ KEYWORDS: list[dict[str, Any]] = [
     {"consistency_level": 'tenant == "b"'},
     {"consistency_level": "Strong"},
     {"guarantee_timestamp": 1},
-    {"reranker": _RERANK},
+    *({"reranker": one} for one in _RERANKS),
     {"ranker_type": "weighted", "ranker_params": {"weights": [1.0], "expr": "tenant"}},
     {"offset": 1},
     {"offset": -1},

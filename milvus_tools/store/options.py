@@ -6,7 +6,7 @@ What is not on it could name a filter, a partition or another collection past th
 from collections.abc import Mapping
 from typing import Any
 
-from pymilvus import Function, FunctionType, RRFRanker, WeightedRanker
+from pymilvus import Function
 from pymilvus.client.abstract import BaseRanker
 
 from milvus_tools.errors import InvalidInputError, ScopeError
@@ -155,44 +155,6 @@ def _numbers(params: object) -> dict[str, Any]:
                 f"The search parameter {name!r} must be a number or a boolean."
             )
     return dict(params)
-
-
-def ranker(options: Mapping[str, Any], routes: int) -> Any:
-    """Return the ranker of a hybrid search: the caller's, else reciprocal rank fusion.
-
-    Ranks can be compared between fields, distances can't. See
-    <https://milvus.io/docs/rrf-ranker.md>.
-
-    Args:
-        options: The call's keyword arguments.
-        routes: How many lists it fuses.
-
-    Raises:
-        InvalidInputError: If the ranker is none, or its parameters don't fit.
-    """
-    reranker = options.get("reranker")
-    if reranker is not None:
-        if isinstance(reranker, Function) and reranker.type != FunctionType.RERANK:
-            raise InvalidInputError("reranker must be a Function of type RERANK.")
-        return reranker
-    params = options.get("ranker_params") or {}
-    match options.get("ranker_type", "rrf"):
-        case "rrf":
-            if not _are_numbers([params.get("k", 60)]):
-                raise InvalidInputError("k of ranker_params must be a number.")
-            return RRFRanker(params.get("k", 60))
-        case "weighted":
-            weights = params.get("weights", [1.0] * routes)
-            if not _are_numbers(weights) or len(weights) != routes:
-                raise InvalidInputError(f"weights must be {routes} numbers, one per field.")
-            return WeightedRanker(*weights)
-    raise InvalidInputError("ranker_type must be 'rrf' or 'weighted'.")
-
-
-def _are_numbers(values: object) -> bool:
-    if not isinstance(values, list | tuple):
-        return False
-    return all(_is_a(value, (int, float)) for value in values)
 
 
 def without_ranking(options: Mapping[str, Any]) -> dict[str, Any]:

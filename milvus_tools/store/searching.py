@@ -13,6 +13,7 @@ from milvus_tools.filters import checked, unicode
 from milvus_tools.schema import DENSE, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.operations import Operations
+from milvus_tools.store.rankers import ranker
 from milvus_tools.store.transport import Deadline, Hit, Route, SearchRequest, Vector
 from milvus_tools.store.values import checked_vectors
 
@@ -46,6 +47,8 @@ class Searches(Operations):
         if not isinstance(query, str):
             raise InvalidInputError(f"The query must be a string, not {type(query).__name__}.")
         unicode(query)
+        count = len(self._collection.settings.blueprint.all_vector_fields)
+        ranking = ranker(options, count) if count > 1 else None
 
         async def work(schema: Schema) -> Scored:
             fields = self._searched_fields(schema)
@@ -58,9 +61,8 @@ class Searches(Operations):
                 self._route(schema, name, vectors[name], params[name], fetch_k, filter_)
                 for name in fields
             )
-            return self._scored(
-                schema, await self._hits(schema, routes, wanted.k, options, deadline)
-            )
+            hits = await self._hits(schema, routes, wanted.k, options, deadline, ranking=ranking)
+            return self._scored(schema, hits)
 
         return await self._collection.with_schema(work, [], deadline)
 
@@ -96,7 +98,7 @@ class Searches(Operations):
             route = self._vector_route(schema, vector, fetch, wanted.param, filter_)
             if schema.vectors[route.field].type not in DENSE:
                 raise UnsupportedError("Maximal marginal relevance needs dense vectors.")
-            hits = await self._hits(schema, (route,), fetch, options, deadline, route.field)
+            hits = await self._hits(schema, (route,), fetch, options, deadline, (route.field,))
             found = [list(row[route.field]) for row, _ in hits]
             documents = [document for document, _ in self._scored(schema, hits)]
             chosen = maximal_marginal_relevance(
@@ -201,14 +203,15 @@ class Searches(Operations):
         limit: int,
         options: Mapping[str, Any],
         deadline: Deadline,
-        *more_fields: str,
+        more_fields: tuple[str, ...] = (),
+        ranking: Any = None,
     ) -> list[Hit]:
         request = SearchRequest(
             collection_name=self._collection.name,
             routes=routes,
             limit=limit,
             output_fields=(*schema.output_fields, *more_fields),
-            ranker=opts.ranker(options, len(routes)) if len(routes) > 1 else None,
+            ranker=ranking,
             options=self._reading(opts.without_ranking(options)),
         )
         hits = await self._collection.transport.search(request, deadline)

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,11 +19,11 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 from langchain_milvus import BM25BuiltInFunction
-from pymilvus import MilvusClient
+from pymilvus import Function, FunctionType, MilvusClient
 
 from milvus_tools import DeleteResult, MilvusStore, MilvusToolsError, ScopedMilvusStore
 from milvus_tools.connection import Connection
-from milvus_tools.errors import ScopeError
+from milvus_tools.errors import InvalidInputError, ScopeError
 from milvus_tools.filters import one_of
 from tests import attacks
 from tests.attacks import B_IDS, B_TEXT, MARK
@@ -233,6 +234,29 @@ async def test_no_argument_of_a_fused_search_reaches_past_the_scope(
 ) -> None:
     """A search of a vector field and of full text holds the scope in both."""
     await attack(worlds(uri, field=False, in_keys=False, fused=True), name)
+
+
+@ON_LITE
+async def test_no_reranker_sends_documents_away(
+    worlds: Callable[..., World], uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rerank function can't make Milvus call an address of the caller's with a key of ours."""
+    monkeypatch.setenv("COHERE_API_KEY", "the operator's")
+    world = worlds(uri, field=False, in_keys=False, fused=True)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        params = {
+            "reranker": "model",
+            "provider": "cohere",
+            "queries": ["mine"],
+            "base_url": f"http://127.0.0.1:{listener.getsockname()[1]}",
+        }
+        reranker = Function("away", FunctionType.RERANK, ["text"], params=params)
+        for door in [*world.doors, world.operator]:
+            with pytest.raises(InvalidInputError, match="rrf, weighted, decay"):
+                await door.asimilarity_search("mine", reranker=reranker, timeout=5)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
 
 
 def test_every_public_name_is_attacked_or_excused() -> None:

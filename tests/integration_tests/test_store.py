@@ -178,6 +178,7 @@ async def test_dense_and_full_text_search_are_fused(make_store: MakeStore) -> No
     store = make_store(
         builtin_function=BM25BuiltInFunction(output_field_names="sparse"),
         vector_field=["vector", "sparse"],
+        metadata_schema={"n": {"dtype": DataType.INT64}},
     )
     texts = [f"text number {n}" for n in range(30)] + ["a red kite", "a blue kite"]
     await store.aadd_texts(texts, [{"n": n} for n in range(32)], ids=[str(n) for n in range(32)])
@@ -200,6 +201,11 @@ async def test_dense_and_full_text_search_are_fused(make_store: MakeStore) -> No
     ):
         for _ in range(2):
             assert len(await store.asimilarity_search("kite", k=5, **ranking)) == 5
+    for near in (30, 31):
+        params = {"reranker": "decay", "function": "exp", "origin": near, "scale": 0.1}
+        decay = Function("near", FunctionType.RERANK, ["n"], params=params)
+        (found, *_) = await store.asimilarity_search("kite", reranker=decay)
+        assert found.id == str(near)
     with pytest.raises(UnsupportedError):
         await store.asimilarity_search_with_relevance_scores("kite")
     (nearest, *_) = await store.amax_marginal_relevance_search("a red kite", k=2)

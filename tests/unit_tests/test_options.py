@@ -1,10 +1,10 @@
-"""The allow-list of keyword arguments, limits, search parameters, and rankers."""
+"""The allow-list of keyword arguments, limits, and search parameters."""
 
 import math
 from typing import Any
 
 import pytest
-from pymilvus import Function, FunctionType, RRFRanker, WeightedRanker
+from pymilvus import Function, FunctionType, RRFRanker
 
 from milvus_tools.errors import InvalidInputError, ScopeError
 from milvus_tools.schema import Index
@@ -148,37 +148,6 @@ def test_search_parameters_carry_nothing_else(given: Any) -> None:
     """They are numbers and booleans, so none of them is an expression."""
     with pytest.raises(InvalidInputError):
         opts.search_params(given, Index("L2", "HNSW"), 4)
-
-
-def test_hits_are_fused_by_rank_unless_the_call_says_otherwise() -> None:
-    """Reciprocal rank fusion is the default; weights are one per route."""
-    assert isinstance(opts.ranker({}, 2), RRFRanker)
-    assert opts.ranker({"ranker_params": {"k": 7}}, 2).dict()["params"] == {"k": 7}
-    weighted = opts.ranker({"ranker_type": "weighted"}, 3)
-    assert isinstance(weighted, WeightedRanker)
-    assert weighted.dict()["params"]["weights"] == [1.0, 1.0, 1.0]
-    given = {"ranker_type": "weighted", "ranker_params": {"weights": [0.2, 0.8]}}
-    assert opts.ranker(given, 2).dict()["params"]["weights"] == [0.2, 0.8]
-    for reranker in (RRFRanker(), RERANKER):
-        assert opts.ranker({"reranker": reranker, "ranker_type": "weighted"}, 2) is reranker
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"ranker_type": "best"},
-        {"ranker_type": "weighted", "ranker_params": {"weights": [1.0]}},
-        {"ranker_type": "weighted", "ranker_params": {"weights": 1.0}},
-        {"ranker_type": "weighted", "ranker_params": {"weights": ["a", "b"]}},
-        {"ranker_params": {"k": "x"}},
-        {"ranker_params": {"k": [1]}},
-        {"reranker": Function("f", FunctionType.BM25, ["text"], ["sparse"])},
-    ],
-)
-def test_rankers_that_cannot_be_are_refused(given: dict[str, Any]) -> None:
-    """Another type, a wrong number of weights, or what is no number."""
-    with pytest.raises(InvalidInputError):
-        opts.ranker(given, 2)
 
 
 def test_what_ranks_here_is_not_sent() -> None:

@@ -1,0 +1,157 @@
+"""The rankers that a search of several fields may name: an allow-list as well.
+
+A rerank function of Milvus can send queries and documents to any address, with the operator's
+key (`model`), or carry a filter (`boost`). What passes here is made anew of numbers and of words
+that are known, so nothing else comes along.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pymilvus import Function, FunctionType, RRFRanker, WeightedRanker
+
+from milvus_tools.errors import InvalidInputError
+
+_MAX_CONSTANT = 16_384  # Milvus's own bound
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value is a finite number, and no boolean."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max  # an integer may be too large for `isfinite`
+
+
+def _are_weights(value: object) -> bool:
+    if not isinstance(value, list | tuple):
+        return False
+    return all(is_number(weight) and weight >= 0 for weight in value)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parameter:
+    """One parameter of a ranker: what it must be, in words too, and whether it must be there."""
+
+    fits: Callable[[Any], bool]
+    what: str
+    needed: bool = False
+
+
+def _word(*words: str, needed: bool = False) -> _Parameter:
+    return _Parameter(
+        lambda value: isinstance(value, str) and value in words,
+        f"one of {', '.join(words)}",
+        needed,
+    )
+
+
+_NORM_SCORE = _Parameter(lambda value: isinstance(value, bool), "a boolean")
+# See <https://milvus.io/docs/rrf-ranker.md>, weighted-ranker.md and decay-ranker-overview.md.
+_RANKERS: dict[str, dict[str, _Parameter]] = {
+    "rrf": {
+        "k": _Parameter(
+            lambda value: is_number(value) and 0 < value < _MAX_CONSTANT,
+            f"a number greater than 0 and less than {_MAX_CONSTANT}",
+        )
+    },
+    "weighted": {
+        "weights": _Parameter(_are_weights, "a list of numbers of 0 or more", needed=True),
+        "norm_score": _NORM_SCORE,
+    },
+    "decay": {
+        "function": _word("gauss", "exp", "linear", needed=True),
+        "origin": _Parameter(is_number, "a number", needed=True),
+        "scale": _Parameter(
+            lambda value: is_number(value) and value > 0, "a number greater than 0", needed=True
+        ),
+        "offset": _Parameter(
+            lambda value: is_number(value) and value >= 0, "a number of 0 or more"
+        ),
+        "decay": _Parameter(
+            lambda value: is_number(value) and 0 < value < 1, "a number between 0 and 1"
+        ),
+        "score_mode": _word("max", "sum", "avg"),
+        "norm_score": _NORM_SCORE,
+    },
+}
+
+
+def ranker(options: Mapping[str, Any], routes: int) -> Any:
+    """Return the ranker of a hybrid search: the caller's, else reciprocal rank fusion.
+
+    Ranks can be compared between fields, distances can't. See
+    <https://milvus.io/docs/rrf-ranker.md>.
+
+    Args:
+        options: The call's keyword arguments.
+        routes: How many lists it fuses.
+
+    Raises:
+        InvalidInputError: If the ranker is none of Milvus's own that only count, or its
+            parameters don't fit.
+    """
+    reranker: Any = options.get("reranker")
+    if isinstance(reranker, Function):
+        return _function(reranker, routes)
+    if type(reranker) is RRFRanker:
+        return _fusion("rrf", reranker.dict()["params"], routes)
+    if type(reranker) is WeightedRanker:
+        return _fusion("weighted", reranker.dict()["params"], routes)
+    if reranker is not None:
+        raise InvalidInputError("reranker must be an RRFRanker, a WeightedRanker or a Function.")
+    params = dict(options.get("ranker_params") or {})
+    match options.get("ranker_type", "rrf"):
+        case "rrf":
+            return _fusion("rrf", params, routes)
+        case "weighted":
+            return _fusion("weighted", {"weights": [1.0] * routes, **params}, routes)
+    raise InvalidInputError("ranker_type must be 'rrf' or 'weighted'.")
+
+
+def _fusion(kind: str, params: Mapping[str, Any], routes: int) -> RRFRanker | WeightedRanker:
+    params = _checked(kind, params, routes)
+    if kind == "rrf":
+        return RRFRanker(**params)
+    return WeightedRanker(*params.pop("weights"), **params)
+
+
+def _function(function: Function, routes: int) -> Function:
+    if function.type != FunctionType.RERANK:
+        raise InvalidInputError("reranker must be a Function of type RERANK.")
+    params = dict(function.params)
+    kind = params.pop("reranker", None)
+    if not isinstance(kind, str) or kind not in _RANKERS:
+        raise InvalidInputError(f"A reranker's kind must be one of {', '.join(_RANKERS)}.")
+    fields = _fields(kind, function.input_field_names)
+    return Function(
+        name=str(function.name),
+        function_type=FunctionType.RERANK,
+        input_field_names=fields,
+        params={"reranker": kind, **_checked(kind, params, routes)},
+    )
+
+
+def _fields(kind: str, names: Sequence[Any]) -> list[str]:
+    """Return the fields that a ranker reads: a decay one, the others none."""
+    if len(names) != (kind == "decay") or not all(isinstance(name, str) for name in names):
+        raise InvalidInputError("A decay reranker reads one field, and the others none.")
+    return list(names)
+
+
+def _checked(kind: str, params: Mapping[str, Any], routes: int) -> dict[str, Any]:
+    known = _RANKERS[kind]
+    for name, value in params.items():
+        if not isinstance(name, str) or name not in known:
+            raise InvalidInputError(
+                f"A ranker of the kind {kind} takes {', '.join(known)}; not {name!r}."
+            )
+        if not known[name].fits(value):
+            raise InvalidInputError(f"{name} of a ranker must be {known[name].what}.")
+    missing = [name for name, one in known.items() if one.needed and name not in params]
+    if missing:
+        raise InvalidInputError(f"A ranker of the kind {kind} needs {', '.join(missing)}.")
+    if len(params.get("weights", range(routes))) != routes:
+        raise InvalidInputError(f"weights must be {routes} numbers, one per field.")
+    return dict(params)
