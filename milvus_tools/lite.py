@@ -4,6 +4,7 @@ import logging
 import os
 import pathlib
 import threading
+import traceback
 from typing import Any
 
 from milvus_tools.errors import InvalidInputError, UnavailableError, UnsupportedError
@@ -81,12 +82,16 @@ class _Reason(logging.Filter):
 class _Unasked(logging.Filter):
     """Drops the traceback of a request that pymilvus makes and Milvus Lite does not know.
 
-    pymilvus handles the answer; the log alone looks like a failure.
+    pymilvus handles the answer; the log alone looks like a failure. What the application's own
+    servers log stays.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        kind = record.exc_info[0] if record.exc_info else None
-        return not (kind is not None and issubclass(kind, NotImplementedError))
+        kind, _, trace = record.exc_info or (None, None, None)
+        if kind is None or not issubclass(kind, NotImplementedError):
+            return True
+        modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(trace)]
+        return not modules[-1].startswith(("milvus_lite.", "pymilvus."))
 
 
 logging.getLogger("grpc._server").addFilter(_Unasked())
@@ -95,7 +100,9 @@ logging.getLogger("grpc._server").addFilter(_Unasked())
 def _start_server(path: str) -> None:
     parent = pathlib.Path(path).parent
     if not parent.is_dir():
-        raise InvalidInputError(f"Milvus Lite can't open its file: there is no folder {parent}.")
+        raise InvalidInputError(
+            f"Milvus Lite can't open its file: the folder {parent.name!r} is missing."
+        )
     reason = _Reason()
     logger = logging.getLogger("milvus_lite.server_manager")
     logger.addFilter(reason)
