@@ -23,9 +23,9 @@ def unfinished() -> None:
 def test_only_milvus_lites_own_refusals_are_kept_quiet(
     serve: Callable[[], None],
     logged: bool,
-    caplog: pytest.LogCaptureFixture,  # noqa: FBT001
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """gRPC's log of a servicer that fails stays, but for requests that Milvus Lite lacks."""
+    """GRPC's log of a servicer that fails stays, but for requests that Milvus Lite lacks."""
     logger = logging.getLogger("grpc._server")
     try:
         serve()
