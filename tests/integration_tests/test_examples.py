@@ -5,6 +5,7 @@ import asyncio
 import inspect
 import os
 import pathlib
+import pty
 import re
 import subprocess
 import sys
@@ -14,19 +15,28 @@ from typing import Any
 
 import pytest
 
+from tests.openai_answers import Reply, ToolCall
+from tests.openai_service import OpenAIService
+
 ROOT = pathlib.Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 _SECONDS = re.compile(r"\d+\.\d s")
 
 
-def run_example(name: str, folder: pathlib.Path) -> str:
+def run_example(
+    name: str,
+    folder: pathlib.Path,
+    *arguments: str,
+    stdin: int = subprocess.DEVNULL,
+    **environment: str,
+) -> str:
     """Run an example as a user would, warnings being errors, and return what it prints."""
     script = ROOT / "examples" / name
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     finished = subprocess.run(
-        [sys.executable, "-W", "error", str(script)],
+        [sys.executable, "-W", "error", str(script), *arguments],
         cwd=folder,
-        env=environment,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+        stdin=stdin,
         capture_output=True,
         text=True,
         check=False,
@@ -50,6 +60,54 @@ def test_the_quickstart_prints_what_the_readme_shows(tmp_path: pathlib.Path) -> 
 
     shown = block_after("output of examples/quickstart.py")
     assert _SECONDS.sub("… s", printed.strip()) == _SECONDS.sub("… s", shown.strip())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "decision", "left"),
+    [([], "approve", 989), (["--yes"], "approve", 989), (["--no"], "reject", 994)],
+)
+def test_the_agent_deletes_what_was_approved(
+    tmp_path: pathlib.Path, arguments: list[str], decision: str, left: int
+) -> None:
+    """The script's agent searches, mends its mistake, asks, and does as it is told."""
+    printed = run_example("agent.py", tmp_path, *arguments)
+    spoken = [line.strip() for line in printed.splitlines()]
+    for line in (
+        "tool answers  Demon Dice, Demon algorithm, Maha Sona",
+        "'sentences'? Mend the arguments and call again.",
+        "to approve    Delete where sentences is more than 13, in the collection wikipedia?",
+        f"decision      {decision}",
+        f"{left} paragraphs are left.",
+    ):
+        assert line in spoken, printed
+
+
+def test_the_agent_asks_the_human_at_a_terminal(tmp_path: pathlib.Path) -> None:
+    """Who types no is heard."""
+    typing, terminal = pty.openpty()
+    try:
+        os.write(typing, b"no\n")
+        printed = run_example("agent.py", tmp_path, stdin=terminal)
+    finally:
+        os.close(typing)
+        os.close(terminal)
+    assert "approve? [Y/n]" in printed
+    assert "994 paragraphs are left." in printed
+
+
+def test_the_agent_takes_a_model_of_one_s_own(tmp_path: pathlib.Path) -> None:
+    """`--model` makes one of LangChain's; here an OpenAI-compatible service is behind it."""
+    search = ToolCall("milvus_search", {"query": "a demon made of dice", "k": 1})
+    delete = ToolCall("milvus_delete", {"ids": ["p0000"]})
+    script = [Reply(tool_calls=[search]), "Demon Dice.", Reply(tool_calls=[delete]), "Done."]
+    with OpenAIService(script) as service:
+        environment = {"OPENAI_BASE_URL": service.base_url, "OPENAI_API_KEY": "any"}
+        printed = run_example("agent.py", tmp_path, "--model", "openai:scripted", **environment)
+        asked, *_ = service.chat_requests
+    assert 'Delete where id is one of ["p0000"], in the collection wikipedia?' in printed
+    assert "993 paragraphs are left." in printed
+    assert asked["messages"][0]["role"] == "system"
+    assert "It has 994 documents." in asked["messages"][0]["content"]
 
 
 def test_the_readme_s_python_blocks_run(
