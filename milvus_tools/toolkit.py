@@ -19,7 +19,7 @@ from milvus_tools.tools import (
     search_tool,
     upsert_tool,
 )
-from milvus_tools.tools.calls import scope_values
+from milvus_tools.tools.calls import view_for
 from milvus_tools.tools.content import as_data, counted, cut, inline
 from milvus_tools.tools.filtering import ID, known_fields
 from milvus_tools.tools.settings import AnyStore
@@ -128,7 +128,7 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
         """
         fields = await self._fields()
         lines = [f"The collection {inline(self.store.collection_name)} holds {self._what()}."]
-        store = self._context_store(context)
+        store = view_for(self, context)
         samples: Sequence[Document] = []
         if store is not None:
             count, samples = await asyncio.gather(
@@ -145,11 +145,6 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
 
     def _what(self) -> str:
         return self.description or "documents"
-
-    def _context_store(self, context: Any) -> AnyStore | None:
-        if self.scope_from is None:
-            return self.store
-        return None if context is None else self.store.scoped(scope_values(self, context))
 
 
 def _described(filters: Any) -> str:

@@ -117,16 +117,25 @@ def _scoped(settings: ToolSettings, runtime: Any) -> AnyStore:
     """Return the store, held to the scope that the run's context says."""
     if settings.scope_from is None:
         return settings.store
-    if not isinstance(runtime, _runtime_type()) or runtime.context is None:
-        raise ToolException(_NO_SCOPE)  # such as a dictionary that a model made up
-    values = scope_values(settings, runtime.context)
-    if not values or any(value is None or value == "" for value in values.values()):
+    # A dictionary that a model made up is no runtime.
+    context = runtime.context if isinstance(runtime, _runtime_type()) else None
+    view = view_for(settings, context)
+    if view is None:
         raise ToolException(_NO_SCOPE)
+    return view
+
+
+def view_for(settings: ToolSettings, context: Any) -> AnyStore | None:
+    """Return the store as a run's context may see it, or `None` if that does not say."""
+    if settings.scope_from is None:
+        return settings.store
+    values = {} if context is None else _scope_values(settings, context)
+    if not values or any(value is None or value == "" for value in values.values()):
+        return None
     return settings.store.scoped(values)
 
 
-def scope_values(settings: ToolSettings, context: Any) -> Mapping[str, Any]:
-    """Return the scope that a run's context says; values that it has not are `None`."""
+def _scope_values(settings: ToolSettings, context: Any) -> Mapping[str, Any]:
     if callable(settings.scope_from):
         return settings.scope_from(context)
     return {
