@@ -119,13 +119,18 @@ def limit(value: object, offset: object = 0, *, name: str = "k") -> int:
     return value
 
 
+def reach(k: int, options: Mapping[str, Any]) -> int:
+    """Return how many hits a search must find, those that `offset` passes over included."""
+    return k + int(options.get("offset", 0))
+
+
 def search_params(given: Mapping[str, Any] | None, index: Index | None, k: int) -> dict[str, Any]:
     """Return a route's search parameters.
 
     Args:
         given: `{"metric_type": …, "params": {…}}`, or `None` for what the index needs.
         index: The index of the vector field.
-        k: How many hits are wanted.
+        k: How many hits must be found.
 
     Raises:
         InvalidInputError: If they hold anything but numbers and booleans, or another metric.

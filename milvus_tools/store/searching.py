@@ -52,13 +52,13 @@ class Searches(Operations):
 
         async def work(schema: Schema) -> Scored:
             fields = self._searched_fields(schema)
-            fetch_k = wanted.k
+            reach = opts.reach(wanted.k, options)
             if len(fields) > 1:
-                fetch_k = max(wanted.k, options.get("fetch_k", opts.DEFAULT_FETCH_K))
+                reach = max(reach, options.get("fetch_k", opts.DEFAULT_FETCH_K))
             params = self._params_per_field(wanted.param, fields)
             vectors = await self._query_vectors(query, schema)
             routes = tuple(
-                self._route(schema, name, vectors[name], params[name], fetch_k, filter_)
+                self._route(schema, name, vectors[name], params[name], reach, filter_)
                 for name in fields
             )
             hits = await self._hits(schema, routes, wanted.k, options, deadline, ranking=ranking)
@@ -72,7 +72,8 @@ class Searches(Operations):
         filter_ = checked(wanted.expr)
 
         async def work(schema: Schema) -> Scored:
-            route = self._vector_route(schema, vector, wanted.k, wanted.param, filter_)
+            reach = opts.reach(wanted.k, options)
+            route = self._vector_route(schema, vector, reach, wanted.param, filter_)
             hits = await self._hits(schema, (route,), wanted.k, options, deadline)
             return self._scored(schema, hits)
 
@@ -89,13 +90,14 @@ class Searches(Operations):
         """Search, and pick hits that are near the query and far from each other (MMR)."""
         options = self._search_options(wanted)
         filter_ = checked(wanted.expr)
-        fetch = max(wanted.k, opts.limit(fetch_k, name="fetch_k"))
+        fetch = max(wanted.k, opts.limit(fetch_k, options.get("offset", 0), name="fetch_k"))
         if not isinstance(lambda_mult, int | float) or not 0 <= lambda_mult <= 1:
             raise InvalidInputError("lambda_mult must be a number from 0 to 1.")
 
         async def work(schema: Schema) -> list[Document]:
             vector = await self._one_vector(query, schema)
-            route = self._vector_route(schema, vector, fetch, wanted.param, filter_)
+            reach = opts.reach(fetch, options)
+            route = self._vector_route(schema, vector, reach, wanted.param, filter_)
             if schema.vectors[route.field].type not in DENSE:
                 raise UnsupportedError("Maximal marginal relevance needs dense vectors.")
             hits = await self._hits(schema, (route,), fetch, options, deadline, (route.field,))

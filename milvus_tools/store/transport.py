@@ -57,7 +57,7 @@ class Route:
         vector: The query vector, or the query's text where Milvus embeds it.
         field: The vector field.
         params: Milvus's search parameters, `{"metric_type": …, "params": {…}}`.
-        limit: The most hits.
+        limit: The most hits, of which the request may pass over some (`offset`).
         filter: A filter expression, or `""`.
     """
 

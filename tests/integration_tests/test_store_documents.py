@@ -216,6 +216,8 @@ async def test_each_field_of_a_fused_search_has_its_parameters(make_store: MakeS
     assert [document.id for page in pages for document in page] == [
         document.id for document, _ in found
     ]
+    far = await views[0].asimilarity_search("kite 3 of b", k=5, offset=25)  # without fetch_k, too
+    assert len({document.id for document in far}) == 5
     params = [{"params": {}}, {"params": {"ef": 64}}, {"params": {}}]
     retriever = store.as_retriever(search_kwargs={"k": 2, "param": params})
     assert await retriever.ainvoke("kite 3 of b") == await asyncio.to_thread(

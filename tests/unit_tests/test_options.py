@@ -154,3 +154,9 @@ def test_what_ranks_here_is_not_sent() -> None:
     """Milvus gets the other arguments."""
     given = {"fetch_k": 1, "ranker_type": "rrf", "reranker": None, "offset": 2}
     assert opts.without_ranking(given) == {"offset": 2}
+
+
+def test_a_search_must_find_what_it_passes_over() -> None:
+    """An index that must look at as many as are wanted counts those before the offset."""
+    assert opts.reach(5, {}) == 5
+    assert opts.reach(5, {"offset": 40}) == 45
