@@ -119,6 +119,20 @@ def limit(value: object, offset: object = 0, *, name: str = "k") -> int:
     return value
 
 
+def require_fused(options: Mapping[str, Any]) -> None:
+    """Refuse, in a search of one vector field, what says how to fuse several.
+
+    Raises:
+        InvalidInputError: If one is given, which would do nothing.
+    """
+    fusing = [name for name in options if name in _HYBRID]
+    if fusing:
+        raise InvalidInputError(
+            f"{', '.join(fusing)}: that says how to fuse several vector fields, and this "
+            "searches one; leave it out."
+        )
+
+
 def reach(k: int, options: Mapping[str, Any]) -> int:
     """Return how many hits a search must find, those that `offset` passes over included."""
     return k + int(options.get("offset", 0))

@@ -42,13 +42,13 @@ class Searches(Operations):
 
     async def search(self, query: str, wanted: Wanted, deadline: Deadline) -> Scored:
         """Search for a text in all vector fields of the store; several are fused."""
-        options = self._search_options(wanted)
+        count = len(self._collection.settings.blueprint.all_vector_fields)
+        options = self._search_options(wanted, count)
+        ranking = ranker(options, count) if count > 1 else None
         filter_ = checked(wanted.expr)
         if not isinstance(query, str):
             raise InvalidInputError(f"The query must be a string, not {type(query).__name__}.")
         unicode(query)
-        count = len(self._collection.settings.blueprint.all_vector_fields)
-        ranking = ranker(options, count) if count > 1 else None
 
         async def work(schema: Schema) -> Scored:
             fields = self._searched_fields(schema)
@@ -126,9 +126,11 @@ class Searches(Operations):
             return lambda distance: 1 - distance / 4
         raise UnsupportedError(f"There is no relevance score for {metric} searches.")
 
-    def _search_options(self, wanted: Wanted) -> dict[str, Any]:
+    def _search_options(self, wanted: Wanted, fields: int = 1) -> dict[str, Any]:
         partition = self._partition("partition_names")
         options = opts.allowed(wanted.extra, opts.SEARCH, partition=partition)
+        if fields == 1:
+            opts.require_fused(options)
         opts.limit(wanted.k, options.get("offset", 0))
         if "fetch_k" in options:
             opts.limit(options["fetch_k"], name="fetch_k")

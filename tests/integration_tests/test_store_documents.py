@@ -8,7 +8,7 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.indexing import InMemoryRecordManager, aindex
 from langchain_milvus import BM25BuiltInFunction
-from pymilvus import Function, FunctionType
+from pymilvus import Function, FunctionType, RRFRanker
 
 from milvus_tools import DeleteResult, MilvusStore
 from milvus_tools.errors import InvalidInputError, ScopeError
@@ -98,6 +98,33 @@ async def test_searches_page_by_offset(shared: MilvusStore) -> None:
         whole[6:],
         [],
     ]
+
+
+@pytest.mark.parametrize(
+    "fusing",
+    [
+        {"fetch_k": 9},
+        {"ranker_type": "rrf"},
+        {"ranker_params": {"k": 3}},
+        {"reranker": RRFRanker(), "fetch_k": 9},
+    ],
+)
+async def test_one_field_is_not_fused(shared: MilvusStore, fusing: dict[str, Any]) -> None:
+    """What says how to fuse is refused where it would do nothing; MMR's `fetch_k` is its own."""
+    view, vector = shared.scoped(test="one field"), embeddings().embed_query("kite")
+    await view.aadd_texts(["kite"], ids=["one field"])
+    given = {name: value for name, value in fusing.items() if name != "fetch_k"}
+    for search in [
+        view.asimilarity_search("kite", **fusing),
+        view.asimilarity_search_with_relevance_scores("kite", **fusing),
+        view.asimilarity_search_by_vector(vector, **fusing),
+        view.as_retriever(search_kwargs=fusing).ainvoke("kite"),
+        *([view.amax_marginal_relevance_search("kite", **fusing)] if given else []),
+    ]:
+        with pytest.raises(InvalidInputError, match="several vector fields"):
+            await search
+    diverse = view.as_retriever(search_type="mmr", search_kwargs={"fetch_k": 9})
+    assert len(await diverse.ainvoke("kite")) == 1
 
 
 KINDS: dict[str, dict[str, Any]] = {
