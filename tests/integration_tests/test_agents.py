@@ -121,21 +121,6 @@ async def test_a_model_mends_its_mistake_on_the_second_try(birds: Birds, mistake
     assert set(texts(told(messages)[-1].artifact)) == {OWL, SWIFT}
 
 
-async def test_the_name_of_the_field_comes_back_so_that_a_program_could_mend_it(
-    birds: Birds,
-) -> None:
-    """What the error names is what the second call needs."""
-    listing = "milvus_search_by_metadata"
-
-    def mended(messages: list[BaseMessage]) -> Reply:
-        (field,) = re.findall(r"Did you mean '(\w+)'", last_told(messages))
-        return [calls(listing, filters=[{"field": field, "operator": "eq", "value": YEARS[OWL]}])]
-
-    wrong = {"field": "years", "operator": "eq", "value": YEARS[OWL]}
-    model = ScriptedModel.saying([calls(listing, filters=[wrong])], mended, quote_best)
-    assert (await run(agent_on(birds, model)))[-1].content == f"I read: {OWL}"
-
-
 class Meeting(AsyncModel):
     """Embeds queries only when as many as are to meet have been asked for."""
 
@@ -163,6 +148,20 @@ async def test_tool_calls_of_one_message_run_together(
     answers = told(messages)
     assert [answer.status for answer in answers] == ["success"] * 3, answers
     assert [texts(answer.artifact) for answer in answers] == [[text] for text in YEARS]
+
+
+async def test_queries_of_one_call_run_together(
+    make_store: MakeStore, birds: Birds, shared: MilvusStore
+) -> None:
+    """One call with three queries searches for all of them at once, and fuses what it finds."""
+    store = make_store(Meeting(3), collection_name=shared.collection_name)
+    view = store.scoped(dict(birds.store.scope))
+    model = ScriptedModel.saying(
+        [calls("milvus_search", query=KITE, queries=[OWL, SWIFT], k=3)], "Done."
+    )
+    (answer,) = told(await run(create_agent(model, toolkit(view).get_tools())))
+    assert answer.status == "success", answer
+    assert set(texts(answer.artifact)) == {KITE, OWL, SWIFT}
 
 
 class Breaking(AsyncModel):
