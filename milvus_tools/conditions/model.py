@@ -1,16 +1,22 @@
 """Typed conditions: filters that a model or a form fills in.
 
 A condition names a field, an operator and a value; conditions are joined by all, any and not. They
-mean what they mean in Python, on Milvus Lite and on the server alike: a row without the field
-matches `ne`, `not_in` and whatever else is negated, and nothing else.
+mean what they mean in Python, on Milvus Lite and on the server alike:
+
+- A row without the field matches `ne`, `not_in` and whatever else is negated, and nothing else. A
+  null, or `None` in a Document's metadata, is as good as no field.
+- What can't be compared, as a text with a number, is not equal, and in no order: it matches `ne`
+  and `not_in`, and neither `gt` nor its negation.
+- Where any scalar may be, `True` is 1 and `False` is 0.
 """
 
 import dataclasses
+import difflib
 import enum
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from milvus_tools.conditions.words import listed, named, quoted, shown
 from milvus_tools.errors import FilterError
 
 MAX_DEPTH: Final = 4
@@ -47,6 +53,7 @@ class FieldType(enum.StrEnum):
     STRINGS = "list of strings"
     INTEGERS = "list of integers"
     NUMBERS = "list of numbers"
+    BOOLEANS = "list of booleans"
     ANY = "any"
 
 
@@ -130,8 +137,9 @@ def _parsed(data: Any, depth: int = 0) -> Filter:
     match data:
         case Condition() | All() | Any_() | Not():
             return data
-        case list() | {"all": list()}:
-            parts = data if isinstance(data, list) else data["all"]
+        case list(parts):
+            return All([_parsed(part, depth + 1) for part in parts])
+        case {"all": list(parts), **rest} if not rest:
             return All([_parsed(part, depth + 1) for part in parts])
         case {"any": list(parts), **rest} if not rest:
             return Any_([_parsed(part, depth + 1) for part in parts])
@@ -140,7 +148,7 @@ def _parsed(data: Any, depth: int = 0) -> Filter:
         case {"field": str(field), "operator": str(operator), **rest} if not rest.keys() - {
             "value"
         }:
-            return Condition(field, _known(operator), rest.get("value", True))
+            return Condition(field, _known(operator), **_value(operator, rest))
     raise FilterError(
         'A condition is {"field": …, "operator": …, "value": …}; groups are {"all": […]}, '
         '{"any": […]} and {"not": …}.'
@@ -151,8 +159,17 @@ def _known(operator: str) -> Operator:
     try:
         return Operator(operator)
     except ValueError as error:
-        known = ", ".join(Operator)
-        raise FilterError(f"There is no operator {operator!r}; there are {known}.") from error
+        near = difflib.get_close_matches(operator, list(Operator), n=1)
+        hint = f" Did you mean {str(near[0])!r}?" if near else ""
+        raise FilterError(
+            f"There is no operator {shown(operator)}; there are {', '.join(Operator)}.{hint}"
+        ) from error
+
+
+def _value(operator: str, rest: Mapping[Any, Any]) -> dict[str, Any]:
+    if "value" not in rest and operator != Operator.EXISTS:
+        raise FilterError(f"The operator {operator} needs a value.")
+    return dict(rest)
 
 
 def describe(filter_: Filter) -> str:
@@ -174,14 +191,18 @@ def _in_brackets(filter_: Filter) -> str:
 
 
 def _described(condition: Condition) -> str:
+    name = named(condition.field)
     if condition.operator is Operator.EXISTS:
-        return f"{condition.field} is {'there' if condition.value else 'missing'}"
+        return f"{name} is {'there' if condition.value else 'missing'}"
     phrase = _PHRASES[condition.operator]
-    values = condition.value if isinstance(condition.value, list | tuple) else [condition.value]
-    shown = [json.dumps(value, ensure_ascii=False, default=str) for value in values]
-    if condition.operator is not Operator.BETWEEN or len(shown) != 2:  # noqa: PLR2004
-        shown, phrase = [", ".join(shown)], phrase.replace("from {} to {}", "between {}")
-    return f"{condition.field} {phrase.format(*shown)}"
+    match condition.value:
+        case [low, high] if condition.operator is Operator.BETWEEN:
+            return f"{name} {phrase.format(quoted(low), quoted(high))}"
+        case list() | tuple():
+            said = listed(condition.value)
+        case _:
+            said = quoted(condition.value)
+    return f"{name} {phrase.replace('from {} to {}', 'between {}').format(said)}"
 
 
 def require_bounds(filter_: Filter, depth: int = 0) -> int:

@@ -42,6 +42,7 @@ _TYPES: Final[Mapping[FieldType, Any]] = {
     FieldType.STRINGS: list[str],
     FieldType.INTEGERS: list[int],
     FieldType.NUMBERS: list[Number],
+    FieldType.BOOLEANS: list[bool],
     FieldType.ANY: Value,
 }
 _OPERATOR: Final = "How to compare"

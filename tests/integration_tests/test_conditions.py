@@ -1,190 +1,144 @@
 """Typed filters against an oracle in Python, on both backends."""
 
-import itertools
-import operator
-from collections.abc import Callable, Mapping
-from typing import Any
+import asyncio
+import collections
+import contextlib
+import random
+from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from langchain_core.documents import Document
 from pymilvus import MilvusClient
 
-from milvus_tools import MilvusStore
-from milvus_tools.conditions import (
-    All,
-    Any_,
-    Condition,
-    Fields,
-    FieldType,
-    Filter,
-    Not,
-    Operator,
-    expression,
-)
+from milvus_tools import MilvusStore, ScopedMilvusStore
+from milvus_tools.conditions import Fields, Filter, describe, expression, parse
 from milvus_tools.conditions.model import MAX_DEPTH
-from milvus_tools.conditions.rendering import OPERATORS
+from milvus_tools.errors import FilterError, UnsupportedError
 from milvus_tools.schema import Schema
+from tests.conftest import new_name
+from tests.hostile import generated
+from tests.oracle import Row, World, depth, holds, is_answerable
+from tests.typed_filters import as_json, filters, make, rows, worlds
 
-DECLARED = {
-    "name": FieldType.STRING,
-    "a key with spaces": FieldType.STRING,
-    "year": FieldType.INTEGER,
-    "price": FieldType.NUMBER,
-    "in stock": FieldType.BOOLEAN,
-    "tags": FieldType.STRINGS,
-    "sizes": FieldType.INTEGERS,
-}
-ITEMS = {FieldType.STRINGS: FieldType.STRING, FieldType.INTEGERS: FieldType.INTEGER}
-texts = st.text(st.characters(codec="utf-8"), max_size=6) | st.sampled_from(
-    [
-        "",
-        "a",
-        "ab",
-        "abc",
-        "a%",
-        "a_c",
-        "%",
-        "_",
-        "a\\",
-        '"',
-        "'",
-        "\n",
-        "é",
-        "\U0010ffff",
-        "\ud7ff",
-    ]
-)
-integers = st.integers(-3, 3) | st.integers(-(2**53), 2**53)
-numbers = st.floats(-1e6, 1e6, allow_nan=False) | st.integers(-5, 5)
-VALUES = {
-    FieldType.STRING: texts,
-    FieldType.INTEGER: integers,
-    FieldType.NUMBER: numbers,
-    FieldType.BOOLEAN: st.booleans(),
-    FieldType.STRINGS: st.lists(texts, max_size=3),
-    FieldType.INTEGERS: st.lists(integers, max_size=3),
-}
+COUNTS = [
+    500,
+    pytest.param(10_000, marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)]),
+]
+Tally = collections.Counter[str]
+MAX_CHARS = 8_000  # of a filter that can be too long as an expression
+SENTENCE = r"^[^\x00-\x1f]+\.( Did you mean .+)?$"
+PACK = 100  # filters at the same time
 
 
-def rows() -> list[dict[str, Any]]:
-    """Return rows with every field missing in some, and values that conditions will meet."""
-    pools: dict[str, list[Any]] = {
-        "name": ["", "a", "ab", "abc", "a%", "a_c", "%", "é", "\U0010ffff", "a\\", '"', "\n"],
-        "a key with spaces": ["a", "b", "ab"],
-        "year": [-3, -1, 0, 1, 2, 3, 2**53],
-        "price": [-1.5, 0.0, 1, 2.5, 3],
-        "in stock": [True, False],
-        "tags": [[], ["a"], ["a", "ab"], ["%"]],
-        "sizes": [[], [1], [1, 2], [3]],
-    }
-    return [
-        {
-            name: pool[(number // (index + 1)) % len(pool)]
-            for index, (name, pool) in enumerate(pools.items())
-            if (number + index) % 4
-        }
-        for number in range(60)
-    ]
+@contextlib.contextmanager
+def made(client: MilvusClient, world: World) -> Iterator[str]:
+    """Make a world's collection, and drop it at the end."""
+    name = new_name()
+    make(client, name, world)
+    yield name
+    client.drop_collection(name)
 
 
-def holds(filter_: Filter, row: Mapping[str, Any]) -> bool:
-    """Say what a filter means."""
-    if isinstance(filter_, Not):
-        return not holds(filter_.filter, row)
-    if not isinstance(filter_, Condition):
-        quantifier = all if isinstance(filter_, All) else any
-        return quantifier(holds(one, row) for one in filter_.filters)
-    there = filter_.field in row
-    value, wanted = row.get(filter_.field), filter_.value
-    if filter_.operator is Operator.EXISTS:
-        return there == wanted
-    if filter_.operator in NEGATIONS:
-        return not there or not COMPARISONS[NEGATIONS[filter_.operator]](value, wanted)
-    return there and COMPARISONS[filter_.operator](value, wanted)
-
-
-NEGATIONS = {Operator.NE: Operator.EQ, Operator.NOT_IN: Operator.IN}
-COMPARISONS: dict[Operator, Callable[[Any, Any], bool]] = {
-    Operator.EQ: operator.eq,
-    Operator.GT: operator.gt,
-    Operator.GTE: operator.ge,
-    Operator.LT: operator.lt,
-    Operator.LTE: operator.le,
-    Operator.IN: lambda value, wanted: value in wanted,
-    Operator.BETWEEN: lambda value, wanted: wanted[0] <= value <= wanted[1],
-    Operator.PREFIX: str.startswith,
-    Operator.CONTAINS: operator.contains,
-    Operator.CONTAINS_ANY: lambda value, wanted: any(one in value for one in wanted),
-}
-
-
-@st.composite
-def conditions(draw: st.DrawFn) -> Condition:
-    """Draw a condition that fits its field."""
-    name = draw(st.sampled_from(sorted(DECLARED)))
-    type_ = DECLARED[name]
-    item = VALUES[ITEMS.get(type_, type_)]
-    chosen = draw(st.sampled_from(sorted(OPERATORS[type_] - {Operator.LIKE})))
-    match chosen:
-        case Operator.EXISTS:
-            value: Any = draw(st.booleans())
-        case Operator.IN | Operator.NOT_IN | Operator.CONTAINS_ANY:
-            value = draw(st.lists(item, min_size=1, max_size=3))
-        case Operator.BETWEEN:
-            value = sorted(draw(st.tuples(item, item)))
-        case _:
-            value = draw(item)
-    return Condition(name, Operator(chosen), value)
-
-
-filters = st.recursive(
-    conditions(),
-    lambda inner: st.one_of(
-        st.lists(inner, min_size=1, max_size=3).map(All),
-        st.lists(inner, min_size=1, max_size=3).map(Any_),
-        inner.map(Not),
-    ),
-    max_leaves=6,
-)
-
-
-def depth(filter_: Filter) -> int:
-    """Return how deep a filter nests."""
-    match filter_:
-        case All(parts) | Any_(parts):
-            return 1 + max(map(depth, parts))
-        case Not(inner):
-            return 1 + depth(inner)
-    return 0
-
-
-@pytest.mark.parametrize("examples", [500, pytest.param(10_000, marks=pytest.mark.exhaustive)])
-@pytest.mark.timeout(1800)
-def test_filters_mean_what_they_mean_in_python(
-    make_store: Callable[..., MilvusStore], client: MilvusClient, backend: str, examples: int
-) -> None:
-    """Generated filters find exactly the rows that they find in Python."""
-    store = make_store()
-    metadatas = rows()
-    store.add_texts([""] * len(metadatas), metadatas, ids=[str(n) for n in range(len(metadatas))])
-    schema = Schema.read(client, store.collection_name, 30)
-    fields = Fields(schema, DECLARED, lite=backend == "lite")
-    ran = itertools.count()
-
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
+async def filled(
+    store: MilvusStore, client: MilvusClient, world: World
+) -> tuple[ScopedMilvusStore, list[Row]]:
+    """Write a world's rows for two tenants, flush half of them; return the view of one."""
+    dice = random.Random(7)  # the same rows in every run
+    theirs, ours = (
+        [Document(id=f"{n}", page_content=f"{n}", metadata=row) for n, row in enumerate(some)]
+        for some in (rows(world, dice), rows(world, dice))
     )
-    @given(filters.filter(lambda one: depth(one) <= MAX_DEPTH))
-    def check(filter_: Filter) -> None:
-        next(ran)
-        found = store.get_pks(expression(filter_, fields))
-        expected = [str(n) for n, row in enumerate(metadatas) if holds(filter_, row)]
-        assert sorted(found, key=int) == expected
+    view, other = (store.scoped({"tenant": tenant}, scoped_ids=True) for tenant in "ab")
+    await other.aadd_documents(theirs)
+    await view.aadd_documents(ours[::2])
+    await asyncio.to_thread(client.flush, store.collection_name)
+    await view.aadd_documents(ours[1::2])
+    return view, [
+        {**one.metadata, "pk": f"tenant=%22a%22:{one.id}", "text": one.page_content, "tenant": "a"}
+        for one in ours
+    ]
 
-    check()
-    assert next(ran) >= examples
+
+@pytest.mark.parametrize("count", COUNTS)
+async def test_filters_mean_what_they_mean_in_python(
+    make_store: Callable[..., MilvusStore], client: MilvusClient, backend: str, count: int
+) -> None:
+    """A typed filter is refused with a sentence, or finds the rows that it finds in Python."""
+    tally = Tally()
+    there = worlds(lite=backend == "lite")
+    for number, world in enumerate(there):
+        share = count // len(there) + (number < count % len(there))
+        with made(client, world) as name:
+            store = make_store(collection_name=name, metadata_field=world.metadata_field)
+            view, metadata = await filled(store, client, world)
+            tally += await check_world(view, metadata, world, client, share)
+    assert tally.total() == count
+    assert tally["answered"] > count / 2
+    assert tally["refused"] > count / 20
+
+
+async def check_world(
+    view: ScopedMilvusStore,
+    metadata: list[Row],
+    world: World,
+    client: MilvusClient,
+    count: int,
+) -> Tally:
+    """Ask a world many filters, some of them at the same time."""
+    schema = await asyncio.to_thread(Schema.read, client, view.collection_name, 30)
+    fields = Fields(
+        schema,
+        world.declared,
+        allow_dynamic=True,
+        lite=world.lite,
+        metadata_field=world.metadata_field,
+    )
+    asked = generated(filters(world), count)
+    tally = Tally()
+    for start in range(0, count, PACK):
+        some = asked[start : start + PACK]
+        checks = [check_filter(view, metadata, world, fields, filter_) for filter_ in some]
+        tally.update(await asyncio.gather(*checks))
+    return tally
+
+
+async def check_filter(
+    view: ScopedMilvusStore, metadata: list[Row], world: World, fields: Fields, drawn: Filter
+) -> str:
+    """Ask one filter; say what came of it."""
+    if depth(drawn) > MAX_DEPTH or not is_answerable(drawn, world):
+        with pytest.raises((FilterError, UnsupportedError), match=SENTENCE):
+            expression(parse(as_json(drawn)), fields)
+        return "refused"
+    filter_ = parse(as_json(drawn))
+    assert filter_ == drawn
+    assert describe(filter_).isprintable()
+    try:
+        expr = expression(filter_, fields)
+    except FilterError:
+        assert len(repr(drawn)) > MAX_CHARS, drawn
+        return "refused"
+    found = await view.aget_pks(expr)
+    wanted = [row["text"] for row in metadata if holds(drawn, row, world)]
+    assert sorted(found, key=int) == wanted, (drawn, expr)
+    return "answered"
+
+
+async def test_metadata_in_one_field_is_filtered_by_plain_names(
+    make_store: Callable[..., MilvusStore],
+) -> None:
+    """A store made with `metadata_field` takes the names that its Documents' metadata has."""
+    store = make_store(metadata_field="metadata")
+    metadata = [{"topic": "kites", "a b": 1, "tags": ["x"]}, {"topic": "birds", "a b": None}]
+    await store.aadd_texts(["1", "2"], metadata, ids=["1", "2"])
+    for name, asked, value, wanted in (
+        ("topic", "eq", "kites", ["1"]),
+        ("topic", "ne", "kites", ["2"]),
+        ("a b", "lt", 2, ["1"]),
+        ("a b", "exists", False, ["2"]),
+        ("tags", "contains", "x", ["1"]),
+        ("none", "ne", 1, ["1", "2"]),
+    ):
+        condition = {"field": name, "operator": asked, "value": value}
+        found = await store.asearch_by_metadata(await store.afilter_expression(condition))
+        assert sorted(str(one.id) for one in found) == wanted, name
