@@ -3,6 +3,7 @@
 What is not on it could name a filter, a partition or another collection past the store's scope.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,6 +93,13 @@ def _is_a(value: object, types: type | tuple[type, ...]) -> bool:
     return isinstance(value, types) and (types is bool or not isinstance(value, bool))
 
 
+def is_number(value: object) -> bool:
+    """Tell whether a value is a finite number, and no boolean."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max  # an integer may be too large for `isfinite`
+
+
 def _unknown(name: str, known: list[str]) -> str:
     hint = " Write a filter expression as expr." if "filter" in name or name == "where" else ""
     takes = f"it takes {', '.join(sorted(known))}" if known else "it takes no others"
@@ -169,9 +177,9 @@ def _numbers(params: object) -> dict[str, Any]:
     if not isinstance(params, Mapping):
         raise InvalidInputError("The search parameters' params must be a dictionary.")
     for name, value in params.items():
-        if not isinstance(name, str) or not isinstance(value, int | float):
+        if not isinstance(name, str) or not (isinstance(value, bool) or is_number(value)):
             raise InvalidInputError(
-                f"The search parameter {name!r} must be a number or a boolean."
+                f"The search parameter {name!r} must be a finite number or a boolean."
             )
     return dict(params)
 

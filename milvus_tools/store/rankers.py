@@ -6,22 +6,15 @@ that are known, so nothing else comes along.
 """
 
 import dataclasses
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pymilvus import Function, FunctionType, RRFRanker, WeightedRanker
 
 from milvus_tools.errors import InvalidInputError
+from milvus_tools.store.options import is_number
 
 _MAX_CONSTANT = 16_384  # Milvus's own bound
-
-
-def is_number(value: object) -> bool:
-    """Tell whether a value is a finite number, and no boolean."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) <= sys.float_info.max  # an integer may be too large for `isfinite`
 
 
 def _are_weights(value: object) -> bool:

@@ -138,6 +138,7 @@ def test_search_parameters_know_the_index() -> None:
         {"params": {"expr": "n == 1"}},
         {"params": {"ef": "64"}},
         {"params": {"ef": [64]}},
+        *({"params": {"ef": value}} for value in (math.nan, -math.inf, 10**400)),
         {"params": {"nested": {"expr": "n == 1"}}},
         {"params": {1: 1}},
         {"params": "x"},
