@@ -13,6 +13,7 @@ from langchain_core.vectorstores import VectorStoreRetriever
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters import all_of, checked
 from milvus_tools.store.base import StoreBase
+from milvus_tools.store.options import is_number
 from milvus_tools.store.searching import Scored, Wanted
 from milvus_tools.store.transport import Vector
 
@@ -254,13 +255,13 @@ class SearchMethods(StoreBase):
             UnsupportedError: If the collection's metric has no such score (BM25, fused searches).
         """
         threshold = kwargs.pop("score_threshold", None)
-        if not isinstance(threshold, int | float | None):
+        if threshold is not None and not is_number(threshold):
             raise InvalidInputError("score_threshold must be a number from 0 to 1.")
-        relevance = await self._run(
-            lambda do, deadline: do.relevance(deadline), kwargs.get("timeout")
+        param, expr, timeout = (kwargs.pop(name, None) for name in ("param", "expr", "timeout"))
+        wanted = Wanted(k, param, expr, kwargs)
+        scored = await self._run(
+            lambda do, deadline: do.search_for_relevant(query, wanted, deadline), timeout
         )
-        found = await self.asimilarity_search_with_score(query, k, **kwargs)
-        scored = [(document, _rounded(relevance(distance))) for document, distance in found]
         if any(not 0 <= score <= 1 for _, score in scored):
             warnings.warn(
                 "A relevance score lies outside 0 to 1: the vectors are not of length 1.",
@@ -364,12 +365,3 @@ class SearchMethods(StoreBase):
         """Return a retriever over this store, whose `search_kwargs["expr"]` always holds."""
         plain = super().as_retriever(**kwargs)
         return StoreRetriever(**{name: getattr(plain, name) for name in plain.model_fields_set})
-
-
-_ROUNDING = 1e-6
-
-
-def _rounded(score: float) -> float:
-    """Take back what float32 adds beyond 0 and 1."""
-    nearest = min(1.0, max(0.0, score))
-    return nearest if abs(nearest - score) < _ROUNDING else score

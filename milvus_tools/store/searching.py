@@ -1,7 +1,7 @@
 """Searching: by text, by vector, for diversity, in one field or fused over several."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from milvus_tools.store.transport import Deadline, Hit, Route, SearchRequest, Ve
 from milvus_tools.store.values import checked_vectors
 
 Scored = list[tuple[Document, float]]
+
+_ROUNDING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,23 @@ class Searches(Operations):
 
     async def search(self, query: str, wanted: Wanted, deadline: Deadline) -> Scored:
         """Search for a text in all vector fields of the store; several are fused."""
+        search = self._search(query, wanted, deadline)
+        return await self._collection.with_schema(search, [], deadline)
+
+    async def search_for_relevant(self, query: str, wanted: Wanted, deadline: Deadline) -> Scored:
+        """Search as `search` does, with relevance in place of distance."""
+        search = self._search(query, wanted, deadline)
+
+        async def work(schema: Schema) -> Scored:
+            relevance = self._relevance(schema)  # or refuse before the embedding is paid for
+            return [(found, relevance(distance)) for found, distance in await search(schema)]
+
+        return await self._collection.with_schema(work, [], deadline)
+
+    def _search(
+        self, query: str, wanted: Wanted, deadline: Deadline
+    ) -> Callable[[Schema], Awaitable[Scored]]:
+        """Check the arguments of a search for a text, and return how to do it."""
         count = len(self._collection.settings.blueprint.all_vector_fields)
         options = self._search_options(wanted, count)
         ranking = ranker(options, count) if count > 1 else None
@@ -50,7 +69,7 @@ class Searches(Operations):
             raise InvalidInputError(f"The query must be a string, not {type(query).__name__}.")
         unicode(query)
 
-        async def work(schema: Schema) -> Scored:
+        async def search(schema: Schema) -> Scored:
             fields = self._searched_fields(schema)
             reach = opts.reach(wanted.k, options)
             if len(fields) > 1:
@@ -64,7 +83,7 @@ class Searches(Operations):
             hits = await self._hits(schema, routes, wanted.k, options, deadline, ranking=ranking)
             return self._scored(schema, hits)
 
-        return await self._collection.with_schema(work, [], deadline)
+        return search
 
     async def search_by_vector(self, vector: Vector, wanted: Wanted, deadline: Deadline) -> Scored:
         """Search for a vector in the store's one embedding field."""
@@ -110,20 +129,17 @@ class Searches(Operations):
 
         return await self._collection.with_schema(work, [], deadline)
 
-    async def relevance(self, deadline: Deadline) -> Callable[[float], float]:
+    def _relevance(self, schema: Schema) -> Callable[[float], float]:
         """Return what turns the collection's distances into relevance: 0 to 1, 1 the best.
 
         The metric is read from the index. See <https://milvus.io/docs/metric.md>.
         """
-        schema = await self._collection.schema(deadline)
-        if schema is None:
-            return float
         fields = self._searched_fields(schema)
         metric = schema.indexes[fields[0]].metric_type if len(fields) == 1 else "hybrid"
         if metric in ("COSINE", "IP"):
-            return lambda distance: (distance + 1) / 2
+            return lambda distance: _rounded((distance + 1) / 2)
         if metric == "L2":  # squared, of unit vectors: 0 to 4
-            return lambda distance: 1 - distance / 4
+            return lambda distance: _rounded(1 - distance / 4)
         raise UnsupportedError(f"There is no relevance score for {metric} searches.")
 
     def _search_options(self, wanted: Wanted, fields: int = 1) -> dict[str, Any]:
@@ -225,3 +241,9 @@ class Searches(Operations):
     def _scored(self, schema: Schema, hits: Sequence[Hit]) -> Scored:
         layout = self._collection.layout(schema)
         return [(layout.document(row, self._scope), distance) for row, distance in hits]
+
+
+def _rounded(score: float) -> float:
+    """Take back what float32 adds beyond 0 and 1."""
+    nearest = min(1.0, max(0.0, score))
+    return nearest if abs(nearest - score) < _ROUNDING else score

@@ -11,8 +11,8 @@ from langchain_milvus import BM25BuiltInFunction
 from pymilvus import Function, FunctionType, RRFRanker
 
 from milvus_tools import DeleteResult, MilvusStore
-from milvus_tools.errors import InvalidInputError, ScopeError
-from tests.support import DIM, ON_LITE, embeddings
+from milvus_tools.errors import InvalidInputError, ScopeError, UnsupportedError
+from tests.support import DIM, ON_LITE, CountingEmbeddings, embeddings
 
 MakeStore = Callable[..., MilvusStore]
 MANY = 2_500  # more than one request of keys, and more than one batch of rows
@@ -169,6 +169,46 @@ async def test_a_relevance_beyond_its_bounds_is_warned_of(make_store: MakeStore)
         ((found, score),) = await store.asimilarity_search_with_relevance_scores("kite")
     assert found.id == "1"
     assert score > 1
+
+
+@pytest.mark.parametrize("threshold", ["0.5", True, float("nan"), [0.5]])
+async def test_a_threshold_is_a_number(shared: MilvusStore, threshold: Any) -> None:
+    """NaN would let nothing through, and look like an empty collection."""
+    with pytest.raises(InvalidInputError, match="score_threshold"):
+        await shared.asimilarity_search_with_relevance_scores("x", score_threshold=threshold)
+
+
+async def test_a_search_for_relevance_is_one_operation(
+    shared: MilvusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it has one deadline, and no collection made in between has another metric."""
+    view = shared.scoped(test="relevance")
+    await view.aadd_texts(["kite"], ids=["relevance"])
+    run, timeouts = view._lifecycle.run, []
+
+    async def counted(work: Any, timeout: float | None) -> Any:
+        timeouts.append(timeout)
+        return await run(work, timeout)
+
+    monkeypatch.setattr(view._lifecycle, "run", counted)
+    ((found, score),) = await view.asimilarity_search_with_relevance_scores("kite", timeout=20)
+    assert (found.id, score) == ("relevance", pytest.approx(1, abs=1e-5))
+    assert timeouts == [20]
+
+
+@ON_LITE
+async def test_a_metric_without_relevance_costs_nothing(make_store: MakeStore) -> None:
+    """A fused search is refused before the model is asked to embed the query."""
+    model = CountingEmbeddings()
+    store = make_store(
+        model,
+        vector_field=["vector", "words"],
+        builtin_function=BM25BuiltInFunction(output_field_names="words"),
+    )
+    await store.aadd_texts(["kite"])
+    with pytest.raises(UnsupportedError):
+        await store.asimilarity_search_with_relevance_scores("kite")
+    assert model.queries == []
 
 
 async def test_an_id_that_two_scopes_want_goes_to_one(shared: MilvusStore) -> None:
