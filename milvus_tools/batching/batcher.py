@@ -202,7 +202,8 @@ class MicroBatcher(Generic[Request, Result]):
     def _dispatch_soon(self) -> None:
         if self._loop is not None and not self._dispatching and self._has_slot():
             self._dispatching = True
-            self._loop.call_soon(self._dispatch, self._loop, context=contextvars.Context())
+            nobodys = contextvars.Context()  # which each batch gets a copy of
+            self._loop.call_soon(self._dispatch, self._loop, context=nobodys)
 
     def _has_slot(self) -> bool:
         return len(self._running) < self._limits.max_in_flight
@@ -212,7 +213,7 @@ class MicroBatcher(Generic[Request, Result]):
         self._dispatching = False
         while self._waiting and self._has_slot():
             batch = Batch(self._waiting.take_batch())
-            task = loop.create_task(self._attempt(batch), context=contextvars.Context())
+            task = loop.create_task(self._attempt(batch))
             self._running[batch] = task
             task.add_done_callback(functools.partial(self._finish, batch))
 

@@ -137,8 +137,8 @@ class Batch:
 def copied(error: Error) -> Error:
     """Copy an error, so that several callers can raise it.
 
-    Raising writes to an error: its traceback and context. The copy has the cause, context and
-    traceback that the error had so far. An error that can't be copied is returned itself.
+    Raising writes to an error: its traceback and context. The copy has the cause, context,
+    traceback and notes that the error had so far. One that can't be copied is returned itself.
     """
     for copy_of in (copy.copy, _bare_copy):
         with contextlib.suppress(Exception):
@@ -160,4 +160,6 @@ def _with_history(twin: Error, error: Error) -> Error:
     twin.__cause__ = error.__cause__
     twin.__context__ = error.__context__
     twin.__suppress_context__ = error.__suppress_context__
+    if hasattr(error, "__notes__"):
+        twin.__notes__ = list(error.__notes__)
     return twin.with_traceback(error.__traceback__)

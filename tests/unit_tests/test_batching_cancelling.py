@@ -146,6 +146,21 @@ async def test_nobody_joins_what_was_given_up() -> None:
     assert (await outcomes(calls))[2:] == ["1!", "2!"]
 
 
+async def test_the_end_of_what_was_given_up_does_not_part_identical_requests() -> None:
+    """A cancelled batch that ends late doesn't let a third request be sent beside the second."""
+    send = FakeSend()
+    batcher = MicroBatcher(send, identity=str, cancel_abandoned=True)
+    calls = await called(batcher, 1)
+    calls[0].cancel()
+    await turns(1)
+    calls += await called(batcher, 1)
+    assert send.cancelled == [0]
+    calls += await called(batcher, 1)
+    await send.answer_all()
+    assert send.batches == [[1], [1]]
+    assert (await outcomes(calls))[1:] == ["1!", "1!"]
+
+
 async def test_nobody_joins_what_was_skipped() -> None:
     """A request that was dropped in the tick of its batch is sent anew for the next caller."""
     send = FakeSend()
@@ -210,6 +225,22 @@ async def test_closing_ends_when_the_last_caller_has_gone() -> None:
     assert send.batches == [[1]]
 
 
+async def test_closing_ends_when_the_queue_is_left_in_the_tick_of_its_batch() -> None:
+    """Whenever the last caller goes, nothing waits for it."""
+    for ticks in range(8):
+        send = FakeSend()
+        batcher = MicroBatcher(send, limits=Limits(max_in_flight=1))
+        calls = [*await called(batcher, 1), *await called(batcher, 2)]
+        closing = asyncio.create_task(batcher.aclose())
+        await turns()
+        send.answer(0)
+        await turns(ticks)
+        calls[1].cancel()
+        await send.answer_all()
+        assert closing.done()
+        assert (await outcomes(calls))[0] == "1!"
+
+
 async def test_closing_without_drain_fails_whoever_waits() -> None:
     """Callers get the given error at once; what was in flight is cancelled, and awaited."""
     send = FakeSend()
@@ -240,6 +271,23 @@ async def test_closing_waits_for_a_batch_that_will_not_be_cancelled() -> None:
     gate.set()
     await closing
     assert [type(one) for one in await outcomes(calls)] == [BatcherClosedError] * 2
+
+
+async def test_a_batch_is_cancelled_once() -> None:
+    """Callers who go while it is being closed don't disturb what it does about that."""
+    gate = asyncio.Event()
+    batcher = MicroBatcher[int, int](
+        lambda requests: _finish_anyway(gate, requests), cancel_abandoned=True
+    )
+    calls = await called(batcher, 1)
+    closing = asyncio.create_task(batcher.aclose(drain=False))
+    await turns(1)
+    assert calls[0].cancel()
+    await turns()
+    assert calls[0].cancelled()
+    assert not closing.done()
+    gate.set()
+    await closing
 
 
 async def _finish_anyway(gate: asyncio.Event, requests: Sequence[int]) -> Sequence[int]:

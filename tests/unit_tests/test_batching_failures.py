@@ -214,6 +214,9 @@ async def test_each_caller_has_a_copy_of_a_shared_error(error: Exception) -> Non
     calls = await called(MicroBatcher(send), 1, 2)
     send.fail(0, error)
     first, second = await outcomes(calls)
+    first.add_note("the first caller's")
+    assert first.__notes__.pop() == "the first caller's"
+    assert second.__notes__ is not first.__notes__
     assert len({id(error), id(first), id(second)}) == 3
     for one in (first, second):
         assert type(one) is type(error)
