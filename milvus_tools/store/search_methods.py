@@ -291,7 +291,8 @@ class SearchMethods(StoreBase):
         Args:
             query: The text.
             k: The most Documents.
-            fetch_k: How many of the nearest to choose from.
+            fetch_k: How many of the nearest to choose from. What would take more than about a
+                second is refused: 2600 vectors of 1536 dimensions are the most, for k up to 100.
             lambda_mult: 1 for the nearest, 0 for the most diverse.
             param: Search parameters.
             expr: A filter expression.

@@ -1,21 +1,21 @@
 """Searching: by text, by vector, for diversity, in one field or fused over several."""
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from langchain_core.documents import Document
-from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
+from milvus_tools.diversity import pick, require_affordable
 from milvus_tools.errors import InvalidInputError, UnsupportedError
 from milvus_tools.filters import checked, unicode
-from milvus_tools.schema import DENSE, Schema
+from milvus_tools.schema import DENSE, Field, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.operations import Operations
 from milvus_tools.store.rankers import ranker
 from milvus_tools.store.transport import Deadline, Hit, Route, SearchRequest, Vector
-from milvus_tools.store.values import checked_vectors
+from milvus_tools.store.values import as_array, checked_vectors
 
 Scored = list[tuple[Document, float]]
 
@@ -114,18 +114,21 @@ class Searches(Operations):
             raise InvalidInputError("lambda_mult must be a number from 0 to 1.")
 
         async def work(schema: Schema) -> list[Document]:
+            field = self._vector_field(schema)
+            if field.type not in DENSE:
+                raise UnsupportedError("Maximal marginal relevance needs dense vectors.")
+            require_affordable(wanted.k, fetch, field.dim or 1)
             vector = await self._one_vector(query, schema)
             reach = opts.reach(fetch, options)
             route = self._vector_route(schema, vector, reach, wanted.param, filter_)
-            if schema.vectors[route.field].type not in DENSE:
-                raise UnsupportedError("Maximal marginal relevance needs dense vectors.")
-            hits = await self._hits(schema, (route,), fetch, options, deadline, (route.field,))
-            found = [list(row[route.field]) for row, _ in hits]
-            documents = [document for document, _ in self._scored(schema, hits)]
-            chosen = maximal_marginal_relevance(
-                np.asarray(route.vector, dtype=np.float32), found, lambda_mult, wanted.k
-            )
-            return [documents[index] for index in chosen]
+            hits = await self._hits(schema, (route,), fetch, options, deadline, (field.name,))
+
+            def pick_hits() -> list[Hit]:
+                found = as_array([row[field.name] for row, _ in hits], field)
+                return [hits[one] for one in pick(route.vector, found, lambda_mult, wanted.k)]
+
+            picked = await asyncio.to_thread(pick_hits)  # the loop is everybody's
+            return [document for document, _ in self._scored(schema, picked)]
 
         return await self._collection.with_schema(work, [], deadline)
 
@@ -176,23 +179,25 @@ class Searches(Operations):
         if not isinstance(query, str):
             return query
         unicode(query)
-        if len(self._collection.models) != 1:
-            raise InvalidInputError("Maximal marginal relevance needs one embedding model.")
         ((vector,),) = await self._collection.embed([query], query=True, schema=schema)
         return vector
 
     def _vector_route(
         self, schema: Schema, vector: Vector, k: int, param: Any, filter_: str
     ) -> Route:
+        field = self._vector_field(schema)
+        (checked_vector,) = checked_vectors([vector], field, 1)
+        params = self._params_per_field(param, [field.name])
+        return self._route(schema, field.name, checked_vector, params[field.name], k, filter_)
+
+    def _vector_field(self, schema: Schema) -> Field:
+        """Return the store's one embedding field."""
         fields = self._collection.vector_fields(schema)
         if len(fields) != 1:
             raise InvalidInputError(
                 f"A search by vector needs one embedding model; the store has {len(fields)}."
             )
-        (name,) = fields
-        (checked_vector,) = checked_vectors([vector], schema.vectors[name], 1)
-        params = self._params_per_field(param, fields)
-        return self._route(schema, name, checked_vector, params[name], k, filter_)
+        return schema.vectors[fields[0]]
 
     def _route(
         self, schema: Schema, name: str, vector: Vector, param: Any, limit: int, filter_: str

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pymilvus import DataType
 
 from milvus_tools.errors import DimensionError, FilterError, InvalidInputError
@@ -103,6 +104,28 @@ def checked_vectors(vectors: Sequence[Vector], field: Field, count: int) -> Sequ
     if field.type == DataType.FLOAT16_VECTOR:
         return list(array.astype(np.float16))
     return list(array)
+
+
+def as_array(cells: Sequence[Any], field: Field) -> npt.NDArray[np.float32]:
+    """Return dense vectors that Milvus returned, `(n, dim)`.
+
+    Args:
+        cells: The vectors as pymilvus has them: a list of floats each, or one of raw bytes for
+            numbers of 16 bits.
+        field: Their field.
+    """
+    array = np.empty((len(cells), field.dim or 0), dtype=np.float32)
+    for number, cell in enumerate(cells):  # one by one, so that other threads have their turns
+        array[number] = _numbers(cell, field.type)
+    return array
+
+
+def _numbers(cell: Any, type_: DataType) -> Any:
+    if type_ == DataType.FLOAT16_VECTOR:
+        return np.frombuffer(cell[0], dtype="<f2")
+    if type_ == DataType.BFLOAT16_VECTOR:  # the upper half of a float32
+        return (np.frombuffer(cell[0], dtype="<u2").astype(np.uint32) << 16).view(np.float32)
+    return cell
 
 
 def id_text(id_: object) -> str:

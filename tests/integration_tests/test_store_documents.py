@@ -11,7 +11,11 @@ from langchain_milvus import BM25BuiltInFunction
 from pymilvus import Function, FunctionType, RRFRanker
 
 from milvus_tools import DeleteResult, MilvusStore
+from milvus_tools._portal import portal
+from milvus_tools.diversity import pick
 from milvus_tools.errors import InvalidInputError, ScopeError, UnsupportedError
+from milvus_tools.store import searching
+from tests.probes import BOUND
 from tests.support import DIM, ON_LITE, CountingEmbeddings, embeddings
 
 MakeStore = Callable[..., MilvusStore]
@@ -125,6 +129,41 @@ async def test_one_field_is_not_fused(shared: MilvusStore, fusing: dict[str, Any
             await search
     diverse = view.as_retriever(search_type="mmr", search_kwargs={"fetch_k": 9})
     assert len(await diverse.ainvoke("kite")) == 1
+
+
+async def test_no_loop_waits_while_hits_are_picked(
+    shared: MilvusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Maximal marginal relevance is worked out beside the I/O loop, which is everybody's."""
+    view = shared.scoped(test="picking")
+    await view.aadd_texts(["kite", "index", "falcon"], ids=["pick-1", "pick-2", "pick-3"])
+    loops = (asyncio.get_running_loop(), portal()._loop)
+    picks = []
+
+    def watched(*args: Any) -> list[int]:
+        for loop in loops:
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(BOUND)
+        picks.append(pick(*args))
+        return picks[-1]
+
+    monkeypatch.setattr(searching, "pick", watched)
+    found = await view.amax_marginal_relevance_search("kite", k=2, fetch_k=3)
+    assert [document.id for document in found][:1] == ["pick-1"]
+    assert [len(indices) for indices in picks] == [2]
+
+
+async def test_no_call_picks_from_too_many(make_store: MakeStore) -> None:
+    """What would keep a core busy for more than a second is refused before it costs anything."""
+    model = CountingEmbeddings(dim=1_536)
+    store = make_store(model)
+    await store.aadd_texts(["kite"])
+    for k, fetch_k in ((4, 16_384), (1_000, 1_000)):
+        with pytest.raises(InvalidInputError, match=r"fetch_k can be \d+ at most"):
+            await store.amax_marginal_relevance_search("kite", k=k, fetch_k=fetch_k)
+    with pytest.raises(InvalidInputError, match="fetch_k"):
+        await store.amax_marginal_relevance_search("kite", fetch_k=16_380, offset=5)
+    assert model.queries == []
+    assert len(await store.amax_marginal_relevance_search("kite", k=120, fetch_k=2_000)) == 1
 
 
 KINDS: dict[str, dict[str, Any]] = {

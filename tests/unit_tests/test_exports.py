@@ -18,7 +18,7 @@ ROOT = pathlib.Path(str(milvus_tools.__file__)).parent
 # A module imports only from a lower level.
 LEVELS = [
     {"errors", "batching", "ranking", "_portal"},
-    {"filters", "schema", "embeddings", "lite", "fusion"},
+    {"filters", "schema", "embeddings", "lite", "fusion", "diversity"},
     {"blueprint", "conditions", "connection"},
     {"store"},
     {"retrievers", "ingest"},

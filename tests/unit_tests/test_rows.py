@@ -15,7 +15,7 @@ from milvus_tools.errors import DimensionError, InvalidInputError, ScopeError
 from milvus_tools.schema import Field, Schema
 from milvus_tools.store.rows import Layout, batches, metadata_of
 from milvus_tools.store.scope import Scope
-from milvus_tools.store.values import checked_vectors, exact
+from milvus_tools.store.values import as_array, checked_vectors, exact
 from tests.hostile import (
     RESERVED,
     Case,
@@ -268,6 +268,22 @@ def test_vectors_become_float32_rows() -> None:
     assert checked_vectors([], field, 0) == []
     half = Field("vector", DataType.FLOAT16_VECTOR, dim=2)
     assert checked_vectors([[1, 2]], half, 1)[0].dtype == np.float16
+
+
+@pytest.mark.parametrize(
+    ("kind", "cells"),
+    [
+        (DataType.FLOAT_VECTOR, [[1.5, -2.0], [0.0, 3.0]]),
+        (DataType.FLOAT16_VECTOR, [[b"\x00\x3e\x00\xc0"], [b"\x00\x00\x00\x42"]]),
+        (DataType.BFLOAT16_VECTOR, [[b"\xc0\x3f\x00\xc0"], [b"\x00\x00\x40\x40"]]),
+    ],
+)
+def test_vectors_that_milvus_returns_become_an_array(kind: DataType, cells: list[Any]) -> None:
+    """Numbers of 16 bits come as bytes, others as lists."""
+    array = as_array(cells, Field("vector", kind, dim=2))
+    assert array.dtype == np.float32
+    assert array.tolist() == [[1.5, -2.0], [0.0, 3.0]]
+    assert as_array([], Field("vector", kind, dim=2)).shape == (0, 2)
 
 
 @pytest.mark.parametrize(
