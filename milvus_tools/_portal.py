@@ -6,6 +6,8 @@ anywhere, and requests from everywhere can share a batch.
 """
 
 import asyncio
+import concurrent.futures
+import functools
 import logging
 import os
 import sys
@@ -18,6 +20,7 @@ Result = TypeVar("Result")
 
 THREAD_NAME = "milvus-tools"
 _JOIN_SECONDS = 5.0
+_WAKE_SECONDS = 1.0
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -124,13 +127,23 @@ class Portal:
         except RuntimeError:
             work.close()
             raise
-        future: Future[Result] | None = None
+        answer: Future[Result] = Future()
+        running: list[asyncio.Task[Result]] = []
+
+        def begin() -> None:
+            running.append(self._loop.create_task(work))
+            running[0].add_done_callback(functools.partial(_hand_over, answer))
+
+        def end() -> None:
+            running[0].cancel() if running else work.close()
+
         try:
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
-            return future.result()
+            self._loop.call_soon_threadsafe(begin)
+            while not concurrent.futures.wait([answer], _WAKE_SECONDS).done:
+                pass  # Python overlooks a signal that comes just before the thread sleeps
+            return answer.result()
         except BaseException:
-            if future is not None:
-                future.cancel()  # Ctrl-C reaches the request
+            self._loop.call_soon_threadsafe(end)  # Ctrl-C reaches the request, whenever it comes
             raise
 
     def require_elsewhere(self) -> None:
@@ -153,6 +166,16 @@ class Portal:
             return
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         future.add_done_callback(lambda _: self.release())
+
+
+def _hand_over(answer: Future[Result], task: asyncio.Task[Result]) -> None:
+    """Give what came of a task to the thread that waits for it."""
+    if task.cancelled():
+        answer.cancel()
+    elif (error := task.exception()) is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(task.result())
 
 
 def wait(work: Coroutine[Any, Any, Result]) -> Result:
