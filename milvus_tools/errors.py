@@ -10,6 +10,7 @@ MilvusToolsError
 ├── UnsupportedError                    this Milvus can't do that
 ├── CollectionNotFoundError             the collection was dropped
 ├── PartialWriteError                   some of a write or delete was done, some not
+├── EmbeddingError                      the embedding model failed
 └── MilvusError                         Milvus refused or failed
     ├── UnavailableError (ConnectionError)   nobody answers, or the answer was lost
     ├── DeadlineError (TimeoutError)         no answer in time
@@ -75,6 +76,10 @@ class PartialWriteError(MilvusToolsError):
         self.written = list(written)
 
 
+class EmbeddingError(MilvusToolsError):
+    """The embedding model, or the function that makes it, failed. Its own error is the cause."""
+
+
 class MilvusError(MilvusToolsError):
     """Milvus answered with an error.
 
@@ -106,6 +111,7 @@ NOT_LOADED = 101
 _CONNECT_FAILED = 2
 _UNAVAILABLE = "The Milvus store is unavailable: it can't be reached, or the connection broke."
 _DEADLINE = "Milvus did not answer within the deadline; a write's outcome is unknown."
+_EMBEDDING = "The embedding model failed; no vector was made."
 _NO_ACCESS = "Milvus refused access: the token is wrong, or the user lacks the privilege."
 _BY_STATUS: dict[grpc.StatusCode, tuple[type[MilvusError], str]] = {
     grpc.StatusCode.UNAVAILABLE: (UnavailableError, _UNAVAILABLE),
@@ -138,6 +144,21 @@ def translated() -> Iterator[None]:
         raise
     except (MilvusException, grpc.RpcError, TimeoutError) as error:
         raise _translate(error) from error
+
+
+@contextlib.contextmanager
+def embedding() -> Iterator[None]:
+    """Turn whatever an embedding model raises into an `EmbeddingError`.
+
+    Raises:
+        MilvusToolsError: In place of the foreign error, which becomes its cause.
+    """
+    try:
+        yield
+    except MilvusToolsError:
+        raise
+    except Exception as error:
+        raise EmbeddingError(_EMBEDDING) from error
 
 
 def _translate(error: Exception) -> MilvusToolsError:

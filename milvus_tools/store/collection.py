@@ -18,10 +18,12 @@ from milvus_tools.errors import (
     AccessError,
     CollectionNotFoundError,
     DeadlineError,
+    EmbeddingError,
     InvalidInputError,
     MilvusError,
     StoreClosedError,
     UnavailableError,
+    embedding,
 )
 from milvus_tools.schema import DENSE, Index, Schema
 from milvus_tools.store import definition
@@ -84,8 +86,8 @@ class Collection:
             async with asyncio.timeout(timeout) as limit:
                 await self.open(deadline)
                 return await work(deadline)
-        except TimeoutError as error:
-            if not limit.expired():  # somebody else's, such as the embedding model's
+        except (TimeoutError, EmbeddingError) as error:
+            if not limit.expired():  # the deadline ended nothing
                 raise
             raise DeadlineError(
                 f"No answer within {timeout:g} s; a write's outcome is unknown."
@@ -299,10 +301,11 @@ class Collection:
             Per model the vectors, one per text.
 
         Raises:
+            EmbeddingError: If a model fails.
             DimensionError: If they don't fit the collection.
         """
         embedded = await asyncio.gather(
-            *(self.transport.embed(model, texts, query=query) for model in self.models)
+            *(self._embed(model, texts, query=query) for model in self.models)
         )
         if schema is None:
             return list(embedded)
@@ -311,6 +314,12 @@ class Collection:
             checked_vectors(vectors, field, len(texts))
             for vectors, field in zip(embedded, fields, strict=True)
         ]
+
+    async def _embed(
+        self, model: EmbeddingModel, texts: Sequence[str], *, query: bool
+    ) -> list[Vector]:
+        with embedding():
+            return await self.transport.embed(model, texts, query=query)
 
     async def probe(self, deadline: Deadline) -> None:
         """Check that the embedding models fit the collection, by embedding one word."""

@@ -10,6 +10,7 @@ import pytest
 
 from milvus_tools import MilvusStore
 from milvus_tools._portal import portal
+from milvus_tools.errors import EmbeddingError
 from tests.probes import AsyncModel, in_threads, no_new_threads, run_python, texts
 from tests.support import embeddings
 
@@ -130,8 +131,10 @@ async def test_a_sync_call_on_the_io_loop_is_refused(
 ) -> None:
     """It would wait for itself: a sentence names the async twin, and the store goes on."""
     reentrant.call = call
-    with pytest.raises(RuntimeError, match="async twin"):
+    with pytest.raises(EmbeddingError) as caught:
         await reentrant.store.asimilarity_search("again")
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert "async twin" in str(caught.value.__cause__)
     assert texts(await reentrant.store.aget_by_ids(["reentrant"])) == ["again"]
 
 

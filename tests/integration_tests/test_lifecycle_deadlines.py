@@ -11,7 +11,12 @@ from langchain_core.embeddings import Embeddings
 
 from milvus_tools import MilvusStore
 from milvus_tools._portal import portal
-from milvus_tools.errors import DeadlineError, InvalidInputError, UnavailableError
+from milvus_tools.errors import (
+    DeadlineError,
+    EmbeddingError,
+    InvalidInputError,
+    UnavailableError,
+)
 from tests.outage import require_errors, require_recovery
 from tests.probes import BOUND, Hanging, Made, Stuck, half_open_server, happens, proxy_of, texts
 from tests.support import ON_SERVER, ctrl_c_interrupts, embeddings
@@ -48,6 +53,67 @@ async def test_a_caller_that_gives_up_cancels_the_embedding(
         async with asyncio.timeout(0.5):
             await store.asimilarity_search("cancel")
     assert await happens(model.cancelled)
+
+
+class Failing(Embeddings):
+    """A model whose client raises, and tells too much."""
+
+    def __init__(self, error: Exception) -> None:
+        """Fail with an error."""
+        self.error = error
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Fail."""
+        raise self.error
+
+    def embed_query(self, text: str) -> list[float]:
+        """Fail."""
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("POST http://10.0.0.5 key sk-1"), TimeoutError("10.0.0.5 is busy")]
+)
+async def test_a_model_that_fails_is_an_error_of_ours(
+    make_store: MakeStore, shared: MilvusStore, error: Exception
+) -> None:
+    """Its own error, which may hold addresses and keys, is the cause, and no deadline passed."""
+    await shared.aadd_texts(["failing"], ids=["failing"])
+    store = make_store(Failing(error), collection_name=shared.collection_name)
+    for call in (
+        store.aopen(),
+        store.asimilarity_search("failing"),
+        store.amax_marginal_relevance_search("failing"),
+        store.aadd_texts(["failing"]),
+        asyncio.to_thread(store.add_texts, ["failing"]),
+    ):
+        with pytest.raises(EmbeddingError) as caught:
+            await call
+        assert repr(caught.value.__cause__) == repr(error)  # a copy may come from a thread
+        assert "10.0.0.5" not in str(caught.value)
+    assert texts(await store.aget_by_ids(["failing"])) == ["failing"]
+
+
+class Wrapping(Hanging):
+    """A model whose client makes an error of its own of a cancellation."""
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Wait until it is cancelled, and say it in other words."""
+        try:
+            return await super().aembed_query(text)
+        except asyncio.CancelledError as error:
+            raise RuntimeError("The request was aborted.") from error
+
+
+async def test_a_deadline_that_a_model_puts_in_other_words_is_a_deadline(
+    make_store: MakeStore, shared: MilvusStore
+) -> None:
+    """A model that turns the cancellation of a late call into its own error changes nothing."""
+    await shared.aadd_texts(["late"], ids=["late"])
+    store = make_store(Wrapping(), collection_name=shared.collection_name)
+    await store.acount()
+    with pytest.raises(DeadlineError):
+        await store.asimilarity_search("late", timeout=0.5)
 
 
 def test_ctrl_c_reaches_the_request(make_store: MakeStore, shared: MilvusStore) -> None:

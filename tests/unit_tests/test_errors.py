@@ -1,5 +1,6 @@
 """The error tree, and how foreign errors become part of it."""
 
+import asyncio
 import inspect
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ from milvus_tools.errors import (
     CollectionNotFoundError,
     DeadlineError,
     DimensionError,
+    EmbeddingError,
     FilterError,
     InvalidInputError,
     MilvusError,
@@ -23,6 +25,7 @@ from milvus_tools.errors import (
     StoreClosedError,
     UnavailableError,
     UnsupportedError,
+    embedding,
     translated,
 )
 
@@ -191,3 +194,31 @@ def test_a_partial_write_carries_the_ids() -> None:
     ids = ("b", "a")
     error = PartialWriteError("2 of 3.", ids)
     assert (str(error), error.written) == ("2 of 3.", ["b", "a"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("POST http://10.0.0.5 with key sk-1"),
+        TimeoutError("http://10.0.0.5"),
+        ValueError(SECRETS),
+        KeyError("sk-1"),
+        RpcError(grpc.StatusCode.UNAVAILABLE, ADDRESSES),
+    ],
+)
+def test_an_embedding_model_s_error_tells_nothing_but_that_it_failed(error: Exception) -> None:
+    """Whatever a model raises is one error of ours, and its own is the cause."""
+    with pytest.raises(EmbeddingError) as caught, embedding():
+        raise error
+    assert str(caught.value) == "The embedding model failed; no vector was made."
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error", [DimensionError("x"), KeyboardInterrupt(), asyncio.CancelledError(), SystemExit(1)]
+)
+def test_what_is_no_failure_of_the_model_passes(error: BaseException) -> None:
+    """Ours are right already, and nobody holds up an interrupt or a cancellation."""
+    with pytest.raises(type(error)) as caught, embedding():
+        raise error
+    assert caught.value is error
