@@ -1,4 +1,4 @@
-"""Embedding models: the local default."""
+"""The local default: an embedding model that runs on any machine."""
 
 import contextlib
 import logging

@@ -1,0 +1,218 @@
+"""`BatchingEmbeddings`: calls that are made at the same time share a request."""
+
+import asyncio
+import functools
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from langchain_core.embeddings import Embeddings
+
+from milvus_tools._portal import ajoin, join, portal, wait
+from milvus_tools.batching import BatcherClosedError, BatcherStats, Limits
+from milvus_tools.embeddings.crossing import cross
+from milvus_tools.embeddings.models import Embed, Vector, query_method, retries_itself
+from milvus_tools.embeddings.retrying import RetryPolicy, Sleep
+from milvus_tools.embeddings.sending import CLOSED, Sender
+
+Result = TypeVar("Result")
+
+_RETRIES: Final = 4
+
+
+class BatchingEmbeddings(Embeddings):
+    """Wraps an embedding model, so that calls made at the same time share a request.
+
+    Queries share one if the model embeds them as it embeds documents, or has a method for
+    several; else each has a request of its own. Identical queries in flight are embedded once.
+    Documents of calls made at the same time share requests too. A text that the model refuses
+    fails its own caller alone.
+
+    All of it happens on one background event loop, whichever loop or thread a call comes from:
+    calls from everywhere share requests, and a model that keeps connections sees one loop. A
+    model that has connections open when the process is forked can't be used in the child.
+
+    **Usage**:
+
+    ```python
+    model = BatchingEmbeddings(OpenAIEmbeddings())
+    vectors = await asyncio.gather(*(model.aembed_query(text) for text in texts))  # 1 request
+    await model.aclose()
+    ```
+    """
+
+    _holds = False
+
+    def __init__(
+        self,
+        model: Embeddings,
+        *,
+        embeds_alike: bool | None = None,
+        embed_queries: Embed | None = None,
+        max_batch_size: int = 256,
+        max_in_flight: int = 4,
+        retries: int | None = None,
+        retry_seconds: float = 60.0,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        """Wrap a model; nothing is started yet.
+
+        Args:
+            model: The model.
+            embeds_alike: Whether it embeds queries as it embeds documents. `None` is for known
+                models: yes for OpenAI's, Azure OpenAI's and the local ones, no for all others.
+            embed_queries: Embeds several queries at once, where the model has a way of its own,
+                as `lambda texts: model.aembed(texts, input_type="search_query")` for Cohere's.
+                By default the model's `aembed_queries` or `embed_queries`, if it has one.
+            max_batch_size: The most texts in one request.
+            max_in_flight: The most requests under way at once: so many of queries, and so many
+                of documents.
+            retries: How often a request is sent again when the service is overloaded, fails or
+                can't be reached. `None` leaves it to the model if that has `max_retries`, and
+                is 4 else.
+            retry_seconds: No request is sent again later than so long after the first time.
+            sleep: Waits before a request is sent again: as long as the service asks, else a
+                random time below 1 s, 2 s, 4 s, ….
+
+        Raises:
+            ValueError: If a bound can't be meant, or `embeds_alike` and `embed_queries` are both
+                given.
+        """
+        if embeds_alike and embed_queries is not None:
+            raise ValueError("Give embeds_alike=True or embed_queries, not both.")
+        if retries is None:
+            retries = 0 if retries_itself(model) else _RETRIES
+        self._make = functools.partial(
+            Sender,
+            model,
+            query_method(model, embeds_alike, embed_queries),
+            Limits(
+                max_batch_size=max_batch_size,
+                max_batch_weight=max_batch_size,
+                max_in_flight=max_in_flight,
+            ),
+            RetryPolicy(retries, retry_seconds, sleep),
+        )
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._sender: Sender | None = None
+        self._abandoned: list[Sender] = []
+        self._closed = False
+
+    @property
+    def stats(self) -> BatcherStats:
+        """How many queries became how many requests; those sent again count once."""
+        sender = self._sender
+        return BatcherStats() if sender is None else sender.stats
+
+    async def aembed_query(self, text: str) -> Vector:
+        """Embed a query, in a request that it shares with others.
+
+        Args:
+            text: The query.
+
+        Returns:
+            The vector that the model makes of it.
+
+        Raises:
+            BatcherClosedError: If these embeddings are closed.
+            DimensionError: If the model made more vectors than texts, or fewer.
+            Exception: What the model raised, as it is.
+        """
+        return await self._run(lambda sender: sender.query(text))
+
+    async def aembed_documents(self, texts: list[str]) -> list[Vector]:
+        """Embed texts, in as many requests as their number needs.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            A vector per text, in order.
+
+        Raises:
+            BatcherClosedError: If these embeddings are closed.
+            DimensionError: If the model made more vectors than texts, or fewer.
+            Exception: What the model raised, as it is.
+        """
+        return await self._run(lambda sender: sender.documents(texts))
+
+    def embed_query(self, text: str) -> Vector:
+        """Do what `aembed_query` does, and wait; threads share requests too."""
+        return self._wait(lambda sender: sender.query(text))
+
+    def embed_documents(self, texts: list[str]) -> list[Vector]:
+        """Do what `aembed_documents` does, and wait; threads share requests too."""
+        return self._wait(lambda sender: sender.documents(texts))
+
+    async def aclose(self) -> None:
+        """Refuse new calls, and return when those under way have ended."""
+        sender = self._leave()
+        if sender is not None:
+            try:
+                await portal().run(sender.close())
+            finally:
+                stopping = portal().release()
+                if not portal().is_current():
+                    await ajoin(stopping)
+
+    def close(self) -> None:
+        """Do what `aclose` does, and wait."""
+        portal().require_elsewhere()
+        sender = self._leave()
+        if sender is not None:
+            try:
+                portal().wait(sender.close())
+            finally:
+                join(portal().release())
+
+    def __del__(self) -> None:
+        """Let the I/O loop's thread go, without waiting for it."""
+        if self._holds and self._sender is not None and self._pid == os.getpid():
+            portal().forget(self._sender.close())
+
+    async def _run(self, work: Callable[[Sender], Coroutine[Any, Any, Result]]) -> Result:
+        if portal().is_current():
+            return await work(self._enter(hold=False))  # whoever calls there holds the portal
+        return await cross(work(self._enter()))
+
+    def _wait(self, work: Callable[[Sender], Coroutine[Any, Any, Result]]) -> Result:
+        portal().require_elsewhere()
+        return wait(work(self._enter()))
+
+    def _enter(self, *, hold: bool = True) -> Sender:
+        """Return the sender; hold the portal until these embeddings are closed or forgotten."""
+        self._notice_fork()
+        with self._lock:
+            if self._closed:
+                raise BatcherClosedError(CLOSED)
+            if self._sender is None:
+                self._sender = self._make()
+            if hold and not self._holds:
+                portal().acquire()
+                self._holds = True
+            return self._sender
+
+    def _leave(self) -> Sender | None:
+        """Refuse new calls; return the sender, if it is to be closed, with the portal held."""
+        self._notice_fork()
+        with self._lock:
+            if self._closed or self._sender is None:
+                self._closed = True
+                return None
+            if not self._holds:
+                portal().acquire()
+            self._closed, self._holds = True, False
+            return self._sender
+
+    def _notice_fork(self) -> None:
+        if self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        if self._sender is not None:
+            # Kept, as the parent's I/O loop is: its tasks would complain of being destroyed.
+            self._abandoned.append(self._sender)
+            self._sender = None
+        self._holds = False
