@@ -47,7 +47,7 @@ class Collection:
         self.connection = connection
         self.transport = transport
         self.memory = WriteMemory()
-        self._models: tuple[EmbeddingModel, ...] | None = None
+        self._making: asyncio.Task[list[EmbeddingModel]] | None = None
         self._schema: Schema | None = None
         self._was_there = False
         self._opened = False
@@ -61,13 +61,6 @@ class Collection:
     def name(self) -> str:
         """The collection's name."""
         return self.settings.blueprint.collection_name
-
-    @property
-    def models(self) -> tuple[EmbeddingModel, ...]:
-        """The embedding models; those given as factories are made here, on the I/O loop."""
-        if self._models is None:
-            self._models = tuple(_made(model) for model in self.settings.models)
-        return self._models
 
     async def run(self, work: Callable[[Deadline], Awaitable[Result]], timeout: float) -> Result:
         """Run an operation within its deadline, opening the collection first if need be.
@@ -118,7 +111,8 @@ class Collection:
     async def close(self) -> None:
         """Cancel what is under way and close the connection."""
         self._closed = True
-        running = [task for task in self._running if task is not asyncio.current_task()]
+        making = [] if self._making is None else [self._making]
+        running = [one for one in (*self._running, *making) if one is not asyncio.current_task()]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -304,8 +298,9 @@ class Collection:
             EmbeddingError: If a model fails.
             DimensionError: If they don't fit the collection.
         """
+        models = await self._models()
         embedded = await asyncio.gather(
-            *(self._embed(model, texts, query=query) for model in self.models)
+            *(self._embed(model, texts, query=query) for model in models)
         )
         if schema is None:
             return list(embedded)
@@ -314,6 +309,19 @@ class Collection:
             checked_vectors(vectors, field, len(texts))
             for vectors, field in zip(embedded, fields, strict=True)
         ]
+
+    async def _models(self) -> list[EmbeddingModel]:
+        """Return the models, made once for all who ask, even if the first of them gives up."""
+        self._making = self._making or asyncio.create_task(self._make_models())
+        return await asyncio.shield(self._making)
+
+    async def _make_models(self) -> list[EmbeddingModel]:
+        try:
+            with embedding():
+                return [await source.make() for source in self.settings.sources]
+        except BaseException:
+            self._making = None  # the next call tries again
+            raise
 
     async def _embed(
         self, model: EmbeddingModel, texts: Sequence[str], *, query: bool
@@ -343,12 +351,6 @@ class Collection:
         return await self.connection.administer(
             action, deadline.remaining, self.settings, deadline, *args
         )
-
-
-def _made(model: EmbeddingModel | Callable[[], EmbeddingModel]) -> EmbeddingModel:
-    if hasattr(model, "embed_documents"):
-        return model  # type: ignore[return-value]
-    return model()
 
 
 def _kinds(index: Mapping[str, Any]) -> dict[str, str]:

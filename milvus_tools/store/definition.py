@@ -1,7 +1,7 @@
 """Making, opening and dropping a collection, with a blocking client: run it in a thread."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pymilvus import CollectionSchema, MilvusClient, MilvusException
@@ -9,6 +9,7 @@ from pymilvus import CollectionSchema, MilvusClient, MilvusException
 from milvus_tools.blueprint import Blueprint
 from milvus_tools.errors import COLLECTION_NOT_FOUND
 from milvus_tools.schema import Schema
+from milvus_tools.store.models import ModelSource
 from milvus_tools.store.transport import Deadline, EmbeddingModel
 
 
@@ -18,7 +19,7 @@ class Settings:
 
     Attributes:
         blueprint: What the collection is, or is to be.
-        models: The embedding models, one per vector field that is not a function's.
+        sources: The embedding models, one per vector field that is not a function's.
         search_params: Milvus's search parameters per vector field.
         consistency_level: Of reads that need no more.
         partition_names: The partitions to load, read and write, or `None` for all.
@@ -29,7 +30,7 @@ class Settings:
     """
 
     blueprint: Blueprint
-    models: tuple[EmbeddingModel | Callable[[], EmbeddingModel], ...]
+    sources: tuple[ModelSource, ...]
     search_params: Mapping[str, Mapping[str, Any]]
     consistency_level: str
     partition_names: tuple[str, ...] | None
@@ -37,6 +38,11 @@ class Settings:
     replica_number: int
     drop_old: bool
     timeout: float
+
+    @property
+    def models(self) -> tuple[EmbeddingModel | None, ...]:
+        """The embedding models; `None` for one that has not been made yet."""
+        return tuple(source.model for source in self.sources)
 
 
 def drop(client: MilvusClient, settings: Settings, deadline: Deadline) -> None:

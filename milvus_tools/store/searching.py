@@ -162,14 +162,15 @@ class Searches(Operations):
                 raise InvalidInputError(
                     f"The collection has no field {name!r} for a built-in function to fill."
                 )
-        embedded = self._collection.vector_fields(schema) if self._collection.models else []
+        embeds = bool(self._collection.settings.sources)
+        embedded = self._collection.vector_fields(schema) if embeds else []
         return [*embedded, *functions]
 
     async def _query_vectors(self, query: str, schema: Schema) -> dict[str, Vector]:
         """Embed the query for each model's field; functions take the text as it is."""
         functions = self._collection.settings.blueprint.function_fields
         vectors: dict[str, Vector] = dict.fromkeys(functions, query)
-        if self._collection.models:
+        if self._collection.settings.sources:
             embedded = await self._collection.embed([query], query=True, schema=schema)
             fields = self._collection.vector_fields(schema)
             vectors |= {name: one for name, (one,) in zip(fields, embedded, strict=True)}

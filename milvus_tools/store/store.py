@@ -25,12 +25,12 @@ from milvus_tools.store.arguments import (
 from milvus_tools.store.collection import Collection
 from milvus_tools.store.definition import Settings
 from milvus_tools.store.lifecycle import Lifecycle
+from milvus_tools.store.models import Embedding, ModelSource
 from milvus_tools.store.scope import Scope
-from milvus_tools.store.transport import DirectTransport, EmbeddingModel, Transport
+from milvus_tools.store.transport import DirectTransport, Transport
 from milvus_tools.store.views import ScopedMethods
 
 DEFAULT_TIMEOUT = 30.0
-Embedding = EmbeddingModel | Callable[[], EmbeddingModel]
 
 
 class MilvusStore(ScopedMethods):
@@ -91,7 +91,7 @@ class MilvusStore(ScopedMethods):
             embedding_function: The embedding model; several for several vector fields; `None` if
                 `builtin_function` does it. All calls of it are made on one event loop of the
                 store's own; give a function that makes the model if your code uses the model on
-                another loop too.
+                another loop too. It is called once, in a thread, when a model is needed.
             collection_name: The collection, made by the first write.
             collection_description: A text for people.
             collection_properties: Milvus's collection properties.
@@ -130,8 +130,8 @@ class MilvusStore(ScopedMethods):
             InvalidInputError: If the arguments contradict each other.
         """
         functions = tuple(listed(builtin_function))
-        models = tuple(listed(embedding_function))
-        fields = embedded_fields(listed(vector_field), functions, len(models))
+        sources = tuple(map(ModelSource, listed(embedding_function)))
+        fields = embedded_fields(listed(vector_field), functions, len(sources))
         blueprint = Blueprint(
             collection_name=collection_name,
             description=collection_description,
@@ -156,7 +156,7 @@ class MilvusStore(ScopedMethods):
                 vector_schema=per_field(vector_schema, order, "vector_schema"),
                 index_params=per_field(index_params, order, "index_params"),
             ),
-            models=models,
+            sources=sources,
             search_params=per_field(search_params, order, "search_params"),
             consistency_level=checked_level(consistency_level),
             partition_names=None if partition_names is None else tuple(partition_names),

@@ -96,7 +96,7 @@ class Upserts(Deletes):
 
     def columns(self, embeddings: Sequence[Any]) -> list[Sequence[Vector]]:
         """Turn a vector, or a list of one per model, per text into a column per model."""
-        models = len(self._collection.models)
+        models = len(self._collection.settings.sources)
         if models == 1:
             return [embeddings]
         if any(len(row) != models for row in embeddings):

@@ -10,8 +10,8 @@ import pytest
 
 from milvus_tools import MilvusStore
 from milvus_tools._portal import portal
-from milvus_tools.errors import EmbeddingError
-from tests.probes import AsyncModel, in_threads, no_new_threads, run_python, texts
+from milvus_tools.errors import EmbeddingError, InvalidInputError
+from tests.probes import BOUND, AsyncModel, happens, in_threads, no_new_threads, run_python, texts
 from tests.support import embeddings
 
 MakeStore = Callable[..., MilvusStore]
@@ -217,21 +217,85 @@ def test_the_constructor_opens_nothing(tmp_path: Any) -> None:
     assert not file.exists()
 
 
-def test_a_model_from_a_factory_is_made_on_the_io_loop(
+def test_a_model_from_a_factory_is_made_once_beside_the_io_loop(
     make_store: MakeStore, shared: MilvusStore
 ) -> None:
-    """It is made once, at first use, with the I/O loop running."""
-    made: list[asyncio.AbstractEventLoop] = []
+    """It is made when it is needed, for all callers at once, and the I/O loop turns meanwhile."""
+    made: list[AsyncModel] = []
 
     def make_model() -> AsyncModel:
-        made.append(asyncio.get_running_loop())
+        turn = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), portal()._loop)
+        turn.result(BOUND)
+        made.append(AsyncModel())
+        return made[-1]
+
+    store = make_store(make_model, collection_name=shared.collection_name)
+    view = store.scoped(tenant="factory")
+    assert made == []
+    assert store.embeddings is view.embeddings is None
+    assert view.as_retriever().tags == ["ScopedMilvusStore"]
+    in_threads(*[lambda: store.add_texts(["factory"], ids=["factory"])] * 4)
+    assert texts(asyncio.run(store.asimilarity_search("factory", k=1))) == ["factory"]
+    (model,) = made
+    assert store.embeddings is view.embeddings is model
+    assert view.as_retriever().tags == ["ScopedMilvusStore", "AsyncModel"]
+    assert model.loops[0] is portal()._loop
+
+
+async def test_a_factory_that_a_caller_gave_up_on_is_not_called_again(
+    make_store: MakeStore, shared: MilvusStore
+) -> None:
+    """It goes on in its thread, and the next call has what it makes."""
+    began, go_on, calls = threading.Event(), threading.Event(), []
+
+    def make_model() -> AsyncModel:
+        calls.append(1)
+        began.set()
+        assert go_on.wait(BOUND)
         return AsyncModel()
 
     store = make_store(make_model, collection_name=shared.collection_name)
-    assert made == []
-    in_threads(*[lambda: store.add_texts(["factory"], ids=["factory"])] * 4)
-    assert texts(asyncio.run(store.asimilarity_search("factory", k=1))) == ["factory"]
-    assert made == [portal()._loop]
+    first = asyncio.create_task(store.aadd_texts(["factory"], ids=["given up"]))
+    assert await happens(began)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    second = asyncio.create_task(store.aadd_texts(["factory"], ids=["given up"]))
+    await store.acount()
+    go_on.set()
+    assert await second == ["given up"]
+    assert calls == [1]
+
+
+async def test_a_factory_that_fails_is_called_again(
+    make_store: MakeStore, shared: MilvusStore
+) -> None:
+    """The caller hears that the model failed, or what was made; the next call tries anew."""
+    answers: list[Any] = [OSError("10.0.0.5 is away"), "no model", AsyncModel()]
+
+    def make_model() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    store = make_store(make_model, collection_name=shared.collection_name)
+    with pytest.raises(EmbeddingError) as caught:
+        await store.aadd_texts(["factory"], ids=["fails"])
+    assert isinstance(caught.value.__cause__, OSError)
+    with pytest.raises(InvalidInputError, match="made a str"):
+        await store.aadd_texts(["factory"], ids=["fails"])
+    assert await store.aadd_texts(["factory"], ids=["fails"]) == ["fails"]
+
+
+def test_a_class_makes_a_model(make_store: MakeStore, shared: MilvusStore) -> None:
+    """A class is no model, though it has the methods of one; and what is neither is refused."""
+    store = make_store(AsyncModel, collection_name=shared.collection_name)
+    store.add_texts(["class"], ids=["class"])
+    assert isinstance(store.embeddings, AsyncModel)
+    for wrong in ("text-embedding-3-small", 7, {}):
+        with pytest.raises(InvalidInputError, match="embedding_function must be"):
+            MilvusStore(wrong)  # type: ignore[arg-type]
 
 
 def test_a_child_can_use_a_store_that_was_forked_unopened(
