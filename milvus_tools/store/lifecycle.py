@@ -21,17 +21,19 @@ class Lifecycle:
     After a fork the child opens a collection of its own: connections don't survive one.
     """
 
-    def __init__(self, make: Callable[[], Collection], timeout: float) -> None:
+    def __init__(self, make: Callable[[bool], Collection], timeout: float) -> None:
         """Keep how to make the collection; nothing is opened yet.
 
         Args:
-            make: Makes the collection, not yet open.
+            make: Makes the collection, not yet open; told whether it is the first that this
+                store has, or that of a child whose parent had one before the fork.
             timeout: Seconds for a call that gives none.
         """
         self._make = make
         self._timeout = timeout
         self._lock = threading.Lock()
         self._pid = os.getpid()
+        self._made = False
         self._collection: Collection | None = None
         self._abandoned: list[Collection] = []
         self._closed = False
@@ -100,7 +102,8 @@ class Lifecycle:
             if self._closed:
                 raise StoreClosedError("The store is closed; make a new one.")
             if self._collection is None:
-                self._collection = self._make()
+                self._collection = self._make(not self._made)
+                self._made = True
                 portal().acquire()
             portal().acquire()
             return self._collection

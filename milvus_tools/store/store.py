@@ -1,5 +1,6 @@
 """`MilvusStore`, and the views of it that are held to a scope."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -102,7 +103,8 @@ class MilvusStore(ScopedMethods):
             index_params: `{"index_type": …, "metric_type": …, "params": {…}}` of a new
                 collection; by default `AUTOINDEX` with `COSINE`. A list for several fields.
             search_params: `{"params": {…}}` of all searches. A list for several fields.
-            drop_old: Whether to drop the collection at the first call.
+            drop_old: Whether to drop the collection at the first call; not again in a process
+                that is forked after it.
             auto_id: Whether Milvus makes the keys of a new collection itself: inserts only.
             primary_field: The primary key of a new collection.
             text_field: The field of the text.
@@ -384,6 +386,9 @@ def _make_collection(
     settings: Settings,
     connection_args: Mapping[str, Any],
     transport: Callable[[Connection], Transport],
+    first: bool,
 ) -> Collection:
     connection = Connection(connection_args)
+    # What the parent of a fork dropped and wrote anew is not to be dropped again.
+    settings = dataclasses.replace(settings, drop_old=settings.drop_old and first)
     return Collection(settings, connection, transport(connection))

@@ -65,6 +65,13 @@ print(store.get_by_ids(["fork-open"])[0].page_content)
 store.close()
 print(in_a_child(lambda: store.close() or "closed"))
 """
+_FORK_OF_A_STORE_THAT_DROPPED = """
+store = MilvusStore(DeterministicFakeEmbedding(size=8), drop_old=True, **arguments)
+store.add_texts(["parent"], ids=["fork-kept"])
+print(in_a_child(lambda: store.get_by_ids(["fork-kept"])[0].page_content))
+print(store.get_by_ids(["fork-kept"])[0].page_content)
+store.close()
+"""
 
 
 def test_threads_with_and_without_a_loop_share_a_store(shared: MilvusStore) -> None:
@@ -310,6 +317,13 @@ def test_a_child_can_use_a_store_that_was_forked_open(own_uri: str, collection_n
     """A child of a process with an open store reads, scopes and opens stores, as its parent."""
     printed = run_python(_FORK + _FORK_OF_AN_OPEN_STORE, own_uri, collection_name).splitlines()
     assert printed == ["parent (0)", "0 (0)", "1 (0)", "parent", "closed (0)"]
+
+
+def test_a_child_does_not_drop_what_its_parent_wrote(own_uri: str, collection_name: str) -> None:
+    """`drop_old` is for the first call of the store, not for the first of each process."""
+    program = _FORK + _FORK_OF_A_STORE_THAT_DROPPED
+    printed = run_python(program, own_uri, collection_name).splitlines()
+    assert printed == ["parent (0)", "parent"]
 
 
 def test_the_io_thread_ends_with_the_last_store(
