@@ -1,11 +1,13 @@
 """Reading `MilvusStore`'s arguments, which take one of a thing or a list of them."""
 
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_milvus.function import BaseMilvusBuiltInFunction
 
 from milvus_tools.errors import InvalidInputError
+from milvus_tools.lite import is_lite
 from milvus_tools.store.options import CONSISTENCY_LEVELS
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
@@ -21,6 +23,19 @@ def listed(value: Any) -> list[Any]:
 def given(**options: Any) -> dict[str, Any]:
     """Leave out the options that were not given."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def resolved(connection_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return pymilvus's arguments with the whole path of a Milvus Lite file.
+
+    The store opens it later, and again after a fork, and the working directory may be another by
+    then.
+    """
+    arguments = dict(connection_args)
+    uri = str(arguments.get("uri", ""))
+    if is_lite(uri):
+        arguments["uri"] = str(pathlib.Path(uri).absolute())
+    return arguments
 
 
 def checked_level(level: str) -> str:

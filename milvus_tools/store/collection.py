@@ -6,10 +6,12 @@ Everything here runs on the I/O loop.
 import asyncio
 import contextlib
 import dataclasses
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from langchain_core.documents import Document
+from pymilvus import MilvusClient
 from pymilvus.client.cache import GlobalCache
 
 from milvus_tools.connection import Connection, shared_lock
@@ -24,6 +26,7 @@ from milvus_tools.errors import (
     StoreClosedError,
     UnavailableError,
     embedding,
+    translated,
 )
 from milvus_tools.schema import DENSE, Index, Schema
 from milvus_tools.store import definition
@@ -47,6 +50,8 @@ class Collection:
         self.connection = connection
         self.transport = transport
         self.memory = WriteMemory()
+        self._given: MilvusClient | None = None
+        self._giving = threading.Lock()
         self._making: asyncio.Task[list[EmbeddingModel]] | None = None
         self._schema: Schema | None = None
         self._was_there = False
@@ -116,7 +121,29 @@ class Collection:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await self.connection.close()
+        try:
+            await asyncio.to_thread(self._take_back)
+        finally:
+            await self.connection.close()
+
+    def client(self) -> MilvusClient:
+        """Return the blocking client that is given away. Blocks, and may be called anywhere.
+
+        Raises:
+            StoreClosedError: If the store is closed.
+        """
+        with self._giving:
+            if self._closed:
+                raise StoreClosedError("The store is closed; make a new one.")
+            if self._given is None:
+                with translated():
+                    self._given = self.connection.sync_client()
+            return self._given
+
+    def _take_back(self) -> None:
+        with self._giving:
+            if self._given is not None:
+                self._given.close()
 
     async def drop(self, deadline: Deadline) -> None:
         """Drop the collection; the next write makes it anew."""

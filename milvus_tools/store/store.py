@@ -10,10 +10,10 @@ from langchain_core.documents import Document
 from langchain_milvus.function import BaseMilvusBuiltInFunction
 from pymilvus import AsyncMilvusClient, MilvusClient
 
-from milvus_tools._portal import wait
+from milvus_tools._portal import portal, wait
 from milvus_tools.blueprint import Blueprint
 from milvus_tools.connection import Connection
-from milvus_tools.errors import ScopeError
+from milvus_tools.errors import ScopeError, UnsupportedError
 from milvus_tools.filters import Scalar
 from milvus_tools.store.arguments import (
     Parameters,
@@ -22,13 +22,14 @@ from milvus_tools.store.arguments import (
     given,
     listed,
     per_field,
+    resolved,
 )
 from milvus_tools.store.collection import Collection
 from milvus_tools.store.definition import Settings
 from milvus_tools.store.lifecycle import Lifecycle
 from milvus_tools.store.models import Embedding, ModelSource
 from milvus_tools.store.scope import Scope
-from milvus_tools.store.transport import DirectTransport, Transport
+from milvus_tools.store.transport import Deadline, DirectTransport, Transport
 from milvus_tools.store.views import ScopedMethods
 
 DEFAULT_TIMEOUT = 30.0
@@ -167,8 +168,7 @@ class MilvusStore(ScopedMethods):
             drop_old=bool(drop_old),
             timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
         )
-        self._connection_args = dict(connection_args or {})
-        self._client: MilvusClient | None = None
+        self._connection_args = resolved(connection_args or {})
         make = functools.partial(
             _make_collection, self._settings, self._connection_args, transport
         )
@@ -190,16 +190,10 @@ class MilvusStore(ScopedMethods):
 
     async def aclose(self) -> None:
         """Close what the store opened; calls under way raise `StoreClosedError`."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
         await self._lifecycle.aclose()
 
     def close(self) -> None:
         """Do what `aclose` does, and wait."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
         self._lifecycle.close()
 
     async def __aenter__(self) -> Self:
@@ -257,26 +251,44 @@ class MilvusStore(ScopedMethods):
     def client(self) -> MilvusClient:
         """A blocking pymilvus client with a channel of its own, which the store closes.
 
+        The store is opened first, if it is not open.
+
         Raises:
             ScopeError: If the store has a scope, which a client does not know.
+            StoreClosedError: If the store is closed.
         """
-        if self._scope:
-            raise ScopeError("A store with a scope gives no client.")
-        if self._client is None:
-            self.open()
-            self._client = Connection(self._connection_args).sync_client()
-        return self._client
+        return self._opened().client()
 
     @property
     def aclient(self) -> AsyncMilvusClient:
         """A new pymilvus client for the loop that first awaits it; whoever asks closes it.
 
+        The store is opened first, if it is not open; its Milvus Lite file is served until the
+        store closes.
+
         Raises:
             ScopeError: If the store has a scope, which a client does not know.
+            StoreClosedError: If the store is closed.
+            UnsupportedError: In a process that was forked while a store was open: an async
+                channel would crash it.
         """
+        connection = self._opened().connection
+        if portal().forked_from_open:
+            raise UnsupportedError(
+                "A process that was forked while a store was open can't have an async client; "
+                "use the blocking one."
+            )
+        return connection.async_client()
+
+    def _opened(self) -> Collection:
+        """Return the collection, open, for one who wants to reach past the store."""
         if self._scope:
             raise ScopeError("A store with a scope gives no client.")
-        return Connection(self._connection_args).async_client()
+
+        async def itself(collection: Collection, _: Deadline) -> Collection:
+            return collection
+
+        return self._wait(self._lifecycle.run(itself, None))
 
     @classmethod
     async def afrom_texts(

@@ -65,6 +65,21 @@ print(store.get_by_ids(["fork-open"])[0].page_content)
 store.close()
 print(in_a_child(lambda: store.close() or "closed"))
 """
+_FORK_OF_A_STORE_WITH_A_CLIENT = """
+client = store.client
+store.add_texts(["parent"], ids=["fork-client"])
+
+def ask():
+    assert store.client is not client
+    found = store.client.has_collection(name)
+    store.close()
+    return str(found)
+
+print(in_a_child(ask))
+print(in_a_child(lambda: str(store.aclient)))
+print(store.client is client, client.has_collection(name))
+store.close()
+"""
 _FORK_OF_A_STORE_THAT_DROPPED = """
 store = MilvusStore(DeterministicFakeEmbedding(size=8), drop_old=True, **arguments)
 store.add_texts(["parent"], ids=["fork-kept"])
@@ -317,6 +332,15 @@ def test_a_child_can_use_a_store_that_was_forked_open(own_uri: str, collection_n
     """A child of a process with an open store reads, scopes and opens stores, as its parent."""
     printed = run_python(_FORK + _FORK_OF_AN_OPEN_STORE, own_uri, collection_name).splitlines()
     assert printed == ["parent (0)", "0 (0)", "1 (0)", "parent", "closed (0)"]
+
+
+def test_a_child_has_a_client_of_its_own(own_uri: str, collection_name: str) -> None:
+    """The parent's works for the parent alone; an async one would crash the child."""
+    program = _FORK + _FORK_OF_A_STORE_WITH_A_CLIENT
+    blocking, async_, parent = run_python(program, own_uri, collection_name).splitlines()
+    assert blocking == "True (0)"
+    assert async_.startswith("UnsupportedError: A process that was forked")
+    assert parent == "True True"
 
 
 def test_a_child_does_not_drop_what_its_parent_wrote(own_uri: str, collection_name: str) -> None:

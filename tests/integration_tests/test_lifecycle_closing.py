@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from pymilvus import MilvusClient
+from pymilvus import MilvusClient, MilvusException
 
 from milvus_tools import MilvusStore
 from milvus_tools._portal import portal
@@ -54,9 +54,42 @@ async def test_a_closed_store_says_so(shared: MilvusStore) -> None:
     for call in CALLS.values():
         with pytest.raises(StoreClosedError, match="closed"):
             await call(shared)
-    for call in (view.count, shared.open, lambda: shared.client, shared.__enter__):
+    for call in (
+        view.count,
+        shared.open,
+        lambda: shared.client,
+        lambda: shared.aclient,
+        shared.__enter__,
+    ):
         with pytest.raises(StoreClosedError, match="closed"):
             call()
+
+
+def test_threads_share_the_client_that_the_store_closes(
+    make_store: MakeStore, shared: MilvusStore
+) -> None:
+    """There is one blocking client, whoever asks first, and it ends with the store."""
+    store = make_store(collection_name=shared.collection_name)
+    first, *others = in_threads(*[lambda: store.client] * 4)
+    assert all(other is first for other in others)
+    assert isinstance(first.list_collections(), list)
+    store.close()
+    with pytest.raises(MilvusException, match="connection"):
+        first.list_collections()
+
+
+async def test_an_async_client_opens_the_store(own_uri: str, collection_name: str) -> None:
+    """It serves its caller's loop, is the caller's to close, and holds no file by itself."""
+    arguments = {"collection_name": collection_name, "connection_args": {"uri": own_uri}}
+    store = MilvusStore(embeddings(), **arguments)
+    client = await asyncio.to_thread(lambda: store.aclient)
+    assert client is not store.aclient
+    assert collection_name not in await client.list_collections()
+    await client.close()
+    assert await store.acount() == 0
+    await store.aclose()
+    if own_uri.endswith(".db"):
+        require_free(own_uri)
 
 
 async def test_closing_twice_is_fine(make_store: MakeStore, shared: MilvusStore) -> None:

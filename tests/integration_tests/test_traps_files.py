@@ -23,7 +23,7 @@ from tests.probes import (
     run_python,
     texts,
 )
-from tests.support import ON_LITE, ON_SERVER
+from tests.support import ON_LITE, ON_SERVER, embeddings
 from tests.web_model import WebModel, embedding_service
 
 MakeStore = Callable[..., MilvusStore]
@@ -242,3 +242,23 @@ def test_t58_a_model_with_connections_serves_all_callers(
         assert in_threads(*[lambda: asyncio.run(search_often())] * 2) == [[["t58"]] * 8] * 2
         assert texts(store.similarity_search("t58", k=1)) == ["t58"]
         portal().wait(model.client.aclose())
+
+
+async def test_a_relative_path_is_that_of_where_the_store_was_made(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changing the working directory, before the first call too, opens no other file."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    monkeypatch.chdir(here)
+    store = MilvusStore(embeddings(), connection_args={"uri": "./docs.db"})
+    monkeypatch.chdir(there)
+    await store.aadd_texts(["kite"], ids=["1"])
+    assert store.client.has_collection(store.collection_name)
+    aclient = store.aclient
+    assert await aclient.has_collection(store.collection_name)
+    await aclient.close()
+    await store.aclose()
+    assert (here / "docs.db").exists()
+    assert list(there.iterdir()) == []
