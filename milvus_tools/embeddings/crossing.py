@@ -60,7 +60,7 @@ class _Call:
             return
         if self.task.cancelled():
             self.answer.cancel()
-        elif error := self.task.exception():
+        elif (error := self.task.exception()) is not None:
             self.answer.set_exception(error)
         else:
             self.answer.set_result(self.task.result())

@@ -40,6 +40,8 @@ class RetryPolicy:
 
     async def run(self, call: Callable[..., Awaitable[Result]], *args: Any) -> Result:
         """Await a call, and again after an error that may pass; raise the last error as it is."""
+        if self.retries == 0:
+            return await call(*args)
 
         async def attempt() -> Result:
             return await call(*args)
