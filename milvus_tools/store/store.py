@@ -13,7 +13,7 @@ from pymilvus import AsyncMilvusClient, MilvusClient
 from milvus_tools._portal import portal, wait
 from milvus_tools.blueprint import Blueprint
 from milvus_tools.connection import Connection
-from milvus_tools.errors import ScopeError, UnsupportedError
+from milvus_tools.errors import InvalidInputError, ScopeError, UnsupportedError
 from milvus_tools.filters import Scalar
 from milvus_tools.store.arguments import (
     Parameters,
@@ -132,6 +132,11 @@ class MilvusStore(ScopedMethods):
         Raises:
             InvalidInputError: If the arguments contradict each other.
         """
+        if auto_id and scoped_ids:
+            raise InvalidInputError(
+                "auto_id=True lets Milvus make the keys, and scoped_ids=True makes them of the "
+                "scope and the id: choose one."
+            )
         functions = tuple(listed(builtin_function))
         sources = tuple(map(ModelSource, listed(embedding_function)))
         fields = embedded_fields(listed(vector_field), functions, len(sources))

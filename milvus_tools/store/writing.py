@@ -72,7 +72,9 @@ class Upserts(Deletes):
             return []
         new_ids = [str(uuid.uuid4()) for _ in documents]
         schema = await self._collection.schema_to_write(deadline)
-        if schema is not None:  # refuse before the embeddings are paid for
+        if schema is None:
+            self._require_own_keys(auto_id=self._collection.settings.blueprint.auto_id)
+        else:  # refuse before the embeddings are paid for
             schema = await self._collection.agreed(
                 schema, lambda one: self._rows_to_write(one, documents, new_ids), deadline
             )
@@ -146,6 +148,7 @@ class Upserts(Deletes):
         ]
 
     def _key_of(self, schema: Schema, document: Document, new_id: str) -> Key | None:
+        self._require_own_keys(auto_id=schema.primary.auto_id)
         if schema.primary.auto_id:
             if document.id is not None:
                 raise InvalidInputError(
@@ -157,6 +160,14 @@ class Upserts(Deletes):
             raise InvalidInputError("The collection's keys are integers: give each Document one.")
         layout = self._collection.layout(schema)
         return layout.key(new_id if document.id is None else document.id, self._scope)
+
+    def _require_own_keys(self, *, auto_id: bool) -> None:
+        """Refuse scoped ids where Milvus makes the keys: no row could be found by its id."""
+        if auto_id and self._scope.in_keys:
+            raise InvalidInputError(
+                "With scoped_ids=True the keys are made of the scope and the id, but Milvus makes "
+                "this collection's keys itself (auto_id)."
+            )
 
     def _add_vectors(
         self, schema: Schema, rows: Sequence[Row], vectors: Sequence[Sequence[Vector]]

@@ -315,3 +315,21 @@ async def test_t29_a_collection_with_auto_id_refuses_given_ids(make_store: MakeS
     second = await other.aadd_texts(["two"])
     assert await texts_of(other, *first, *second) == ["one", "two"]
     assert await other.adelete(ids=first) == DeleteResult(count=1)
+
+
+async def test_scoped_ids_need_keys_of_ours(make_store: MakeStore) -> None:
+    """With `auto_id` no row could be got by its id again, so none is written or paid for."""
+    scope = {"tenant": "a"}
+    with pytest.raises(InvalidInputError, match="choose one"):
+        make_store(auto_id=True, scope=scope, scoped_ids=True)
+    model = CountingEmbeddings()
+    store = make_store(model, auto_id=True)
+    for reopened in (store, make_store(model)):  # the collection, once it is there, says it
+        view = reopened.scoped(scope, scoped_ids=True)
+        with pytest.raises(InvalidInputError, match="auto_id"):
+            await view.aadd_texts(["kite"])
+        with pytest.raises(InvalidInputError, match="auto_id"):
+            await view.aupsert(["1"], [Document("kite")])
+        assert model.documents == []
+        (id_,) = await make_store(auto_id=True).scoped(scope).aadd_texts(["kite"])
+        assert [found.id for found in await store.scoped(scope).aget_by_ids([id_])] == [id_]
