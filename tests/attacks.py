@@ -289,6 +289,7 @@ ELSEWHERE = {
     "close": "takes nothing",
     "collection_name": "can only be read",
     "embeddings": "can only be read",
+    "stats": "can only be read",
     "text_field": "can only be read",
     "vector_fields": "can only be read",
 }

@@ -123,6 +123,7 @@ class Collection:
         await asyncio.gather(*running, return_exceptions=True)
         try:
             await asyncio.to_thread(self._take_back)
+            await self.transport.aclose()
         finally:
             await self.connection.close()
 

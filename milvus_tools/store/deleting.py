@@ -12,12 +12,12 @@ from milvus_tools.errors import (
     MilvusToolsError,
     PartialWriteError,
 )
-from milvus_tools.filters import all_of, checked, one_of
+from milvus_tools.filters import checked
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.reading import KEYS_PER_REQUEST, STRONG, Reads, require_list
 from milvus_tools.store.rows import Key, batches
-from milvus_tools.store.transport import Deadline, DeleteRequest
+from milvus_tools.store.transport import Deadline, DeleteRequest, Keys
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +108,8 @@ class Deletes(Reads):
         scope = self._scope.expression(schema)
         deleted: list[str] = []
         for some in batches(keys, KEYS_PER_REQUEST):
-            filter_ = all_of([scope, one_of(schema.primary.name, some)])
-            request = DeleteRequest(self._collection.name, filter_, options)
+            chosen = Keys(schema.primary.name, tuple(some))
+            request = DeleteRequest(self._collection.name, scope, chosen, options)
             with partial(deleted, len(keys), "deleted", deadline):
                 if await self._delete_now(schema, some, request, deadline):
                     deleted += map(self._id, some)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from milvus_tools._portal import ajoin, join, portal
 from milvus_tools.errors import InvalidInputError, StoreClosedError
+from milvus_tools.store.batched import BatchedTransport, StoreStats
 from milvus_tools.store.collection import Collection
 from milvus_tools.store.transport import Deadline
 
@@ -83,6 +84,12 @@ class Lifecycle:
         """Close a store that was forgotten, without waiting for it."""
         if self._collection is not None and self._pid == os.getpid():
             portal().forget(self._collection.close())
+
+    @property
+    def stats(self) -> StoreStats:
+        """What batching has done."""
+        transport = None if self._collection is None else self._collection.transport
+        return transport.stats if isinstance(transport, BatchedTransport) else StoreStats()
 
     def _seconds(self, timeout: float | None) -> float:
         seconds = self._timeout if timeout is None else timeout

@@ -8,13 +8,13 @@ from langchain_core.documents import Document
 
 from milvus_tools.conditions import Fields, FieldType, Filter, expression
 from milvus_tools.errors import InvalidInputError
-from milvus_tools.filters import all_of, checked, one_of
+from milvus_tools.filters import checked
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.operations import Operations
 from milvus_tools.store.ordering import Order, with_keys
 from milvus_tools.store.rows import Key, batches
-from milvus_tools.store.transport import Deadline, QueryRequest, Row
+from milvus_tools.store.transport import Deadline, Keys, QueryRequest, Row
 from milvus_tools.store.values import id_text
 
 KEYS_PER_REQUEST = 1_000
@@ -159,6 +159,7 @@ class Reads(Operations):
         fields: Sequence[str],
         options: Mapping[str, Any],
         deadline: Deadline,
+        keys: Keys | None = None,
     ) -> list[Row]:
         """Read rows by a filter and the scope, and check that they are inside it."""
         request = QueryRequest(
@@ -166,6 +167,7 @@ class Reads(Operations):
             self._filter(schema, filter_),
             tuple(fields),
             self._reading(options),
+            keys,
         )
         rows = await self._collection.transport.query(request, deadline)
         self._scope.require(rows)
@@ -184,8 +186,8 @@ class Reads(Operations):
         primary = schema.primary.name
         found: dict[Key, Row] = {}
         for some in batches(keys, KEYS_PER_REQUEST):
-            chosen = all_of([filter_, one_of(primary, some)])
-            rows = await self._rows(schema, chosen, fields, options, deadline)
+            chosen = Keys(primary, tuple(some))
+            rows = await self._rows(schema, filter_, fields, options, deadline, chosen)
             found |= {row[primary]: row for row in rows}
         return found
 

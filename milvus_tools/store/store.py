@@ -24,6 +24,7 @@ from milvus_tools.store.arguments import (
     per_field,
     resolved,
 )
+from milvus_tools.store.batched import BatchedTransport, OnBatch, StoreStats
 from milvus_tools.store.collection import Collection
 from milvus_tools.store.definition import Settings
 from milvus_tools.store.lifecycle import Lifecycle
@@ -82,7 +83,9 @@ class MilvusStore(ScopedMethods):
         | None = None,
         scope: Mapping[str, Scalar] | None = None,
         scoped_ids: bool = False,
-        transport: Callable[[Connection], Transport] = DirectTransport,
+        batching: bool = True,
+        on_batch: OnBatch | None = None,
+        transport: Callable[[Connection], Transport] | None = None,
     ) -> None:
         """Keep what the store is to be; nothing is opened yet.
 
@@ -127,7 +130,13 @@ class MilvusStore(ScopedMethods):
             scope: Field values that every entity has which this store reads or writes.
             scoped_ids: Whether to make stored keys of the scope and the id, so that scopes can't
                 meet in an id.
-            transport: Makes what carries requests to Milvus and to the embedding models.
+            batching: Whether calls that are made at the same time share requests, to Milvus and
+                to the embedding models. What they answer is the same; but a model does not see
+                the context variables of callers, of whom there may be several.
+            on_batch: Called on the I/O loop after each request that calls may share, with its
+                kind (`search`, `query`, `upsert` or `delete`) and what became of it.
+            transport: Makes what carries requests to Milvus and to the embedding models, in
+                place of the store's own, with or without batching.
 
         Raises:
             InvalidInputError: If the arguments contradict each other.
@@ -175,7 +184,10 @@ class MilvusStore(ScopedMethods):
         )
         self._connection_args = resolved(connection_args or {})
         make = functools.partial(
-            _make_collection, self._settings, self._connection_args, transport
+            _make_collection,
+            self._settings,
+            self._connection_args,
+            transport or functools.partial(_transport, batching=batching, on_batch=on_batch),
         )
         lifecycle = Lifecycle(make, self._settings.timeout)
         super().__init__(lifecycle, Scope(dict(scope or {}), in_keys=scoped_ids))
@@ -251,6 +263,14 @@ class MilvusStore(ScopedMethods):
     def drop(self, timeout: float | None = None) -> None:
         """Do what `adrop` does, and wait."""
         self._wait(self.adrop(timeout))
+
+    @property
+    def stats(self) -> StoreStats:
+        """How many calls of this store and its views became how many requests.
+
+        All is 0 with `batching=False`, and before the first call.
+        """
+        return self._lifecycle.stats
 
     @property
     def client(self) -> MilvusClient:
@@ -397,6 +417,13 @@ class MilvusStore(ScopedMethods):
     def from_documents(cls, documents: list[Document], embedding: Any, **kwargs: Any) -> Self:
         """Do what `afrom_documents` does, and wait."""
         return wait(cls.afrom_documents(documents, embedding, **kwargs))
+
+
+def _transport(connection: Connection, *, batching: bool, on_batch: OnBatch | None) -> Transport:
+    direct = DirectTransport(connection)
+    if not batching:
+        return direct
+    return BatchedTransport(direct, lite=connection.lite, on_batch=on_batch)
 
 
 def _make_collection(

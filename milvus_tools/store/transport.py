@@ -16,6 +16,7 @@ from pymilvus import AnnSearchRequest
 
 from milvus_tools.connection import Connection
 from milvus_tools.errors import MilvusError, UnsupportedError, translated
+from milvus_tools.filters import all_of, one_of
 
 Vector = Any  # `(dim,)` float32 values, `{index: weight}`, bytes, or a text for full-text search
 Row = dict[str, Any]
@@ -90,20 +91,44 @@ class SearchRequest:
 
 
 @dataclasses.dataclass(frozen=True)
+class Keys:
+    """Primary keys, one of which a row must have.
+
+    Attributes:
+        field: The primary key's name.
+        values: The keys.
+    """
+
+    field: str
+    values: tuple[str | int, ...]
+
+    def within(self, filter_: str) -> str:
+        """Write the condition that a row has one of the keys and matches a filter."""
+        return all_of([filter_, one_of(self.field, self.values)])
+
+
+@dataclasses.dataclass(frozen=True)
 class QueryRequest:
-    """A read by filter expression alone.
+    """A read by filter expression, by keys, or by both.
 
     Attributes:
         collection_name: The collection.
         filter: The filter expression, or `""` for all rows.
         output_fields: The fields of a row.
         options: Further keyword arguments of pymilvus's `query`, such as `limit`.
+        keys: The keys of the rows, or `None` for any.
     """
 
     collection_name: str
     filter: str
     output_fields: tuple[str, ...]
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    keys: Keys | None = None
+
+    @property
+    def expression(self) -> str:
+        """The filter and the keys."""
+        return self.filter if self.keys is None else self.keys.within(self.filter)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,28 +138,32 @@ class WriteRequest:
     Attributes:
         collection_name: The collection.
         rows: The rows, no key twice.
+        key: The primary key's name, or `None` if Milvus makes the keys.
         replace: Whether a row replaces the one that has its key; else none has it.
         options: Further keyword arguments of pymilvus's `upsert`, such as `partition_name`.
     """
 
     collection_name: str
     rows: Sequence[Row]
+    key: str | None = None
     replace: bool = True
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
 class DeleteRequest:
-    """Rows to delete, by an expression that matches at least one.
+    """Rows to delete, by keys that were there a moment ago.
 
     Attributes:
         collection_name: The collection.
-        filter: The filter expression.
+        filter: A filter expression that they must still match, or `""`.
+        keys: The keys.
         options: Further keyword arguments of pymilvus's `delete`.
     """
 
     collection_name: str
     filter: str
+    keys: Keys
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -163,6 +192,10 @@ class Transport(Protocol):
         """Embed texts, as a query or as documents; one vector per text."""
         ...
 
+    async def aclose(self) -> None:
+        """End what is under way; the connection is closed afterwards."""
+        ...
+
 
 class DirectTransport:
     """One request to Milvus per request of the store."""
@@ -173,18 +206,34 @@ class DirectTransport:
 
     async def search(self, request: SearchRequest, deadline: Deadline) -> list[Hit]:
         """Search, in one field or in several."""
-        call = self._search_one if len(request.routes) == 1 else self._search_many
-        with translated():
-            answers = await call(request, deadline.remaining)
-        if len(answers) != 1:
-            raise MilvusError(f"Milvus answered one search with {len(answers)} results.")
-        return [(hit["entity"], hit["distance"]) for hit in answers[0]]
+        (hits,) = await self.search_all([request], deadline)
+        return hits
 
-    async def _search_one(self, request: SearchRequest, timeout: float) -> Any:
+    async def search_all(
+        self, requests: Sequence[SearchRequest], deadline: Deadline
+    ) -> list[list[Hit]]:
+        """Make searches that differ in nothing but their vectors, in one request."""
+        first = requests[0]
+        vectors = [
+            [_on_the_wire(request.routes[number].vector) for request in requests]
+            for number in range(len(first.routes))
+        ]
+        call = self._search_one if len(first.routes) == 1 else self._search_many
+        with translated():
+            answers = await call(first, vectors, deadline.remaining)
+        if len(answers) != len(requests):
+            raise MilvusError(
+                f"Milvus answered {len(requests)} searches with {len(answers)} results."
+            )
+        return [[(hit["entity"], hit["distance"]) for hit in hits] for hits in answers]
+
+    async def _search_one(
+        self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], timeout: float
+    ) -> Any:
         (route,) = request.routes
         return await self._connection.client.search(
             request.collection_name,
-            data=[_on_the_wire(route.vector)],
+            data=list(vectors[0]),
             anns_field=route.field,
             search_params=dict(route.params),
             filter=route.filter,
@@ -194,20 +243,22 @@ class DirectTransport:
             **request.options,
         )
 
-    async def _search_many(self, request: SearchRequest, timeout: float) -> Any:
+    async def _search_many(
+        self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], timeout: float
+    ) -> Any:
         if self._connection.version < (2, 4):
             raise UnsupportedError("Hybrid search needs Milvus 2.4 or Milvus Lite.")
         return await self._connection.client.hybrid_search(
             request.collection_name,
             reqs=[
                 AnnSearchRequest(
-                    data=[_on_the_wire(route.vector)],
+                    data=list(several),
                     anns_field=route.field,
                     param=dict(route.params),
                     limit=route.limit,
                     expr=route.filter or None,
                 )
-                for route in request.routes
+                for route, several in zip(request.routes, vectors, strict=True)
             ],
             ranker=request.ranker,
             limit=request.limit,
@@ -221,7 +272,7 @@ class DirectTransport:
         with translated():
             rows = await self._connection.client.query(
                 request.collection_name,
-                filter=request.filter,
+                filter=request.expression,
                 output_fields=list(request.output_fields),
                 timeout=deadline.remaining,
                 **request.options,
@@ -254,7 +305,7 @@ class DirectTransport:
             answer = await self._one_at_a_time(
                 self._connection.client.delete,
                 request.collection_name,
-                filter=request.filter,
+                filter=request.keys.within(request.filter),
                 timeout=deadline.remaining,
                 **request.options,
             )
@@ -274,6 +325,9 @@ class DirectTransport:
         if query:
             return [await model.aembed_query(text) for text in texts]
         return list(await model.aembed_documents(list(texts)))
+
+    async def aclose(self) -> None:
+        """End nothing: what is under way is its callers'."""
 
 
 def _on_the_wire(vector: Vector) -> Vector:

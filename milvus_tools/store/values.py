@@ -226,9 +226,11 @@ def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Turn protobuf's and numpy's containers into Python's."""
+    """Turn protobuf's and numpy's containers into Python's, which no other Document shares."""
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, str | int | float | bool | dict | list) or value is None:
+    if isinstance(value, str | int | float | bool) or value is None:
         return value
-    return list(value) if isinstance(value, Iterable) else value
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, Iterable) else value

@@ -16,7 +16,6 @@ from milvus_tools.errors import (
     MilvusError,
     ScopeError,
 )
-from milvus_tools.filters import one_of
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.deleting import Deletes, partial
@@ -25,6 +24,7 @@ from milvus_tools.store.rows import Key, batches
 from milvus_tools.store.transport import (
     Deadline,
     DeleteRequest,
+    Keys,
     QueryRequest,
     Row,
     Vector,
@@ -193,9 +193,10 @@ class Upserts(Deletes):
     async def _require_ours(self, schema: Schema, keys: Sequence[Key], deadline: Deadline) -> None:
         request = QueryRequest(
             self._collection.name,
-            one_of(schema.primary.name, keys),
+            "",
             tuple(self._key_fields(schema)),
             STRONG,
+            Keys(schema.primary.name, tuple(keys)),
         )
         rows = await self._collection.transport.query(request, deadline)
         if not all(self._scope.holds(row) for row in rows):
@@ -214,10 +215,11 @@ class Upserts(Deletes):
         """Write rows batch by batch and return the keys that Milvus confirmed, as ids."""
         written: list[str] = []
         by_hand = self._collection.misplaces_upserts(schema)
-        replace = not schema.primary.auto_id and not by_hand
+        key = None if schema.primary.auto_id else schema.primary.name
+        replace = key is not None and not by_hand
         for batch in batches(rows, upsert.batch_size):
             request = WriteRequest(
-                self._collection.name, batch, replace=replace, options=upsert.options
+                self._collection.name, batch, key, replace=replace, options=upsert.options
             )
             with partial(written, len(rows), "written", deadline):
                 if by_hand and not schema.primary.auto_id:
@@ -234,11 +236,10 @@ class Upserts(Deletes):
         """
         primary = schema.primary.name
         for some in batches([row[primary] for row in rows], KEYS_PER_REQUEST):
-            request = QueryRequest(
-                self._collection.name, one_of(primary, some), (primary,), STRONG
-            )
+            name, chosen = self._collection.name, Keys(primary, tuple(some))
+            request = QueryRequest(name, "", (primary,), STRONG, chosen)
             there = await self._collection.transport.query(request, deadline)
-            if there:
-                keys = [row[primary] for row in there]
-                taken = DeleteRequest(self._collection.name, one_of(primary, keys))
+            keys = [row[primary] for row in there]
+            if keys:
+                taken = DeleteRequest(name, "", Keys(primary, tuple(keys)))
                 await self._delete_now(schema, keys, taken, deadline)

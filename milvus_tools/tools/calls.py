@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from milvus_tools._portal import wait
 from milvus_tools.errors import (
     AccessError,
+    DeadlineError,
     InvalidInputError,
     MilvusToolsError,
     PartialWriteError,
@@ -34,6 +35,7 @@ _LATER: Final = "Nothing is wrong with the arguments; try again later, or go on 
 _ADVICE: Final[Mapping[type[MilvusToolsError], str]] = {
     InvalidInputError: "Mend the arguments and call again.",
     AccessError: "Do not try again; tell the user.",
+    DeadlineError: _LATER,
     UnavailableError: _LATER,
 }
 

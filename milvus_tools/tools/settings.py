@@ -20,7 +20,7 @@ _LONGEST_NAME: Final = 64  # OpenAI's bound on the name of a function
 _LONGEST_VERB: Final = len("search_by_metadata")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, init=False)
 class FilterField:
     """A field that the model may filter on, and set when it writes.
 
@@ -30,7 +30,16 @@ class FilterField:
     """
 
     type: FieldType
-    description: str = ""
+    description: str
+
+    def __init__(self, type: FieldType | str, description: str = "") -> None:  # noqa: A002
+        """Know the type by its name, too.
+
+        Raises:
+            ValueError: If there is no such type.
+        """
+        object.__setattr__(self, "type", FieldType(type))
+        object.__setattr__(self, "description", description)
 
 
 def _fields(given: Any) -> Any:
@@ -40,9 +49,7 @@ def _fields(given: Any) -> Any:
 
 
 def _field(given: Any) -> FilterField:
-    if isinstance(given, FilterField):
-        return dataclasses.replace(given, type=FieldType(given.type))
-    return FilterField(FieldType(given))
+    return given if isinstance(given, FilterField) else FilterField(given)
 
 
 class ToolSettings(BaseModel):

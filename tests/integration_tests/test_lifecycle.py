@@ -185,10 +185,16 @@ class Contextual(AsyncModel):
         return await super().aembed_query(text)
 
 
-def test_a_call_keeps_the_callers_context(make_store: MakeStore, shared: MilvusStore) -> None:
-    """Context variables of the caller reach the model, and the model's don't reach the caller."""
+@pytest.mark.parametrize("batching", [False, True])
+def test_a_call_keeps_the_callers_context(
+    make_store: MakeStore, shared: MilvusStore, *, batching: bool
+) -> None:
+    """Context variables of the caller reach the model, and the model's don't reach the caller.
+
+    With batching they reach it not: a request that callers share is nobody's.
+    """
     model = Contextual()
-    store = make_store(model, collection_name=shared.collection_name)
+    store = make_store(model, collection_name=shared.collection_name, batching=batching)
     store.add_texts(["context"], ids=["context"])
 
     async def search_as(name: str) -> str:
@@ -200,7 +206,7 @@ def test_a_call_keeps_the_callers_context(make_store: MakeStore, shared: MilvusS
         return await asyncio.gather(search_as("ann"), search_as("bob"))
 
     assert asyncio.run(search_at_once()) == ["ann", "bob"]
-    assert sorted(model.users) == ["ann", "bob"]
+    assert sorted(model.users) == (["nobody", "nobody"] if batching else ["ann", "bob"])
     contextvars.copy_context().run(lambda: (user.set("carl"), store.similarity_search("context")))
     assert model.users[2:] == ["carl"]
     assert user.get() == "nobody"

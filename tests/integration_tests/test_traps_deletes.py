@@ -10,7 +10,7 @@ from pymilvus import DataType, MilvusClient
 from milvus_tools import DeleteResult, MilvusStore
 from milvus_tools.connection import Connection
 from milvus_tools.errors import CollectionNotFoundError, InvalidInputError, MilvusError
-from milvus_tools.store.transport import Deadline, DeleteRequest, DirectTransport
+from milvus_tools.store.transport import Deadline, DeleteRequest, DirectTransport, Keys
 from tests.support import DIM, make_collection, texts_of
 
 MakeStore = Callable[..., MilvusStore]
@@ -35,9 +35,7 @@ HARD_IDS = [
 
 
 @pytest.mark.parametrize("scoped", [False, True])
-async def test_deletes_at_once_count_each_row_once(
-    shared: MilvusStore, *, scoped: bool
-) -> None:
+async def test_deletes_at_once_count_each_row_once(shared: MilvusStore, *, scoped: bool) -> None:
     """Of deletes that meet, by id and by filter, exactly one says that a row is gone."""
     kind = f"meet-{scoped}"
     view = shared.scoped(kind=kind) if scoped else shared
@@ -78,9 +76,9 @@ async def test_t01_the_transport_sees_the_status_that_pymilvus_ignores(
         for name, expression in (
             (shared.collection_name, "pk =="),
             (shared.collection_name, "pk == 1"),
-            ("no_such_collection", 'pk == "t01"'),
+            ("no_such_collection", ""),
         ):
-            request = DeleteRequest(name, expression)
+            request = DeleteRequest(name, expression, Keys("pk", ("t01",)))
             assert await transport.delete(request, Deadline.after(30)) == 0
     finally:
         await connection.close()

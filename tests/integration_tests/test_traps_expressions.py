@@ -5,7 +5,6 @@ to fields, and the guard of raw text.
 """
 
 import itertools
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -166,7 +165,7 @@ async def test_t56_comments_hide_nothing(shared: MilvusStore, comment: str) -> N
     """What some languages take for a comment is an error, and no end of the expression."""
     view = shared.scoped(tenant="comment")
     await view.aadd_texts(["t56"], [{"n": 1}], ids=["t56-comment"])
-    with pytest.raises(MilvusError):
+    with pytest.raises((FilterError, MilvusError)):
         await view.asearch_by_metadata(f"n == 1 {comment} ")
 
 
@@ -182,8 +181,8 @@ async def test_t57_a_delete_by_filter_goes_by_key(
     assert (deleted.count, deleted.missing) == (2, 0)
     assert (await store.adelete(expr="t57 == true")).count == 0
     (request,) = (sent for sent in made.one.sent if isinstance(sent, DeleteRequest))
-    assert sorted(re.findall(r'"(.*?)"', request.filter)) == ["t57-0", "t57-1"]
-    assert request.filter.startswith("pk in [")
+    assert sorted(request.keys.values) == ["t57-0", "t57-1"]
+    assert request.filter == ""
     left = client.query(
         store.collection_name, filter='pk like "t57-%"', consistency_level="Strong"
     )
