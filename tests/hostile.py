@@ -18,7 +18,7 @@ from langchain_core.documents import Document
 
 MAX_BYTES = 65_535
 MAX_DEPTH = 32
-ROUND = 100  # values from one seed; more of them would be variations of each other
+ROUND = 10  # values from one seed; more of them would be slow variations of each other
 RESERVED = frozenset({"pk", "text", "vector", "$meta", "_seq", "_partition"})
 
 _PIECES = [
@@ -283,4 +283,11 @@ def alike(one: Any, other: Any) -> bool:
     """Compare as loosely as some Milvus does: true is 1, and 2**53 + 1 is 2.0**53."""
     if isinstance(one, int | float) and isinstance(other, int | float):
         return float(one) == float(other)
+    return same(one, other)
+
+
+def confused(one: Any, other: Any) -> bool:
+    """Compare as Milvus Lite does where there are no floats: true is 1."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one == other
     return same(one, other)

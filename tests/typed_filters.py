@@ -210,20 +210,20 @@ _patterns = st.one_of(
 
 @st.composite
 def _conditions(draw: st.DrawFn, world: World) -> Condition:
-    """Draw a condition, which in one of eight cases does not fit its field."""
+    """Draw a condition, which in one of ten cases or so does not fit its field."""
     known = [*world.static, *world.declared, *_UNDECLARED]
     unusual = st.one_of(
         st.sampled_from([*sorted(world.others), "yaer"]), texts(), texts().map("info.{}".format)
     )
-    name = draw(unusual if draw(st.integers(0, 15)) == 0 else st.sampled_from(known))
+    name = draw(unusual if draw(st.integers(0, 31)) == 0 else st.sampled_from(known))
     type_ = world.type_of(name) or FieldType.STRING
-    asked = draw(st.sampled_from(_likely(type_) * 5 + list(Operator)))
+    asked = draw(st.sampled_from(_likely(type_, world) * 30 + list(Operator)))
     if draw(st.integers(0, 31)) == 0:
         return Condition(name, asked, draw(_wrong))
     return Condition(name, asked, draw(_value(asked, _ITEMS[LISTS.get(type_, type_)])))
 
 
-def _likely(type_: FieldType) -> list[Operator]:
+def _likely(type_: FieldType, world: World) -> list[Operator]:
     lists = [Operator.CONTAINS, Operator.CONTAINS_ANY, Operator.EXISTS]
     if type_ in LISTS:
         return lists
@@ -231,9 +231,10 @@ def _likely(type_: FieldType) -> list[Operator]:
     if type_ is FieldType.BOOLEAN:
         return equal
     ordered = [Operator.GT, Operator.GTE, Operator.LT, Operator.LTE, Operator.BETWEEN]
+    texts = [Operator.PREFIX, *([Operator.LIKE] if world.lite else [])]
     if type_ is FieldType.STRING:
-        return [*equal, *ordered, Operator.PREFIX, Operator.PREFIX]
-    return [*equal, *ordered, *(lists if type_ is FieldType.ANY else [])]
+        return [*equal, *ordered, *texts]
+    return [*equal, *ordered, *([*lists, *texts] if type_ is FieldType.ANY else [])]
 
 
 def _value(asked: Operator, items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -243,7 +244,10 @@ def _value(asked: Operator, items: st.SearchStrategy[Any]) -> st.SearchStrategy[
         case Operator.IN | Operator.NOT_IN | Operator.CONTAINS_ANY:
             return st.lists(items, min_size=1, max_size=4)
         case Operator.BETWEEN:
-            return st.lists(items, min_size=2, max_size=2)
+            some = [_texts, _numbers] if items is _ITEMS[FieldType.ANY] else [items]
+            return st.one_of(st.lists(one, min_size=2, max_size=2) for one in some)
+        case Operator.PREFIX:
+            return _texts
         case Operator.LIKE:
             return _patterns
     return items

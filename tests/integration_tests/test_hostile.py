@@ -15,7 +15,8 @@ import pytest
 from langchain_core.documents import Document
 
 from milvus_tools import MilvusStore, MilvusToolsError, ScopedMilvusStore
-from milvus_tools.filters import equals
+from milvus_tools.errors import FilterError
+from milvus_tools.filters import MAX_EXPRESSION, equals
 from tests import hostile
 from tests.conftest import new_name
 from tests.expressions import expressions
@@ -29,7 +30,7 @@ from tests.ground import (
     has_one,
     require_same,
 )
-from tests.hostile import Case, alike, is_addressable, same
+from tests.hostile import Case, alike, confused, is_addressable, same
 from tests.support import embeddings, raw_client
 
 PACK = 250  # documents in one write
@@ -47,6 +48,7 @@ COUNTS = [
     pytest.param(10_000, marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)]),
 ]
 Tally = collections.Counter[str]
+Pair = tuple[str, Any]
 
 
 @pytest.fixture(scope="module", params=["lite", pytest.param("server", marks=pytest.mark.server)])
@@ -180,11 +182,12 @@ async def check_equalities(view: ScopedMilvusStore, documents: Sequence[Document
         if isinstance(value, str | int | float)
         if is_addressable(key) and value != -(2**63)
     ]
-    asked = [pairs[start : start + TERMS] for start in range(0, len(pairs), TERMS)]
-    filters = [
-        " or ".join(f"({equals(key, value, dynamic=True)})" for key, value in some)
-        for some in asked
-    ]
+    written = [(pair, f"({equals(*pair, dynamic=True)})") for pair in pairs]
+    for _, expr in written:
+        if len(expr) > MAX_EXPRESSION:
+            with pytest.raises(FilterError):
+                await view.acount(expr)
+    asked, filters = packed([one for one in written if len(one[1]) <= MAX_EXPRESSION])
     answers = await asyncio.gather(
         *(view.asearch_by_metadata(filter_, limit=MAX_ROWS) for filter_ in filters)
     )
@@ -195,6 +198,20 @@ async def check_equalities(view: ScopedMilvusStore, documents: Sequence[Document
                 assert document.id in found, (document, some)
             elif not has_one(document, some, alike):
                 assert document.id not in found, (document, some)
+
+
+def packed(written: Sequence[tuple[Pair, str]]) -> tuple[list[list[Pair]], list[str]]:
+    """Join equalities by `or`, as many as one expression may hold."""
+    asked: list[list[Pair]] = []
+    filters: list[str] = []
+    for pair, expr in written:
+        if filters and len(asked[-1]) < TERMS and len(filters[-1] + expr) < MAX_EXPRESSION - 4:
+            asked[-1].append(pair)
+            filters[-1] += f" or {expr}"
+        else:
+            asked.append([pair])
+            filters.append(expr)
+    return asked, filters
 
 
 async def check_deletes(view: ScopedMilvusStore, wanted: dict[str, Document]) -> None:
@@ -315,7 +332,7 @@ async def check_scope(
     """Read and count in a scope, and try to write over and delete a row of another."""
     ((field, value),) = view.scope.items()
     ours = [row for row in rows.values() if has_one(row, [(field, value)], same)]
-    near = [row for row in rows.values() if has_one(row, [(field, value)], alike)]
+    near = [row for row in rows.values() if has_one(row, [(field, value)], confused)]
     theirs = sorted(rows.keys() - {str(row.id) for row in ours})
     one = theirs[number % len(theirs)]  # not all scopes the same one: they would wait in line
     answers = await answers_of(
