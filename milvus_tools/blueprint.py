@@ -7,11 +7,12 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from langchain_milvus.function import BaseMilvusBuiltInFunction, BM25BuiltInFunction
 from pymilvus import CollectionSchema, DataType, FunctionType, MilvusClient
 from pymilvus.milvus_client.index import IndexParams
 
-from milvus_tools.errors import InvalidInputError, UnsupportedError
+from milvus_tools.errors import DimensionError, InvalidInputError, UnsupportedError
 from milvus_tools.schema import MAX_VARCHAR
 
 _PYTHON_TYPES: dict[type, DataType] = {
@@ -222,7 +223,12 @@ def _vector_type(sample: Any) -> dict[str, Any]:
         return {"datatype": DataType.SPARSE_FLOAT_VECTOR}
     if isinstance(sample, bytes):
         return {"datatype": DataType.BINARY_VECTOR, "dim": len(sample) * 8}
-    return {"datatype": DataType.FLOAT_VECTOR, "dim": len(sample)}
+    numbers = sample.tolist() if isinstance(sample, np.ndarray) else sample
+    if not isinstance(numbers, Sequence) or isinstance(numbers, str) or not numbers:
+        raise DimensionError(
+            "A vector must be a list of numbers, a dictionary of weights or bytes, and not empty."
+        )
+    return {"datatype": DataType.FLOAT_VECTOR, "dim": len(numbers)}
 
 
 def _function_type(function: BaseMilvusBuiltInFunction) -> dict[str, Any]:

@@ -106,6 +106,13 @@ def checked_vectors(vectors: Sequence[Vector], field: Field, count: int) -> Sequ
     return list(array)
 
 
+def is_list(value: object) -> bool:
+    """Tell whether a value is what a list may be given as: an array, too, but no string."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
 def as_array(cells: Sequence[Any], field: Field) -> npt.NDArray[np.float32]:
     """Return dense vectors that Milvus returned, `(n, dim)`.
 

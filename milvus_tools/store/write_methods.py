@@ -9,7 +9,7 @@ from milvus_tools.errors import InvalidInputError
 from milvus_tools.store.base import StoreBase
 from milvus_tools.store.deleting import DeleteResult
 from milvus_tools.store.transport import Vector
-from milvus_tools.store.values import id_text
+from milvus_tools.store.values import id_text, is_list
 
 Item = TypeVar("Item")
 
@@ -113,11 +113,7 @@ class WriteMethods(StoreBase):
             The ids, one per text.
         """
         documents = _documents(texts, metadatas, ids)
-        if len(embeddings) != len(documents):
-            raise InvalidInputError(
-                f"There are {len(documents)} texts and {len(embeddings)} embeddings."
-            )
-
+        _require_several(embeddings, len(documents))
         return await self._run(
             lambda do, deadline: do.upsert(
                 documents, do.columns(embeddings), batch_size, kwargs, deadline
@@ -241,8 +237,7 @@ def _documents(
 def _named(documents: list[Document], ids: Sequence[str | None] | None) -> list[Document]:
     """Give each Document its id of `ids`, if there are some."""
     for document in documents:
-        if not isinstance(document, Document):
-            raise InvalidInputError(f"Documents are needed, not {type(document).__name__}.")
+        _require_whole(document)
     if ids is None:
         return documents
     if isinstance(ids, str) or not isinstance(ids, Sequence) or len(ids) != len(documents):
@@ -251,6 +246,27 @@ def _named(documents: list[Document], ids: Sequence[str | None] | None) -> list[
         document if id_ is None else _renamed(document, id_)
         for document, id_ in zip(documents, ids, strict=True)
     ]
+
+
+def _require_whole(document: object) -> None:
+    """Refuse what is no Document, or what became none when it was changed."""
+    if not isinstance(document, Document):
+        raise InvalidInputError(f"Documents are needed, not {type(document).__name__}.")
+    if not isinstance(document.page_content, str):
+        kind = type(document.page_content).__name__
+        raise InvalidInputError(f"A Document's page_content must be a string, not {kind}.")
+    if not isinstance(document.metadata, dict):
+        kind = type(document.metadata).__name__
+        raise InvalidInputError(f"A Document's metadata must be a dictionary, not {kind}.")
+
+
+def _require_several(embeddings: Sequence[Vector], count: int) -> None:
+    """Refuse what is not as many embeddings as there are texts."""
+    if not is_list(embeddings):
+        kind = type(embeddings).__name__
+        raise InvalidInputError(f"embeddings must be a list of vectors, not {kind}.")
+    if len(embeddings) != count:
+        raise InvalidInputError(f"There are {count} texts and {len(embeddings)} embeddings.")
 
 
 def _renamed(document: Document, id_: object) -> Document:

@@ -30,7 +30,7 @@ from milvus_tools.store.transport import (
     Vector,
     WriteRequest,
 )
-from milvus_tools.store.values import checked_vectors
+from milvus_tools.store.values import checked_vectors, is_list
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +101,8 @@ class Upserts(Deletes):
         models = len(self._collection.settings.sources)
         if models == 1:
             return [embeddings]
-        if any(len(row) != models for row in embeddings):
-            raise InvalidInputError(f"Each text needs {models} embeddings, one per model.")
+        if not all(is_list(row) and len(row) == models for row in embeddings):
+            raise InvalidInputError(f"Each text needs a list of {models} embeddings.")
         return [list(column) for column in zip(*embeddings, strict=True)]
 
     async def _write(
@@ -125,10 +125,9 @@ class Upserts(Deletes):
         if schema is None:
             samples = [column[0] for column in upsert.vectors]
             planned = self._collection.planned(upsert.documents, samples)
-            self._rows_to_write(planned, upsert.documents, upsert.new_ids)
+            self._whole_rows(planned, upsert)  # or refuse before anything is made
             schema = await self._collection.create(upsert.documents, samples, deadline)
-        rows = self._rows_to_write(schema, upsert.documents, upsert.new_ids)
-        self._add_vectors(schema, rows, upsert.vectors)
+        rows = self._whole_rows(schema, upsert)
         if schema.primary.auto_id:
             return await self._send(schema, rows, upsert, deadline)
         keys = [row[schema.primary.name] for row in rows]
@@ -137,10 +136,16 @@ class Upserts(Deletes):
             await self._send(schema, list(last.values()), upsert, deadline)
         return [self._id(key) for key in keys]
 
+    def _whole_rows(self, schema: Schema, upsert: _Upsert) -> list[Row]:
+        """Write all Documents with their vectors as rows, or refuse them all."""
+        rows = self._rows_to_write(schema, upsert.documents, upsert.new_ids)
+        self._add_vectors(schema, rows, upsert.vectors)
+        return rows
+
     def _rows_to_write(
         self, schema: Schema, documents: Sequence[Document], new_ids: Sequence[str]
     ) -> list[Row]:
-        """Write all Documents as rows, or refuse them all."""
+        """Write all Documents as rows without vectors, or refuse them all."""
         layout = self._collection.layout(schema)
         return [
             layout.row(document, self._key_of(schema, document, new_id), self._scope)

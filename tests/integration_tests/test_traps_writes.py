@@ -2,8 +2,11 @@
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 from pymilvus import MilvusClient
@@ -19,7 +22,9 @@ from milvus_tools.errors import (
 from milvus_tools.store.transport import Deadline, DeleteRequest, DirectTransport, WriteRequest
 from tests.support import (
     DIM,
+    ON_LITE,
     CountingEmbeddings,
+    embeddings,
     make_collection,
     texts_of,
 )
@@ -333,3 +338,59 @@ async def test_scoped_ids_need_keys_of_ours(make_store: MakeStore) -> None:
         assert model.documents == []
         (id_,) = await make_store(auto_id=True).scoped(scope).aadd_texts(["kite"])
         assert [found.id for found in await store.scoped(scope).aget_by_ids([id_])] == [id_]
+
+
+EMBEDDINGS: list[Any] = [
+    *(None, 5, "x", b"x", {"a": 1}, np.array(5), [None], [5], [True], ["abc"], [[]], [[None]]),
+    *([[1, "x"]], [[1e300, 1]], [[math.nan, 1]], [[[1.0]]], [np.zeros((2, 2))], [[1.0], [2.0]]),
+]
+
+
+async def test_embeddings_that_are_none_make_no_collection(
+    make_store: MakeStore, client: MilvusClient
+) -> None:
+    """Whatever is no list of vectors is refused by an error of ours, before anything is made."""
+    store = make_store()
+    for wrong in EMBEDDINGS:
+        with pytest.raises(InvalidInputError):
+            await store.aadd_embeddings(["kite"], wrong)
+    assert not client.has_collection(store.collection_name)
+
+
+@ON_LITE
+async def test_lists_of_embeddings_that_are_none_make_no_collection(
+    make_store: MakeStore, client: MilvusClient
+) -> None:
+    """So it is where each text has a vector per model."""
+    store = make_store([embeddings(), embeddings(4)], vector_field=["one", "two"])
+    for wrong in [*EMBEDDINGS[:-2], [[[1.0], 2.0]], [[[1.0], [None]]], [[[1.0], [2.0], [3.0]]]]:
+        with pytest.raises(InvalidInputError):
+            await store.aadd_embeddings(["kite"], wrong)
+    assert not client.has_collection(store.collection_name)
+
+
+def changed(**values: Any) -> Document:
+    """Return a Document that was changed to what its constructor would refuse."""
+    document = Document("kite", metadata={"n": 1})
+    for name, value in values.items():
+        document.__dict__[name] = value
+    return document
+
+
+@pytest.mark.parametrize("new", [True, False])
+async def test_documents_that_are_none_are_refused(
+    make_store: MakeStore, shared: MilvusStore, new: bool
+) -> None:
+    """A Document whose parts have other types is refused, on a new collection too."""
+    model = CountingEmbeddings()
+    name = {} if new else {"collection_name": shared.collection_name}
+    if not new:
+        await shared.aadd_texts(["kite"], ids=["changed"])
+    store = make_store(model, **name)
+    parts = [{"metadata": None}, {"metadata": [("n", 1)]}, {"page_content": 5}]
+    for part in parts:
+        with pytest.raises(InvalidInputError):
+            await store.aadd_documents([changed(**part)])
+        with pytest.raises(InvalidInputError):
+            await store.aupsert(documents=[Document("fine"), changed(**part)])
+    assert model.documents == []
