@@ -1,4 +1,4 @@
-"""Load 994 Wikipedia paragraphs into Milvus Lite, and search, filter, upsert and delete.
+"""Load 994 Wikipedia paragraphs into Milvus Lite, and use the tools as an agent would.
 
 Needs `pip install -e ".[local]"`, and neither a key nor a server nor a network.
 
@@ -11,14 +11,16 @@ import pathlib
 import tempfile
 import textwrap
 import time
-from collections.abc import Sequence
+from typing import Any
 
 from langchain_core.documents import Document
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import BaseTool
 
-from milvus_tools import MilvusStore, local_embeddings
+from milvus_tools import MilvusStore, MilvusToolkit, local_embeddings
 
 DATA = pathlib.Path(__file__).parent / "data"
-WIDTH = 88
+WIDTH = 96
 
 
 async def main() -> None:
@@ -30,34 +32,44 @@ async def main() -> None:
 
 
 async def tour(store: MilvusStore) -> None:
-    """Show what a store does, one step after the other."""
-    paragraphs, questions = load_paragraphs(), load_questions()
-
+    """Show what the tools do, one step after the other, as a model would call them."""
     start = time.perf_counter()
-    await store.aadd_documents(paragraphs)
-    heading(f"Loaded {len(paragraphs)} Wikipedia paragraphs in {since(start)}.")
+    await store.aadd_documents(load_paragraphs())
+    print(f"Loaded {await store.acount()} Wikipedia paragraphs in {since(start)}.")
 
-    query = "Who invented a game that is played with dice?"
-    heading(f"Search: {query}")
-    show(await store.asimilarity_search_with_score(query, k=3))
+    toolkit = MilvusToolkit(
+        store,
+        description="paragraphs of Wikipedia",
+        filter_fields={"title": "string", "sentences": "integer"},
+        allow_writes=True,
+    )
+    tools = {tool.name: tool for tool in await toolkit.aget_tools()}
+    long = {"field": "sentences", "operator": "gt", "value": 13}
 
-    start = time.perf_counter()
-    found = await asyncio.gather(*(store.asimilarity_search(q, k=1) for q in questions[:20]))
-    heading(f"20 searches at once, in {since(start)}. The first three:")
-    for question, (document,) in list(zip(questions, found, strict=False))[:3]:
-        print(shortened(f"  {document.metadata['title']}  <-  {question}"))
+    await call(tools["milvus_search"], query="a game that is played with dice", k=2)
+    await call(tools["milvus_search_by_metadata"], filters=[long], order_by="sentences", limit=1)
+    await call(tools["milvus_search"], query="kites", filters=[{**long, "field": "sentence"}])
+    await call(tools["milvus_upsert"], documents=[{"id": "milvus", "text": "A genus of kites."}])
+    await call(tools["milvus_delete"], filters=[long], dry_run=True)
+    await call(tools["milvus_delete"], ids=["milvus", "no such id"])
 
-    heading("Metadata search: sentences >= 7 (no vectors)")
-    show_titles(await store.asearch_by_metadata("sentences >= 7", limit=4))
+    before, start = store.stats.search, time.perf_counter()
+    questions = load_questions()
+    await asyncio.gather(*(store.asimilarity_search(question) for question in questions))
+    requests = store.stats.search.batches - before.batches
+    print(f"\n{len(questions)} searches at once: {since(start)}, {requests} requests to Milvus.")
 
-    heading("Upsert: two texts under one id, the later one in place of the earlier")
-    for text in ("Milvus is a genus of kites.", "Milvus is a database for vectors."):
-        await store.aupsert(documents=[Document(id="milvus", page_content=text)])
-    print(f"  {(await store.aget_by_ids(['milvus']))[0].page_content}")
 
-    heading("Delete: that id, and one that is not there")
-    print(f"  {await store.adelete(['milvus', 'no such id'])}")
-    print(f"  {await store.acount()} paragraphs are left.")
+async def call(tool: BaseTool, **arguments: Any) -> None:
+    """Call a tool as an agent does, and print what the model would read."""
+    given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    print()
+    print(textwrap.fill(f"> {tool.name}({given})", WIDTH, subsequent_indent="    "))
+    message: ToolMessage = await tool.ainvoke(
+        {"name": tool.name, "args": arguments, "id": "1", "type": "tool_call"}
+    )
+    for line in message.text.splitlines():
+        print(textwrap.shorten(line, WIDTH, placeholder=" …"))
 
 
 def load_paragraphs() -> list[Document]:
@@ -77,29 +89,6 @@ def load_questions() -> list[str]:
     """Read the questions."""
     lines = (DATA / "questions.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line)["question"] for line in lines]
-
-
-def show(found: Sequence[tuple[Document, float]]) -> None:
-    """Print Documents with their cosine similarity."""
-    for document, similarity in found:
-        print(shortened(f"  {similarity:.2f}  {document.page_content}"))
-
-
-def show_titles(documents: Sequence[Document]) -> None:
-    """Print titles and how many sentences each paragraph has."""
-    for document in documents:
-        print(f"  {document.metadata['sentences']:2}  {document.metadata['title']}")
-
-
-def heading(text: str) -> None:
-    """Print a heading."""
-    print(f"\n{text}")
-
-
-def shortened(line: str) -> str:
-    """Cut a line to the width of the page."""
-    indent = line[: len(line) - len(line.lstrip())]
-    return indent + textwrap.shorten(line, WIDTH - len(indent), placeholder=" …")
 
 
 def since(start: float) -> str:
