@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import Any, TypeVar
 
 from langchain_core.documents import Document
-from pymilvus import MilvusClient
+from pymilvus import CollectionSchema, MilvusClient
 from pymilvus.client.cache import GlobalCache
 
 from milvus_tools.connection import Connection, shared_lock
@@ -32,7 +32,7 @@ from milvus_tools.schema import DENSE, Index, Schema
 from milvus_tools.store import definition
 from milvus_tools.store.definition import Settings
 from milvus_tools.store.memory import WriteMemory
-from milvus_tools.store.rows import Layout, metadata_of
+from milvus_tools.store.rows import Layout
 from milvus_tools.store.transport import Deadline, EmbeddingModel, Transport, Vector
 from milvus_tools.store.values import checked_vectors
 
@@ -235,8 +235,10 @@ class Collection:
             check(fresh)
         return fresh
 
-    def planned(self, documents: Sequence[Document], samples: Sequence[Vector]) -> Schema:
-        """Return the schema that `create` would give the collection.
+    def planned(
+        self, documents: Sequence[Document], samples: Sequence[Vector]
+    ) -> CollectionSchema:
+        """Return what a new collection is to be.
 
         Args:
             documents: What will be written; the first one shapes a static collection.
@@ -247,7 +249,11 @@ class Collection:
         """
         blueprint = self.settings.blueprint
         blueprint.require(self.connection.version, samples)
-        planned = blueprint.schema(samples, metadata_of(documents))
+        return blueprint.schema(samples, documents[0].metadata)
+
+    def described(self, planned: CollectionSchema) -> Schema:
+        """Return a planned collection as Milvus will describe it once it is there."""
+        blueprint = self.settings.blueprint
         indexes = {
             field.name: Index(**_kinds(blueprint.index_of(field.name, field.dtype)))
             for field in planned.fields
@@ -263,13 +269,10 @@ class Collection:
         """
         return schema.has_partition_key and self.connection.version < (2, 4)
 
-    async def create(
-        self, documents: Sequence[Document], samples: Sequence[Vector], deadline: Deadline
-    ) -> Schema:
+    async def create(self, planned: CollectionSchema, deadline: Deadline) -> Schema:
         """Make the collection, unless somebody else was faster, and load it."""
         async with self.locked([None]):
             if self._schema is None:
-                planned = self.settings.blueprint.schema(samples, metadata_of(documents))
                 self._schema = await self._administer(definition.create, deadline, planned)
                 self._was_there = True
             return self._schema

@@ -181,8 +181,3 @@ def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Cut a sequence into batches of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def metadata_of(documents: Sequence[Document]) -> Mapping[str, Any]:
-    """Return the first document's metadata, which shapes a collection without dynamic field."""
-    return documents[0].metadata if documents else {}

@@ -125,8 +125,9 @@ class Upserts(Deletes):
         if schema is None:
             samples = [column[0] for column in upsert.vectors]
             planned = self._collection.planned(upsert.documents, samples)
-            self._whole_rows(planned, upsert)  # or refuse before anything is made
-            schema = await self._collection.create(upsert.documents, samples, deadline)
+            # or refuse before anything is made
+            self._whole_rows(self._collection.described(planned), upsert)
+            schema = await self._collection.create(planned, deadline)
         rows = self._whole_rows(schema, upsert)
         if schema.primary.auto_id:
             return await self._send(schema, rows, upsert, deadline)

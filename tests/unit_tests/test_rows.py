@@ -13,7 +13,7 @@ from pymilvus import DataType
 
 from milvus_tools.errors import DimensionError, InvalidInputError, ScopeError
 from milvus_tools.schema import Field, Schema
-from milvus_tools.store.rows import Layout, batches, metadata_of
+from milvus_tools.store.rows import Layout, batches
 from milvus_tools.store.scope import Scope
 from milvus_tools.store.values import as_array, checked_vectors, exact
 from tests.hostile import (
@@ -325,9 +325,3 @@ def test_batches_hold_all_in_order(items: list[int], size: int) -> None:
     assert [item for batch in cut for item in batch] == items
     assert all(len(batch) == size for batch in cut[:-1])
     assert all(batch for batch in cut)
-
-
-def test_the_first_document_shapes_a_collection() -> None:
-    """Its metadata is what a collection without dynamic field is made of."""
-    assert metadata_of([of(x=1), of(y=2)]) == {"x": 1}
-    assert metadata_of([]) == {}
