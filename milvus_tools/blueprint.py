@@ -4,7 +4,7 @@ See <https://milvus.io/docs/schema.md>.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,21 +65,12 @@ class Blueprint:
     @property
     def function_fields(self) -> tuple[str, ...]:
         """The fields that Milvus's functions fill."""
-        return tuple(name for function in self.functions for name in _outputs(function))
+        return filled_by(self.functions)
 
     @property
     def all_vector_fields(self) -> tuple[str, ...]:
         """Every vector field: those of the embeddings, then those of the functions."""
         return self.vector_fields + self.function_fields
-
-    def with_parameters(
-        self,
-        *,
-        vector_schema: Mapping[str, Mapping[str, Any]],
-        index_params: Mapping[str, Mapping[str, Any]],
-    ) -> "Blueprint":
-        """Return the blueprint with the parameters of its vector fields."""
-        return dataclasses.replace(self, vector_schema=vector_schema, index_params=index_params)
 
     def require(self, version: tuple[int, int], samples: Sequence[Any]) -> None:
         """Check that a Milvus can hold this.
@@ -123,7 +114,7 @@ class Blueprint:
         for name, sample in zip(self.vector_fields, samples, strict=True):
             self._add_vector(schema, name, _vector_type(sample))
         for function in self.functions:
-            for name in _outputs(function):
+            for name in filled_by([function]):
                 self._add_vector(schema, name, _function_type(function))
             schema.add_function(function.function)
         for name, parameters in self._metadata_fields(metadata).items():
@@ -154,7 +145,7 @@ class Blueprint:
     def _add_text(self, schema: CollectionSchema) -> None:
         analyzer: dict[str, Any] = {}
         for function in self.functions:
-            reads = self.text_field in _as_list(function.input_field_names)
+            reads = self.text_field in listed(function.input_field_names)
             if reads and isinstance(function, BM25BuiltInFunction):
                 analyzer = function.get_input_field_schema_kwargs()
         schema.add_field(self.text_field, DataType.VARCHAR, max_length=MAX_VARCHAR, **analyzer)
@@ -190,12 +181,16 @@ class Blueprint:
         return fields
 
 
-def _as_list(value: str | Iterable[str]) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
+def listed(value: Any) -> list[Any]:
+    """Return what was given as a list: one thing, several, or none."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _outputs(function: BaseMilvusBuiltInFunction) -> list[str]:
-    return _as_list(function.output_field_names)
+def filled_by(functions: Sequence[BaseMilvusBuiltInFunction]) -> tuple[str, ...]:
+    """Return the fields that functions fill."""
+    return tuple(name for function in functions for name in listed(function.output_field_names))
 
 
 def _declared(declared: Mapping[str, Any]) -> dict[str, Any]:

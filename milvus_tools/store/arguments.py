@@ -6,18 +6,92 @@ from typing import Any
 
 from langchain_milvus.function import BaseMilvusBuiltInFunction
 
+from milvus_tools.blueprint import Blueprint, filled_by, listed
 from milvus_tools.errors import InvalidInputError
+from milvus_tools.filters import Scalar
 from milvus_tools.lite import is_lite
+from milvus_tools.store.definition import Settings
+from milvus_tools.store.models import Embedding, ModelSource
 from milvus_tools.store.options import CONSISTENCY_LEVELS
+from milvus_tools.store.scope import Scope
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+Functions = BaseMilvusBuiltInFunction | Sequence[BaseMilvusBuiltInFunction] | None
 
 
-def listed(value: Any) -> list[Any]:
-    """Return what was given as a list: one thing, several, or none."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
+def read_settings(
+    embedding_function: Embedding | Sequence[Embedding] | None,
+    builtin_function: Functions,
+    vector_field: str | Sequence[str],
+    *,
+    vector_schema: Parameters,
+    index_params: Parameters,
+    search_params: Parameters,
+    enable_dynamic_field: bool | None,
+    metadata_field: str | None,
+    metadata_schema: Mapping[str, Mapping[str, Any]] | None,
+    consistency_level: str,
+    partition_names: Sequence[str] | None,
+    num_partitions: int | None,
+    num_shards: int | None,
+    replica_number: int,
+    drop_old: bool | None,
+    **plain: Any,
+) -> Settings:
+    """Read what `MilvusStore` was told of its collection, under the names that it has there.
+
+    `plain` is what a `Blueprint` takes as it is.
+
+    Raises:
+        InvalidInputError: If the arguments contradict each other.
+    """
+    sources = tuple(map(ModelSource, listed(embedding_function)))
+    functions = tuple(listed(builtin_function))
+    fields = embedded_fields(listed(vector_field), functions, len(sources))
+    order = _order(listed(vector_field), fields, functions)
+    dynamic = metadata_field is None if enable_dynamic_field is None else enable_dynamic_field
+    blueprint = Blueprint(
+        vector_fields=fields,
+        functions=functions,
+        dynamic=dynamic,
+        metadata_field=None if enable_dynamic_field else metadata_field,
+        metadata_schema=dict(metadata_schema or {}),
+        vector_schema=per_field(vector_schema, order, "vector_schema"),
+        index_params=per_field(index_params, order, "index_params"),
+        options=given(num_shards=num_shards, num_partitions=num_partitions),
+        **plain,
+    )
+    return Settings(
+        blueprint=blueprint,
+        sources=sources,
+        search_params=per_field(search_params, order, "search_params"),
+        consistency_level=checked_level(consistency_level),
+        partition_names=None if partition_names is None else tuple(partition_names),
+        replica_number=replica_number,
+        drop_old=bool(drop_old),
+    )
+
+
+def read_scope(values: Mapping[str, Scalar] | None, *, in_keys: bool, auto_id: bool) -> Scope:
+    """Read a store's scope.
+
+    Raises:
+        InvalidInputError: If it can't be one, or is to be in keys that Milvus makes.
+    """
+    if auto_id and in_keys:
+        raise InvalidInputError(
+            "auto_id=True lets Milvus make the keys, and scoped_ids=True makes them of the scope "
+            "and the id: choose one."
+        )
+    return Scope(dict(values or {}), in_keys=in_keys)
+
+
+def _order(
+    named: Sequence[str], fields: Sequence[str], functions: Sequence[BaseMilvusBuiltInFunction]
+) -> Sequence[str]:
+    """Return the vector fields in the order that lists of parameters follow: the caller's."""
+    all_ = [*fields, *filled_by(functions)]
+    return named if len(named) == len(all_) else all_
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -55,8 +129,7 @@ def embedded_fields(
         raise InvalidInputError("A store needs an embedding_function or a builtin_function.")
     if len(set(named)) != len(named):
         raise InvalidInputError("The names in vector_field must differ.")
-    filled = {name for function in functions for name in listed(function.output_field_names)}
-    fields = [name for name in named if name not in filled]
+    fields = [name for name in named if name not in filled_by(functions)]
     if fields == ["vector"] and not models:
         return ()
     if len(fields) > models:

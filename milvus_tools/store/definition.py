@@ -23,10 +23,9 @@ class Settings:
         search_params: Milvus's search parameters per vector field.
         consistency_level: Of reads that need no more.
         partition_names: The partitions to load, read and write, or `None` for all.
-        loads_whole: Whether to load all partitions, since this Milvus can't load some.
         replica_number: How many replicas to load.
         drop_old: Whether to drop the collection when the store opens.
-        timeout: Seconds for a call that gives none.
+        loads_whole: Whether to load all partitions, since this Milvus can't load some.
     """
 
     blueprint: Blueprint
@@ -34,10 +33,9 @@ class Settings:
     search_params: Mapping[str, Mapping[str, Any]]
     consistency_level: str
     partition_names: tuple[str, ...] | None
-    loads_whole: bool
     replica_number: int
     drop_old: bool
-    timeout: float
+    loads_whole: bool = False
 
     @property
     def models(self) -> tuple[EmbeddingModel | None, ...]:

@@ -7,29 +7,24 @@ from types import TracebackType
 from typing import Any, Self
 
 from langchain_core.documents import Document
-from langchain_milvus.function import BaseMilvusBuiltInFunction
 from pymilvus import AsyncMilvusClient, MilvusClient
 
 from milvus_tools._portal import portal, wait
-from milvus_tools.blueprint import Blueprint
 from milvus_tools.connection import Connection
-from milvus_tools.errors import InvalidInputError, ScopeError, UnsupportedError
+from milvus_tools.errors import ScopeError, UnsupportedError
 from milvus_tools.filters import Scalar
 from milvus_tools.store.arguments import (
+    Functions,
     Parameters,
-    checked_level,
-    embedded_fields,
-    given,
-    listed,
-    per_field,
+    read_scope,
+    read_settings,
     resolved,
 )
 from milvus_tools.store.batched import BatchedTransport, OnBatch, StoreStats
 from milvus_tools.store.collection import Collection
 from milvus_tools.store.definition import Settings
 from milvus_tools.store.lifecycle import Lifecycle
-from milvus_tools.store.models import Embedding, ModelSource
-from milvus_tools.store.scope import Scope
+from milvus_tools.store.models import Embedding
 from milvus_tools.store.transport import Deadline, DirectTransport, Transport
 from milvus_tools.store.views import ScopedMethods
 
@@ -78,9 +73,7 @@ class MilvusStore(ScopedMethods):
         num_shards: int | None = None,
         vector_schema: Parameters = None,
         metadata_schema: Mapping[str, Mapping[str, Any]] | None = None,
-        builtin_function: BaseMilvusBuiltInFunction
-        | Sequence[BaseMilvusBuiltInFunction]
-        | None = None,
+        builtin_function: Functions = None,
         scope: Mapping[str, Scalar] | None = None,
         scoped_ids: bool = False,
         batching: bool = True,
@@ -141,56 +134,35 @@ class MilvusStore(ScopedMethods):
         Raises:
             InvalidInputError: If the arguments contradict each other.
         """
-        if auto_id and scoped_ids:
-            raise InvalidInputError(
-                "auto_id=True lets Milvus make the keys, and scoped_ids=True makes them of the "
-                "scope and the id: choose one."
-            )
-        functions = tuple(listed(builtin_function))
-        sources = tuple(map(ModelSource, listed(embedding_function)))
-        fields = embedded_fields(listed(vector_field), functions, len(sources))
-        blueprint = Blueprint(
+        self._settings = read_settings(
+            embedding_function,
+            builtin_function,
+            vector_field,
+            vector_schema=vector_schema,
+            index_params=index_params,
+            search_params=search_params,
+            enable_dynamic_field=enable_dynamic_field,
+            metadata_field=metadata_field,
+            metadata_schema=metadata_schema,
+            consistency_level=consistency_level,
+            partition_names=partition_names,
+            num_partitions=num_partitions,
+            num_shards=num_shards,
+            replica_number=replica_number,
+            drop_old=drop_old,
             collection_name=collection_name,
             description=collection_description,
+            properties=collection_properties,
             primary_field=primary_field,
             text_field=text_field,
-            vector_fields=fields,
-            functions=functions,
             auto_id=auto_id,
-            dynamic=metadata_field is None
-            if enable_dynamic_field is None
-            else enable_dynamic_field,
-            metadata_field=None if enable_dynamic_field else metadata_field,
             partition_key_field=partition_key_field,
-            metadata_schema=dict(metadata_schema or {}),
-            options=given(num_shards=num_shards, num_partitions=num_partitions),
-            properties=collection_properties,
-        )
-        named = blueprint.all_vector_fields
-        order = listed(vector_field) if len(listed(vector_field)) == len(named) else named
-        self._settings = Settings(
-            blueprint=blueprint.with_parameters(
-                vector_schema=per_field(vector_schema, order, "vector_schema"),
-                index_params=per_field(index_params, order, "index_params"),
-            ),
-            sources=sources,
-            search_params=per_field(search_params, order, "search_params"),
-            consistency_level=checked_level(consistency_level),
-            partition_names=None if partition_names is None else tuple(partition_names),
-            loads_whole=False,
-            replica_number=replica_number,
-            drop_old=bool(drop_old),
-            timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
         )
         self._connection_args = resolved(connection_args or {})
-        make = functools.partial(
-            _make_collection,
-            self._settings,
-            self._connection_args,
-            transport or functools.partial(_transport, batching=batching, on_batch=on_batch),
-        )
-        lifecycle = Lifecycle(make, self._settings.timeout)
-        super().__init__(lifecycle, Scope(dict(scope or {}), in_keys=scoped_ids))
+        carry = transport or functools.partial(_transport, batching=batching, on_batch=on_batch)
+        make = functools.partial(_make_collection, self._settings, self._connection_args, carry)
+        lifecycle = Lifecycle(make, DEFAULT_TIMEOUT if timeout is None else timeout)
+        super().__init__(lifecycle, read_scope(scope, in_keys=scoped_ids, auto_id=auto_id))
 
     async def aopen(self) -> Self:
         """Connect now, and check that the embedding models fit the collection.

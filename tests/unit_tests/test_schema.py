@@ -215,9 +215,13 @@ def fields_of(blueprint: Blueprint) -> Any:
 def test_indexes_are_ours_unless_told() -> None:
     """COSINE for dense vectors (T24), what Milvus Lite takes for sparse ones (T23)."""
     function = BM25BuiltInFunction(output_field_names="bm25")
-    blueprint = Blueprint("c", vector_fields=("v", "told"), functions=(function,))
     told = {"index_type": "HNSW", "metric_type": "L2", "params": {"M": 8}}
-    blueprint = blueprint.with_parameters(vector_schema={}, index_params={"told": told})
+    blueprint = Blueprint(
+        "c",
+        vector_fields=("v", "told"),
+        functions=(function,),
+        index_params={"told": told},
+    )
     indexes = blueprint.indexes(blueprint.schema([VECTOR, VECTOR], {}))
     found = {index.field_name: index.to_dict() for index in indexes}
     assert set(found) == {"v", "told", "bm25"}
