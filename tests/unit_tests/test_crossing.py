@@ -12,8 +12,8 @@ import pytest
 
 from milvus_tools._portal import join, portal
 from milvus_tools.batching import MicroBatcher
-from milvus_tools.embeddings.crossing import cross
-from tests.batches import nothing_left
+from milvus_tools.embeddings.crossing import _Call, cross
+from tests.batches import nothing_left, turns
 from tests.fake_embeddings import outcomes
 
 __all__ = ["nothing_left"]  # a fixture
@@ -120,6 +120,38 @@ async def test_a_caller_that_is_cancelled_at_once_begins_nothing() -> None:
         await call
     assert await cross(answer("next")) == "next"
     assert not hanging.begun.is_set()
+
+
+async def test_a_caller_that_is_cancelled_on_the_way_is_not_forgotten() -> None:
+    """Work that begins after its caller has gone is cancelled before its first step."""
+    hanging = Hanging()
+    answer = asyncio.get_running_loop().create_future()
+    call = _Call(hanging(), answer)
+    answer.cancel()
+    await turns()
+    (outcome,) = await outcomes(call.start())
+    assert isinstance(outcome, asyncio.CancelledError)
+    assert not hanging.begun.is_set()
+
+
+async def test_an_error_that_nobody_waits_for_is_not_logged() -> None:
+    """What fails while it is being cancelled has no caller left."""
+    hanging, failed = Hanging(), threading.Event()
+
+    async def fail() -> None:
+        try:
+            await hanging()
+        finally:
+            failed.set()
+            raise LookupError("lost")
+
+    call = asyncio.create_task(cross(fail()))
+    await asyncio.to_thread(hanging.begun.wait)
+    call.cancel()
+    (outcome,) = await outcomes(call)
+    assert isinstance(outcome, asyncio.CancelledError)
+    await asyncio.to_thread(failed.wait)
+    assert await cross(answer("next")) == "next"
 
 
 async def test_work_that_is_cancelled_there_is_cancelled_here() -> None:
