@@ -9,9 +9,9 @@ from typing import Any, Final, TypeVar
 
 from langchain_core.embeddings import Embeddings
 
+from milvus_tools._crossing import cross
 from milvus_tools._portal import ajoin, join, portal, wait
 from milvus_tools.batching import BatcherClosedError, BatcherStats, Limits
-from milvus_tools.embeddings.crossing import cross
 from milvus_tools.embeddings.models import Embed, Vector, query_method, retries_itself
 from milvus_tools.embeddings.retrying import RetryPolicy, Sleep
 from milvus_tools.embeddings.sending import CLOSED, Sender
@@ -19,6 +19,8 @@ from milvus_tools.embeddings.sending import CLOSED, Sender
 Result = TypeVar("Result")
 
 _RETRIES: Final = 4
+_IN_FLIGHT: Final = 4
+_IN_FLIGHT_ALONE: Final = 64  # for queries that can't share a request
 
 
 class BatchingEmbeddings(Embeddings):
@@ -51,7 +53,7 @@ class BatchingEmbeddings(Embeddings):
         embeds_alike: bool | None = None,
         embed_queries: Embed | None = None,
         max_batch_size: int = 256,
-        max_in_flight: int = 4,
+        max_in_flight: int | None = None,
         retries: int | None = None,
         retry_seconds: float = 60.0,
         sleep: Sleep = asyncio.sleep,
@@ -67,7 +69,7 @@ class BatchingEmbeddings(Embeddings):
                 By default the model's `aembed_queries` or `embed_queries`, if it has one.
             max_batch_size: The most texts in one request.
             max_in_flight: The most requests under way at once: so many of queries, and so many
-                of documents.
+                of documents. `None` for 4, or 64 where each query has a request of its own.
             retries: How often a request is sent again when the service is overloaded, fails or
                 can't be reached. `None` leaves it to the model if that has `max_retries`, and
                 is 4 else.
@@ -81,12 +83,15 @@ class BatchingEmbeddings(Embeddings):
         """
         if embeds_alike and embed_queries is not None:
             raise ValueError("Give embeds_alike=True or embed_queries, not both.")
+        method = query_method(model, embeds_alike, embed_queries)
+        if max_in_flight is None:
+            max_in_flight = _IN_FLIGHT if method.shared else _IN_FLIGHT_ALONE
         if retries is None:
             retries = 0 if retries_itself(model) else _RETRIES
         self._make = functools.partial(
             Sender,
             model,
-            query_method(model, embeds_alike, embed_queries),
+            method,
             Limits(
                 max_batch_size=max_batch_size,
                 max_batch_weight=max_batch_size,

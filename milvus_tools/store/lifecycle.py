@@ -5,6 +5,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from milvus_tools._crossing import cross
 from milvus_tools._portal import ajoin, join, portal
 from milvus_tools.errors import InvalidInputError, StoreClosedError
 from milvus_tools.store.batched import BatchedTransport, StoreStats
@@ -53,9 +54,9 @@ class Lifecycle:
         seconds = self._seconds(timeout)
         collection = self._enter()
         try:
-            return await portal().run(
-                collection.run(lambda deadline: work(collection, deadline), seconds)
-            )
+            call = collection.run(lambda deadline: work(collection, deadline), seconds)
+            # The calls of a tick cross together, or they would not share a request.
+            return await (call if portal().is_current() else cross(call))
         finally:
             portal().release()
 
