@@ -15,15 +15,17 @@ from langchain_core.embeddings import Embeddings
 from milvus_lite.db import MilvusLite
 
 from milvus_tools.connection import Connection
-from milvus_tools.store.transport import (
+from milvus_tools.store.requests import (
     Deadline,
     DeleteRequest,
-    DirectTransport,
     Hit,
     QueryRequest,
     Row,
     SearchRequest,
     WriteRequest,
+)
+from milvus_tools.store.transport import (
+    DirectTransport,
 )
 from tests.support import DIM, embeddings
 

@@ -12,9 +12,11 @@ from milvus_tools._portal import wait
 from milvus_tools.errors import StoreClosedError
 from milvus_tools.store.collection import Collection
 from milvus_tools.store.lifecycle import Lifecycle
+from milvus_tools.store.requests import (
+    Deadline,
+)
 from milvus_tools.store.scope import Scope
 from milvus_tools.store.searching import Searches
-from milvus_tools.store.transport import Deadline
 from milvus_tools.store.writing import Upserts
 
 Result = TypeVar("Result")

@@ -8,21 +8,26 @@ import asyncio
 import copy
 import dataclasses
 import functools
-import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
-from pymilvus import RRFRanker, WeightedRanker
 
 from milvus_tools.batching import BatcherStats, BatchInfo, Limits, MicroBatcher
 from milvus_tools.embeddings import BatchingEmbeddings
 from milvus_tools.errors import InvalidInputError, MilvusError, StoreClosedError
-from milvus_tools.store.transport import (
+from milvus_tools.store.grouping import (
+    Timed,
+    delete_group,
+    frozen_vector,
+    query_group,
+    search_group,
+    write_group,
+)
+from milvus_tools.store.requests import (
     Deadline,
     DeleteRequest,
-    DirectTransport,
     EmbeddingModel,
     Hit,
     Keys,
@@ -31,6 +36,9 @@ from milvus_tools.store.transport import (
     SearchRequest,
     Vector,
     WriteRequest,
+)
+from milvus_tools.store.transport import (
+    DirectTransport,
 )
 
 MAX_VECTORS: Final = 256  # in one search
@@ -44,7 +52,6 @@ _RATE_LIMITED: Final = {8, 9, 49}  # Milvus's codes for "slow down", which no re
 _NUMBER: Final = 16  # bytes, about
 
 OnBatch = Callable[[str, BatchInfo], None]
-Timed = tuple[Any, Deadline]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +95,7 @@ class BatchedTransport:
         self._search = make(
             "search",
             self._search_all,
-            group_key=_search_group,
+            group_key=search_group,
             identity=self._same_search,
             weigh=lambda timed: timed[0].limit * len(timed[0].routes),
             most=(MAX_VECTORS, MAX_HITS),
@@ -97,7 +104,7 @@ class BatchedTransport:
         self._query = make(
             "query",
             self._query_all,
-            group_key=_query_group,
+            group_key=query_group,
             weigh=lambda timed: len(timed[0].keys.values),
             most=(MAX_CALLS, MAX_KEYS),
             cancel_abandoned=True,
@@ -105,14 +112,14 @@ class BatchedTransport:
         self._upsert = make(
             "upsert",
             self._upsert_all,
-            group_key=_write_group,
+            group_key=write_group,
             weigh=lambda timed: sum(map(_bytes, timed[0].rows)),
             most=(MAX_CALLS, MAX_BYTES),
         )
         self._delete = make(
             "delete",
             self._delete_all,
-            group_key=_delete_group,
+            group_key=delete_group,
             weigh=lambda timed: len(timed[0].keys.values),
             most=(MAX_CALLS, MAX_KEYS),
         )
@@ -180,7 +187,7 @@ class BatchedTransport:
         request: SearchRequest = timed[0]
         if request.options.get("consistency_level") == "Strong":
             return None
-        vectors = tuple(_frozen_vector(route.vector) for route in request.routes)
+        vectors = tuple(frozen_vector(route.vector) for route in request.routes)
         return None if None in vectors else (self._writes, vectors)
 
     async def _search_all(self, batch: Sequence[Timed]) -> list[list[Hit]]:
@@ -246,59 +253,6 @@ def _is_invalid(error: Exception) -> bool:
 def _latest(batch: Sequence[Timed]) -> Deadline:
     """Return the deadline of the most patient caller; each waits on its own."""
     return max((deadline for _, deadline in batch), key=lambda deadline: deadline.at)
-
-
-def _search_group(timed: Timed) -> Hashable:
-    request: SearchRequest = timed[0]
-    routes = tuple(
-        (route.field, _frozen(route.params), route.limit, route.filter) for route in request.routes
-    )
-    return (
-        request.collection_name,
-        routes,
-        request.limit,
-        request.output_fields,
-        _frozen_ranker(request.ranker),
-        _frozen(request.options),
-    )
-
-
-def _query_group(timed: Timed) -> Hashable:
-    request: QueryRequest = timed[0]
-    return (
-        request.collection_name,
-        request.filter,
-        request.output_fields,
-        _frozen(request.options),
-        None if request.keys is None else request.keys.field,
-    )
-
-
-def _write_group(timed: Timed) -> Hashable:
-    request: WriteRequest = timed[0]
-    return request.collection_name, request.key, request.replace, _frozen(request.options)
-
-
-def _delete_group(timed: Timed) -> Hashable:
-    request: DeleteRequest = timed[0]
-    return request.collection_name, request.filter, request.keys.field, _frozen(request.options)
-
-
-def _frozen(options: Mapping[str, Any]) -> Hashable:
-    """Return something equal for equal options alone; what JSON does not know is itself alone."""
-    return json.dumps(options, sort_keys=True, default=lambda value: f"{type(value)} {id(value)}")
-
-
-def _frozen_ranker(ranker: Any) -> Hashable:
-    if type(ranker) in (RRFRanker, WeightedRanker):
-        return _frozen(ranker.dict())
-    return None if ranker is None else id(ranker)
-
-
-def _frozen_vector(vector: Vector) -> Hashable | None:
-    if isinstance(vector, np.ndarray):
-        return vector.dtype.str, vector.tobytes()
-    return vector if isinstance(vector, str | bytes) else None
 
 
 def _values(request: QueryRequest | DeleteRequest) -> tuple[str | int, ...]:

@@ -32,8 +32,15 @@ from milvus_tools.schema import DENSE, Index, Schema
 from milvus_tools.store import definition
 from milvus_tools.store.definition import Settings
 from milvus_tools.store.memory import WriteMemory
+from milvus_tools.store.requests import (
+    Deadline,
+    EmbeddingModel,
+    Vector,
+)
 from milvus_tools.store.rows import Layout
-from milvus_tools.store.transport import Deadline, EmbeddingModel, Transport, Vector
+from milvus_tools.store.transport import (
+    Transport,
+)
 from milvus_tools.store.values import checked_vectors
 
 Result = TypeVar("Result")

@@ -10,7 +10,10 @@ from milvus_tools.blueprint import Blueprint
 from milvus_tools.errors import COLLECTION_NOT_FOUND
 from milvus_tools.schema import Schema
 from milvus_tools.store.models import ModelSource
-from milvus_tools.store.transport import Deadline, EmbeddingModel
+from milvus_tools.store.requests import (
+    Deadline,
+    EmbeddingModel,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,8 +16,12 @@ from milvus_tools.filters import checked
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.reading import KEYS_PER_REQUEST, STRONG, Reads, require_list
+from milvus_tools.store.requests import (
+    Deadline,
+    DeleteRequest,
+    Keys,
+)
 from milvus_tools.store.rows import Key, batches
-from milvus_tools.store.transport import Deadline, DeleteRequest, Keys
 
 
 @dataclasses.dataclass(frozen=True)

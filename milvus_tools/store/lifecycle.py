@@ -10,7 +10,9 @@ from milvus_tools._portal import ajoin, join, portal
 from milvus_tools.errors import InvalidInputError, StoreClosedError
 from milvus_tools.store.batched import BatchedTransport, StoreStats
 from milvus_tools.store.collection import Collection
-from milvus_tools.store.transport import Deadline
+from milvus_tools.store.requests import (
+    Deadline,
+)
 
 Result = TypeVar("Result")
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from milvus_tools.errors import InvalidInputError
-from milvus_tools.store.transport import EmbeddingModel
+from milvus_tools.store.requests import (
+    EmbeddingModel,
+)
 
 Embedding = EmbeddingModel | Callable[[], EmbeddingModel]
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from milvus_tools.conditions import All, Any_, Condition, Filter, Not, Operator
 from milvus_tools.errors import InvalidInputError
+from milvus_tools.store.requests import (
+    Row,
+)
 from milvus_tools.store.rows import Layout
 from milvus_tools.store.scope import Scope
-from milvus_tools.store.transport import Row
 
 MAX_SORTED = 10_000
 ID = "id"

@@ -13,8 +13,13 @@ from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.operations import Operations
 from milvus_tools.store.ordering import Order, with_keys
+from milvus_tools.store.requests import (
+    Deadline,
+    Keys,
+    QueryRequest,
+    Row,
+)
 from milvus_tools.store.rows import Key, batches
-from milvus_tools.store.transport import Deadline, Keys, QueryRequest, Row
 from milvus_tools.store.values import id_text
 
 KEYS_PER_REQUEST = 1_000

@@ -12,8 +12,10 @@ from pymilvus import DataType
 
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
+from milvus_tools.store.requests import (
+    Row,
+)
 from milvus_tools.store.scope import Scope
-from milvus_tools.store.transport import Row
 from milvus_tools.store.values import (
     exact,
     fitting,

@@ -14,8 +14,10 @@ from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters import all_of, checked
 from milvus_tools.store.base import StoreBase
 from milvus_tools.store.options import is_number
+from milvus_tools.store.requests import (
+    Vector,
+)
 from milvus_tools.store.searching import Scored, Wanted
-from milvus_tools.store.transport import Vector
 
 SearchParams = dict[str, Any] | list[dict[str, Any]] | None
 

@@ -14,7 +14,13 @@ from milvus_tools.schema import DENSE, Field, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.operations import Operations
 from milvus_tools.store.rankers import ranker
-from milvus_tools.store.transport import Deadline, Hit, Route, SearchRequest, Vector
+from milvus_tools.store.requests import (
+    Deadline,
+    Hit,
+    Route,
+    SearchRequest,
+    Vector,
+)
 from milvus_tools.store.values import as_array, checked_vectors
 
 Scored = list[tuple[Document, float]]

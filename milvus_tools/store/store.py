@@ -25,7 +25,13 @@ from milvus_tools.store.collection import Collection
 from milvus_tools.store.definition import Settings
 from milvus_tools.store.lifecycle import Lifecycle
 from milvus_tools.store.models import Embedding
-from milvus_tools.store.transport import Deadline, DirectTransport, Transport
+from milvus_tools.store.requests import (
+    Deadline,
+)
+from milvus_tools.store.transport import (
+    DirectTransport,
+    Transport,
+)
 from milvus_tools.store.views import ScopedMethods
 
 DEFAULT_TIMEOUT = 30.0

@@ -11,7 +11,9 @@ from pymilvus import DataType
 from milvus_tools.errors import DimensionError, FilterError, InvalidInputError
 from milvus_tools.filters import INT64_MAX, unicode
 from milvus_tools.schema import DENSE, Field
-from milvus_tools.store.transport import Vector
+from milvus_tools.store.requests import (
+    Vector,
+)
 
 _MAX_DEPTH = 32
 _INTEGERS = {

@@ -8,7 +8,9 @@ from langchain_core.documents import Document
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.store.base import StoreBase
 from milvus_tools.store.deleting import DeleteResult
-from milvus_tools.store.transport import Vector
+from milvus_tools.store.requests import (
+    Vector,
+)
 from milvus_tools.store.values import id_text, is_list
 
 Item = TypeVar("Item")

@@ -20,8 +20,7 @@ from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.deleting import Deletes, partial
 from milvus_tools.store.reading import KEYS_PER_REQUEST, STRONG
-from milvus_tools.store.rows import Key, batches
-from milvus_tools.store.transport import (
+from milvus_tools.store.requests import (
     Deadline,
     DeleteRequest,
     Keys,
@@ -30,6 +29,7 @@ from milvus_tools.store.transport import (
     Vector,
     WriteRequest,
 )
+from milvus_tools.store.rows import Key, batches
 from milvus_tools.store.values import checked_vectors, is_list
 
 

@@ -15,11 +15,13 @@ from milvus_tools import MilvusStore, ScopedMilvusStore
 from milvus_tools.batching import BatchInfo
 from milvus_tools.errors import InvalidInputError, MilvusError, StoreClosedError
 from milvus_tools.store.batched import BatchedTransport
-from milvus_tools.store.transport import (
+from milvus_tools.store.requests import (
     Deadline,
-    DirectTransport,
     SearchRequest,
     WriteRequest,
+)
+from milvus_tools.store.transport import (
+    DirectTransport,
 )
 from tests.probes import BOUND
 from tests.support import ON_LITE, embeddings, texts_of

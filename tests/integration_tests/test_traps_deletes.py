@@ -10,7 +10,14 @@ from pymilvus import DataType, MilvusClient
 from milvus_tools import DeleteResult, MilvusStore
 from milvus_tools.connection import Connection
 from milvus_tools.errors import CollectionNotFoundError, InvalidInputError, MilvusError
-from milvus_tools.store.transport import Deadline, DeleteRequest, DirectTransport, Keys
+from milvus_tools.store.requests import (
+    Deadline,
+    DeleteRequest,
+    Keys,
+)
+from milvus_tools.store.transport import (
+    DirectTransport,
+)
 from tests.support import DIM, make_collection, texts_of
 
 MakeStore = Callable[..., MilvusStore]

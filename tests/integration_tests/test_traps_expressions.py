@@ -14,7 +14,10 @@ from pymilvus import MilvusClient
 from milvus_tools import MilvusStore
 from milvus_tools.errors import FilterError, MilvusError, ScopeError
 from milvus_tools.filters import MAX_NESTING, checked, equals
-from milvus_tools.store.transport import DeleteRequest, QueryRequest
+from milvus_tools.store.requests import (
+    DeleteRequest,
+    QueryRequest,
+)
 from tests.probes import Made, Recording
 from tests.support import ON_LITE, ON_SERVER
 

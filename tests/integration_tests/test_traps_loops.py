@@ -16,7 +16,13 @@ from pymilvus import MilvusClient
 from milvus_tools import MilvusStore
 from milvus_tools._portal import portal
 from milvus_tools.errors import DeadlineError, UnavailableError
-from milvus_tools.store.transport import Deadline, DirectTransport, WriteRequest
+from milvus_tools.store.requests import (
+    Deadline,
+    WriteRequest,
+)
+from milvus_tools.store.transport import (
+    DirectTransport,
+)
 from tests.probes import (
     BOUND,
     AsyncModel,

@@ -19,7 +19,14 @@ from milvus_tools.errors import (
     PartialWriteError,
     ScopeError,
 )
-from milvus_tools.store.transport import Deadline, DeleteRequest, DirectTransport, WriteRequest
+from milvus_tools.store.requests import (
+    Deadline,
+    DeleteRequest,
+    WriteRequest,
+)
+from milvus_tools.store.transport import (
+    DirectTransport,
+)
 from tests.support import (
     DIM,
     ON_LITE,
