@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from milvus_tools.errors import FilterError
+from milvus_tools.folding import require_no_folding
 
 Scalar = str | int | float | bool
 
@@ -173,9 +174,9 @@ def checked(expression: str | None) -> str:
 
     It is read alone: strings in `"` or `'` with the escapes that every Milvus knows, round and
     square brackets that close what they open. What would end Milvus rather than the search is
-    refused, too: a division by what may be zero stops the server, as may a tower of negations;
-    powers, and `like` with many wildcards, need not end on Milvus Lite. What else is inside is
-    Milvus's to judge.
+    refused, too: a division by what may be zero stops the server, as may a tower of negations or
+    constants that it would compute; powers, and `like` with many wildcards, need not end on
+    Milvus Lite. What else is inside is Milvus's to judge.
 
     Args:
         expression: What a developer wrote, or `None` for no filter.
@@ -216,6 +217,7 @@ def _require_light(code: str) -> None:
         raise FilterError(f"A filter expression may not have {grown[0]}, whose result has no end.")
     if _SIGNS.search(code):
         raise FilterError(f"A filter expression has more than {MAX_NESTING} signs in a row.")
+    require_no_folding(code)
 
 
 def _follow_bracket(opened: list[str], character: str) -> None:

@@ -18,7 +18,7 @@ ROOT = pathlib.Path(str(milvus_tools.__file__)).parent
 # A module imports only from a lower level.
 LEVELS = [
     {"errors", "batching", "ranking", "_portal"},
-    {"_crossing"},
+    {"_crossing", "folding"},
     {"filters", "schema", "embeddings", "lite", "fusion", "diversity"},
     {"blueprint", "conditions", "connection"},
     {"store"},
