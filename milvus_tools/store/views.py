@@ -25,7 +25,7 @@ class ScopedMethods(SearchMethods, ReadMethods, WriteMethods):
 
     @property
     def embeddings(self) -> Any:
-        """The embedding model, or the list of them, or `None` if Milvus embeds."""
+        """The embedding model, or the list of them; `None` if Milvus embeds, or not made yet."""
         models = list(self._settings.models)
         return models[0] if len(models) == 1 else models or None
 

@@ -13,6 +13,7 @@ from milvus_tools._portal import wait
 from milvus_tools.errors import (
     AccessError,
     DeadlineError,
+    EmbeddingError,
     InvalidInputError,
     MilvusToolsError,
     PartialWriteError,
@@ -36,6 +37,7 @@ _ADVICE: Final[Mapping[type[MilvusToolsError], str]] = {
     InvalidInputError: "Mend the arguments and call again.",
     AccessError: "Do not try again; tell the user.",
     DeadlineError: _LATER,
+    EmbeddingError: _LATER,
     UnavailableError: _LATER,
 }
 
