@@ -5,10 +5,12 @@ vector of a search, the keys of a read or delete by key, and the rows of an upse
 """
 
 import asyncio
+import contextlib
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import numpy as np
@@ -89,6 +91,7 @@ class BatchedTransport:
         """
         self._direct = direct
         self._writes = 0
+        self._flying: dict[Hashable, asyncio.Event] = {}
         self._shared: dict[int, BatchingEmbeddings] = {}
         slots = 1 if lite else SLOTS
         make = functools.partial(_batcher, on_batch, slots)
@@ -211,10 +214,26 @@ class BatchedTransport:
         field = str(requests[0].key)
         rows = {row[field]: row for request in requests for row in request.rows}
         request = dataclasses.replace(requests[0], rows=list(rows.values()))
-        written = await self._direct.upsert(request, _latest(batch))
+        async with self._in_turn(rows.keys()):
+            written = await self._direct.upsert(request, _latest(batch))
         if len(written) != len(rows):
             raise MilvusError(f"Milvus confirmed {len(written)} of {len(rows)} rows.")
         return [[row[field] for row in request.rows] for request in requests]
+
+    @contextlib.asynccontextmanager
+    async def _in_turn(self, keys: AbstractSet[Hashable]) -> AsyncIterator[None]:
+        """Wait for the batches that are writing one of the keys: they could be overtaken."""
+        earlier = {self._flying[key] for key in keys if key in self._flying}
+        done = asyncio.Event()
+        self._flying |= dict.fromkeys(keys, done)
+        try:
+            for one in earlier:
+                await one.wait()
+            yield
+        finally:
+            for key in [key for key in keys if self._flying.get(key) is done]:
+                del self._flying[key]
+            done.set()
 
     async def _delete_all(self, batch: Sequence[Timed]) -> list[int]:
         """Delete the keys of all callers, who hold the locks of theirs, in one request."""

@@ -194,6 +194,41 @@ async def test_one_id_written_at_once_keeps_the_last_row(shared: MilvusStore) ->
     assert (row.page_content, row.metadata["n"]) == ("text 19", 19)
 
 
+async def test_a_write_does_not_overtake_one_of_the_same_id(
+    make_store: MakeStore, shared: MilvusStore
+) -> None:
+    """While a row is on its way, a later one waits; writes of other ids go on."""
+    sent: list[str] = []
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    class Gated(DirectTransport):
+        async def upsert(self, request: WriteRequest, deadline: Deadline) -> list[Any]:
+            sent.extend(row["text"] for row in request.rows)
+            if not begun.is_set():
+                begun.set()
+                await gate.wait()
+            return await super().upsert(request, deadline)
+
+    store = make_store(
+        collection_name=shared.collection_name,
+        transport=lambda connection: BatchedTransport(Gated(connection), lite=False),
+    )
+    await store.aopen()
+
+    async def story() -> list[str]:
+        first = asyncio.create_task(store.aadd_texts(["first"], ids=["overtake"]))
+        await begun.wait()
+        second = asyncio.create_task(store.aadd_texts(["second"], ids=["overtake"]))
+        await store.aadd_texts(["other"], ids=["overtake other"])
+        before = list(sent)
+        gate.set()
+        await asyncio.gather(first, second)
+        return before
+
+    assert await store._lifecycle.run(lambda *_: story(), None) == ["first", "other"]
+    assert await texts_of(store, "overtake") == ["second"]
+
+
 async def test_a_bad_row_fails_alone(shared: MilvusStore) -> None:
     """What Milvus would refuse is refused to its own caller; the others' rows are there."""
     good = [shared.aadd_texts([f"good {n}"], ids=[f"good-{n}"]) for n in range(5)]
