@@ -61,7 +61,11 @@ async def filled(
 
 @pytest.mark.parametrize("count", COUNTS)
 async def test_filters_mean_what_they_mean_in_python(
-    make_store: Callable[..., MilvusStore], client: MilvusClient, backend: str, count: int
+    make_store: Callable[..., MilvusStore],
+    client: MilvusClient,
+    backend: str,
+    count: int,
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     """A typed filter is refused with a sentence, or finds the rows that it finds in Python."""
     tally = Tally()
@@ -72,6 +76,7 @@ async def test_filters_mean_what_they_mean_in_python(
             store = make_store(collection_name=name, metadata_field=world.metadata_field)
             view, metadata = await filled(store, client, world)
             tally += await check_world(view, metadata, world, client, share)
+    record_testsuite_property(f"filters ({backend})", dict(tally))
     assert tally.total() == count
     assert tally["answered"] > count / 2
     assert tally["refused"] > count / 20

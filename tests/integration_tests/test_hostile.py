@@ -8,7 +8,7 @@ import asyncio
 import collections
 import functools
 import json
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -114,7 +114,9 @@ def expected(case: Case) -> Document:
 
 
 @pytest.mark.parametrize("count", COUNTS)
-async def test_hostile_documents_come_back_or_are_refused(ground: Ground, count: int) -> None:
+async def test_hostile_documents_come_back_or_are_refused(
+    ground: Ground, count: int, record_testsuite_property: Callable[[str, object], None]
+) -> None:
     """Ids, texts and metadata are written, read, found and deleted exactly, or refused."""
     cases = generated("cases", count)
     tally = Tally()
@@ -123,6 +125,7 @@ async def test_hostile_documents_come_back_or_are_refused(ground: Ground, count:
         with ground.untouched():
             pack = cases[start : start + PACK]
             tally += await check_pack(view, pack, scoped_ids=scoped_ids)
+    record_testsuite_property(f"documents (lite: {ground.lite})", dict(tally))
     assert tally.total() == count
     assert tally["kept"] > count / 2
     assert tally["refused"] > count / 20
@@ -226,7 +229,9 @@ async def check_deletes(view: ScopedMilvusStore, wanted: dict[str, Document]) ->
 
 
 @pytest.mark.parametrize("count", COUNTS)
-async def test_hostile_expressions_stay_in_the_scope(ground: Ground, count: int) -> None:
+async def test_hostile_expressions_stay_in_the_scope(
+    ground: Ground, count: int, record_testsuite_property: Callable[[str, object], None]
+) -> None:
     """A raw expression raises, or narrows the scope as it narrows the whole collection."""
     asked = generated("expressions", count)
     tally = Tally()
@@ -242,6 +247,7 @@ async def test_hostile_expressions_stay_in_the_scope(ground: Ground, count: int)
                 assert result is None or result.count <= len(ROWS)
                 tally["deleting"] += result is not None
             await view.adelete(ids)
+    record_testsuite_property(f"expressions (lite: {ground.lite})", dict(tally))
     assert tally["refused"] + tally["empty"] + tally["found"] == count
     assert min(tally["refused"], tally["found"], tally["deleting"]) > count / 10
 
@@ -275,7 +281,9 @@ async def check_expression(
 
 
 @pytest.mark.parametrize("count", COUNTS)
-async def test_hostile_scopes_hold_their_rows_alone(ground: Ground, count: int) -> None:
+async def test_hostile_scopes_hold_their_rows_alone(
+    ground: Ground, count: int, record_testsuite_property: Callable[[str, object], None]
+) -> None:
     """A view held to a hostile field and value reads, counts and deletes its rows alone."""
     tried = kept = 0
     scopes = generated("scopes", count // 5)
@@ -285,6 +293,7 @@ async def test_hostile_scopes_hold_their_rows_alone(ground: Ground, count: int) 
             kept += await check_scopes(ground, some)
             kept += await check_scopes_in_keys(ground, some)
         tried += len(some)
+    record_testsuite_property(f"scopes (lite: {ground.lite})", {"tried": 2 * tried, "kept": kept})
     assert tried == count // 5
     assert kept > tried
 
