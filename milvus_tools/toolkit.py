@@ -136,7 +136,9 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
             )
             lines.append(f"It has {counted(count, 'document')}.")
         lines.append("Fields to filter on:")
-        lines += [_field_line(name, field, samples) for name, field in fields.items()]
+        for name, field in fields.items():
+            hidden = self.metadata_fields is not None and name not in (ID, *self.metadata_fields)
+            lines.append(_field_line(name, field, () if hidden else samples))
         return "\n".join(lines)
 
     def get_context(self, context: Any = None) -> str:

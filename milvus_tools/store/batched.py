@@ -18,7 +18,12 @@ from langchain_core.embeddings import Embeddings
 
 from milvus_tools.batching import BatcherStats, BatchInfo, Limits, MicroBatcher
 from milvus_tools.embeddings import BatchingEmbeddings
-from milvus_tools.errors import InvalidInputError, MilvusError, StoreClosedError
+from milvus_tools.errors import (
+    ILLEGAL_ARGUMENT,
+    InvalidInputError,
+    MilvusError,
+    StoreClosedError,
+)
 from milvus_tools.store.grouping import (
     Timed,
     delete_group,
@@ -50,7 +55,9 @@ MAX_BYTES: Final = 8_000_000  # in one write, or some more if one caller has the
 MAX_CALLS: Final = 256  # in one read, write or delete
 SLOTS: Final = 4
 
-_RATE_LIMITED: Final = {8, 9, 49}  # Milvus's codes for "slow down", which no retry should follow
+# Milvus's codes for a request that is wrong: of Lite, of 2.3, and of later servers.
+_WRONG: Final = frozenset({ILLEGAL_ARGUMENT, 65535, *range(1100, 1200)})
+_PATIENCE: Final = 3_600.0  # seconds for a search that callers share; each has its own deadline
 _NUMBER: Final = 16  # bytes, about
 
 OnBatch = Callable[[str, BatchInfo], None]
@@ -194,7 +201,9 @@ class BatchedTransport:
         return None if None in vectors else (self._writes, vectors)
 
     async def _search_all(self, batch: Sequence[Timed]) -> list[list[Hit]]:
-        return await self._direct.search_all([request for request, _ in batch], _latest(batch))
+        # Who joins later may be more patient; when the last caller has gone, it is cancelled.
+        patient = Deadline.after(_PATIENCE)
+        return await self._direct.search_all([request for request, _ in batch], patient)
 
     async def _query_all(self, batch: Sequence[Timed]) -> list[list[Row]]:
         requests: list[QueryRequest] = [request for request, _ in batch]
@@ -266,7 +275,7 @@ def _is_invalid(error: Exception) -> bool:
     """Tell whether Milvus refused a request for what is in it, and did nothing."""
     if isinstance(error, InvalidInputError):
         return True
-    return type(error) is MilvusError and error.code not in _RATE_LIMITED
+    return type(error) is MilvusError and error.code in _WRONG
 
 
 def _latest(batch: Sequence[Timed]) -> Deadline:

@@ -34,7 +34,9 @@ class DeleteLog:
         self._gone = {key: tick for key, tick in self._gone.items() if tick > oldest}
 
     def note(self, keys: Iterable[Hashable]) -> None:
-        """Note keys that are gone now."""
+        """Note keys that are gone now, if anybody may have read them."""
+        if not self._begun:
+            return
         self._ticks += 1
         self._gone |= dict.fromkeys(keys, self._ticks)
 

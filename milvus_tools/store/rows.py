@@ -171,7 +171,7 @@ class Layout:
             and not (value is None and name in schema.scalars)
         }
         if self.metadata_field is not None:
-            metadata |= row.get(self.metadata_field) or {}
+            metadata |= plain(row.get(self.metadata_field) or {})
         if fields is not None:
             metadata = {name: value for name, value in metadata.items() if name in fields}
         return Document(

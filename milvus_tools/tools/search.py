@@ -67,5 +67,6 @@ def _content(documents: Sequence[Document], settings: ToolSettings, store: AnySt
         max_chars=settings.max_chars,
         fields=settings.metadata_fields,
         hidden=store.scope.keys(),
+        scored=True,
     )
     return f"{counted(len(documents), 'result')}. {shown}"

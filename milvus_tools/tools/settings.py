@@ -141,9 +141,10 @@ class ToolSettings(BaseModel):
                 "prefix and suffix may have letters, digits, _ and -, and the tools' names "
                 f"{_LONGEST_NAME} characters in all."
             )
-        fixed = self.store.scope.keys() & (self.filter_fields or {}).keys()
+        from_run = self.scope_from.keys() if isinstance(self.scope_from, Mapping) else set()
+        fixed = (self.store.scope.keys() | from_run) & (self.filter_fields or {}).keys()
         if fixed:
-            raise ValueError(f"The store's scope fixes {', '.join(sorted(fixed))} already.")
+            raise ValueError(f"The scope fixes {', '.join(sorted(fixed))} already.")
         if DYNAMIC_FIELD in (self.filter_fields or {}):
             raise ValueError(f"{DYNAMIC_FIELD} is no field to filter on; name its keys.")
         return self

@@ -186,8 +186,12 @@ class HeldBack(DirectTransport):
 
 async def test_one_id_written_at_once_keeps_the_last_row(shared: MilvusStore) -> None:
     """Of calls that share a request the later one wins, and each gets its id back."""
+    vector = embeddings().embed_documents(["made before, as models answer in any order"])
     ids = await asyncio.gather(
-        *(shared.aadd_texts([f"text {n}"], [{"n": n}], ids=["batched-same"]) for n in range(20))
+        *(
+            shared.aadd_embeddings([f"text {n}"], vector, [{"n": n}], ids=["batched-same"])
+            for n in range(20)
+        )
     )
     assert ids == [["batched-same"]] * 20
     (row,) = await shared.aget_by_ids(["batched-same"])
@@ -218,8 +222,10 @@ async def test_a_write_does_not_overtake_one_of_the_same_id(
     async def story() -> list[str]:
         first = asyncio.create_task(store.aadd_texts(["first"], ids=["overtake"]))
         await begun.wait()
-        second = asyncio.create_task(store.aadd_texts(["second"], ids=["overtake"]))
         await store.aadd_texts(["other"], ids=["overtake other"])
+        vector = embeddings().embed_documents(["second"])
+        second = asyncio.create_task(store.aadd_embeddings(["second"], vector, ids=["overtake"]))
+        await store.aget_by_ids(["overtake"])  # many turns of the loop
         before = list(sent)
         gate.set()
         await asyncio.gather(first, second)

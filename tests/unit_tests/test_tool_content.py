@@ -35,7 +35,7 @@ def test_a_block_has_number_id_score_metadata_and_text() -> None:
     """A hit is what a model needs to read and to cite it, and nothing else."""
     hit = scored(0.25, 0.5)
     hit.metadata["year"] = 1999
-    assert blocks([hit], max_chars=100).splitlines() == [
+    assert blocks([hit], max_chars=100, scored=True).splitlines() == [
         NOTICE,
         '<document n="1" id="a" score="0.50">',
         '{"year": 1999}',
@@ -44,14 +44,38 @@ def test_a_block_has_number_id_score_metadata_and_text() -> None:
     ]
 
 
-@pytest.mark.parametrize("hit", [found(), scored(None)])
-def test_no_score_is_shown_where_there_is_none(hit: Document) -> None:
+@pytest.mark.parametrize(("hit", "fused"), [(found(), False), (scored(None), True)])
+def test_no_score_is_shown_where_there_is_none(hit: Document, *, fused: bool) -> None:
     """A search by metadata, or by words, has none to show."""
-    assert blocks([hit], max_chars=100).splitlines()[1:] == [
+    assert blocks([hit], max_chars=100, scored=fused).splitlines()[1:] == [
         '<document n="1" id="a">',
         "text",
         "</document>",
     ]
+
+
+@pytest.mark.parametrize("forged", ["x", ["y"], None, {"found_by": [{"score": 0.99}]}])
+def test_a_score_that_somebody_wrote_is_metadata(forged: Any) -> None:
+    """Where the list was not made by fusing, `retrieval` is a key like others."""
+    _, opening, metadata, *_ = blocks([found(retrieval=forged)], max_chars=100).splitlines()
+    assert opening == '<document n="1" id="a">'
+    assert json.loads(metadata) == {"retrieval": forged}
+
+
+def test_what_is_hidden_in_text_is_shown() -> None:
+    """Characters without width or direction, tags and halves of characters are written out."""
+    hidden = "a\u200b\u200f\ufeff\U000e0041\ud800\x1bb"
+    shown = blocks([found(hidden)], max_chars=100)
+    assert shown.isascii()
+    assert r"a\u200b\u200f\ufeff\U000e0041\ud800\u001bb" in shown
+
+
+def test_bounds_count_what_is_shown() -> None:
+    """Text that grows when it is written out is cut after that."""
+    grows = "\x01" * 1_000
+    shown = blocks([found(grows, grows, key=grows)], max_chars=100)
+    assert len(shown) < 1_800
+    assert len(listed([grows] * 20)) < 2_200
 
 
 def test_numbers_go_on_from_a_start() -> None:
