@@ -139,9 +139,7 @@ class Portal:
 
         try:
             self._loop.call_soon_threadsafe(begin)
-            while not concurrent.futures.wait([answer], _WAKE_SECONDS).done:
-                pass  # Python overlooks a signal that comes just before the thread sleeps
-            return answer.result()
+            return _result_of(answer)
         except BaseException:
             self._loop.call_soon_threadsafe(end)  # Ctrl-C reaches the request, whenever it comes
             raise
@@ -159,13 +157,42 @@ class Portal:
             )
             raise RuntimeError(msg)
 
+    def finish(self, work: Coroutine[Any, Any, object]) -> "Ending":
+        """Run `work` to its end, whatever becomes of those who wait for it; then release.
+
+        Args:
+            work: What ends the use of something; the caller holds the portal for it.
+        """
+        ending: Ending = Future()
+
+        def release(done: Future[object]) -> None:
+            thread = self.release()
+            if done.cancelled():
+                ending.cancel()
+            elif (error := done.exception()) is not None:
+                ending.set_exception(error)
+            else:
+                ending.set_result(thread)
+
+        asyncio.run_coroutine_threadsafe(work, self._loop).add_done_callback(release)
+        return ending
+
     def forget(self, work: Coroutine[Any, Any, object]) -> None:
-        """Run `work` for nobody, and release the portal when it has ended."""
+        """Do what `finish` does, for nobody."""
         if sys.is_finalizing():
             work.close()
-            return
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        future.add_done_callback(lambda _: self.release())
+        else:
+            self.finish(work)
+
+
+# It holds the thread of the I/O loop, if that stops too.
+Ending = Future[_Server | None]
+
+
+def _result_of(answer: Future[Result]) -> Result:
+    while not concurrent.futures.wait([answer], _WAKE_SECONDS).done:
+        pass  # Python overlooks a signal that comes just before the thread sleeps
+    return answer.result()
 
 
 def _hand_over(answer: Future[Result], task: asyncio.Task[Result]) -> None:
@@ -199,9 +226,19 @@ def join(thread: _Server | None) -> None:
 
 async def ajoin(thread: _Server | None) -> None:
     """Wait for the thread without blocking the caller's loop."""
-    if thread is not None:
+    if thread is not None and not _portal.is_current():
         await asyncio.wait([asyncio.wrap_future(thread.ended)], timeout=_JOIN_SECONDS)
         thread.join(0)
+
+
+def finished(ending: Ending) -> None:
+    """Wait for what `Portal.finish` began; it goes on if the wait is interrupted."""
+    join(_result_of(ending))
+
+
+async def afinished(ending: Ending) -> None:
+    """Wait for it without blocking the caller's loop; it goes on if the wait is cancelled."""
+    await ajoin(await asyncio.shield(asyncio.wrap_future(ending)))
 
 
 class _Quiet(logging.Filter):

@@ -307,3 +307,21 @@ def proxy_of(uri: str) -> Iterator[Proxy]:
 def texts(documents: Sequence[Any]) -> list[str]:
     """Return the Documents' texts."""
     return [document.page_content for document in documents]
+
+
+class Lingering(DirectTransport):
+    """Ends only when it is let go, or fails then."""
+
+    def __init__(self, connection: Connection, error: Exception | None = None) -> None:
+        """Have not begun to end."""
+        super().__init__(connection)
+        self.error = error
+        self.ending = threading.Event()
+        self.let_go = threading.Event()
+
+    async def aclose(self) -> None:
+        """Wait to be let go."""
+        self.ending.set()
+        assert await asyncio.to_thread(self.let_go.wait, BOUND)
+        if self.error is not None:
+            raise self.error

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from langchain_core.embeddings import Embeddings
 
 from milvus_tools._crossing import cross
-from milvus_tools._portal import ajoin, join, portal, wait
+from milvus_tools._portal import Ending, afinished, finished, portal, wait
 from milvus_tools.batching import BatcherClosedError, BatcherStats, Limits
 from milvus_tools.embeddings.models import Embed, Vector, query_method, retries_itself
 from milvus_tools.embeddings.retrying import RetryPolicy, Sleep
@@ -104,6 +104,7 @@ class BatchingEmbeddings(Embeddings):
         self._sender: Sender | None = None
         self._abandoned: list[Sender] = []
         self._closed = False
+        self._ending: Ending | None = None
 
     @property
     def stats(self) -> BatcherStats:
@@ -152,25 +153,20 @@ class BatchingEmbeddings(Embeddings):
         return self._wait(lambda sender: sender.documents(texts))
 
     async def aclose(self) -> None:
-        """Refuse new calls, and return when those under way have ended."""
-        sender = self._leave()
-        if sender is not None:
-            try:
-                await portal().run(sender.close())
-            finally:
-                stopping = portal().release()
-                if not portal().is_current():
-                    await ajoin(stopping)
+        """Refuse new calls, and return when those under way have ended.
+
+        It goes on if the caller is cancelled; whoever calls this again waits for the same.
+        """
+        ending = self._end()
+        if ending is not None:
+            await afinished(ending)
 
     def close(self) -> None:
         """Do what `aclose` does, and wait."""
         portal().require_elsewhere()
-        sender = self._leave()
-        if sender is not None:
-            try:
-                portal().wait(sender.close())
-            finally:
-                join(portal().release())
+        ending = self._end()
+        if ending is not None:
+            finished(ending)
 
     def __del__(self) -> None:
         """Let the I/O loop's thread go, without waiting for it."""
@@ -199,17 +195,16 @@ class BatchingEmbeddings(Embeddings):
                 self._holds = True
             return self._sender
 
-    def _leave(self) -> Sender | None:
-        """Refuse new calls; return the sender, if it is to be closed, with the portal held."""
+    def _end(self) -> Ending | None:
+        """Begin to close, once; return the end that is to come, if there was anything to close."""
         self._notice_fork()
         with self._lock:
-            if self._closed or self._sender is None:
-                self._closed = True
-                return None
-            if not self._holds:
-                portal().acquire()
+            if not self._closed and self._sender is not None:
+                if not self._holds:
+                    portal().acquire()
+                self._ending = portal().finish(self._sender.close())
             self._closed, self._holds = True, False
-            return self._sender
+            return self._ending
 
     def _notice_fork(self) -> None:
         if self._pid == os.getpid():
@@ -221,3 +216,4 @@ class BatchingEmbeddings(Embeddings):
             self._abandoned.append(self._sender)
             self._sender = None
         self._holds = False
+        self._ending = None

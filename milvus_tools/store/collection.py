@@ -128,11 +128,10 @@ class Collection:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        try:
+        async with contextlib.AsyncExitStack() as last_first:
+            last_first.push_async_callback(self.connection.close)
+            last_first.push_async_callback(self.transport.aclose)
             await asyncio.to_thread(self._take_back)
-            await self.transport.aclose()
-        finally:
-            await self.connection.close()
 
     def client(self) -> MilvusClient:
         """Return the blocking client that is given away. Blocks, and may be called anywhere.

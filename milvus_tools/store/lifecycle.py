@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from milvus_tools._crossing import cross
-from milvus_tools._portal import ajoin, join, portal
+from milvus_tools._portal import Ending, afinished, finished, portal
 from milvus_tools.errors import InvalidInputError, StoreClosedError
 from milvus_tools.store.batched import BatchedTransport, StoreStats
 from milvus_tools.store.collection import Collection
@@ -41,6 +41,7 @@ class Lifecycle:
         self._collection: Collection | None = None
         self._abandoned: list[Collection] = []
         self._closed = False
+        self._ending: Ending | None = None
 
     async def run(
         self,
@@ -63,25 +64,20 @@ class Lifecycle:
             portal().release()
 
     async def aclose(self) -> None:
-        """Close the collection, and the I/O loop's thread if no other store uses it."""
-        collection = self._leave()
-        if collection is not None:
-            try:
-                await portal().run(collection.close())
-            finally:
-                stopping = portal().release()
-                if not portal().is_current():
-                    await ajoin(stopping)
+        """Close the collection, and the I/O loop's thread if no other store uses it.
+
+        It goes on if the caller is cancelled; whoever calls this again waits for the same.
+        """
+        ending = self._end()
+        if ending is not None:
+            await afinished(ending)
 
     def close(self) -> None:
         """Do what `aclose` does, and wait."""
         portal().require_elsewhere()
-        collection = self._leave()
-        if collection is not None:
-            try:
-                portal().wait(collection.close())
-            finally:
-                join(portal().release())
+        ending = self._end()
+        if ending is not None:
+            finished(ending)
 
     def __del__(self) -> None:
         """Close a store that was forgotten, without waiting for it."""
@@ -118,18 +114,22 @@ class Lifecycle:
             portal().acquire()
             return self._collection
 
-    def _leave(self) -> Collection | None:
+    def _end(self) -> Ending | None:
+        """Begin to close, once; return the end that is to come, if there was anything to close."""
         self._notice_fork()
         with self._lock:
             self._closed = True
-            collection, self._collection = self._collection, None
-            return collection
+            if self._collection is not None:
+                self._ending = portal().finish(self._collection.close())
+                self._collection = None
+            return self._ending
 
     def _notice_fork(self) -> None:
         if self._pid == os.getpid():
             return
         self._pid = os.getpid()
         self._lock = threading.Lock()
+        self._ending = None
         if self._collection is not None:
             # Kept, so that the garbage collector does not close the parent's channel.
             self._abandoned.append(self._collection)

@@ -18,6 +18,7 @@ from milvus_tools.store.lifecycle import Lifecycle
 from tests.probes import (
     BOUND,
     Hanging,
+    Lingering,
     Made,
     Stuck,
     half_open_server,
@@ -384,3 +385,43 @@ def test_other_threads_calls_end_when_the_store_closes(
 
     run_there = [lambda: asyncio.run(acall_until_closed())] * 2
     in_threads(close, *[call_until_closed] * 2, *run_there)
+
+
+async def test_closing_goes_on_when_its_caller_gives_up(
+    own_uri: str, collection_name: str
+) -> None:
+    """A cancelled `aclose` still frees all, and the next one waits for it."""
+    made = Made(Lingering)
+    arguments = {"collection_name": collection_name, "connection_args": {"uri": own_uri}}
+    store = MilvusStore(embeddings(), transport=made, **arguments)
+    await store.acount()
+    closing = asyncio.create_task(store.aclose())
+    assert await happens(made.one.ending)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    with pytest.raises(StoreClosedError):
+        await store.acount()
+    again = [
+        asyncio.create_task(store.aclose()),
+        asyncio.create_task(asyncio.to_thread(store.close)),
+    ]
+    made.one.let_go.set()
+    await asyncio.gather(*again)
+    assert tasks_on_the_io_loop() == []
+    if own_uri.endswith(".db"):
+        require_free(own_uri)
+
+
+async def test_a_failed_end_leaves_nothing_open(own_uri: str, collection_name: str) -> None:
+    """What the transport raises at its end reaches the caller, and the file is free."""
+    made = Made(lambda connection: Lingering(connection, OSError("no end")))
+    arguments = {"collection_name": collection_name, "connection_args": {"uri": own_uri}}
+    store = MilvusStore(embeddings(), transport=made, **arguments)
+    await store.acount()
+    made.one.let_go.set()
+    for _ in range(2):
+        with pytest.raises(OSError, match="no end"):
+            await store.aclose()
+    if own_uri.endswith(".db"):
+        require_free(own_uri)
