@@ -40,7 +40,17 @@ def bind_again(self, address):
 socket.socket.bind = bind_again
 sys.exit(main())
 """
+# Its etcd takes a second port from this file alone, whose place it reads from the environment.
+_ETCD = """
+name: default
+listen-client-urls: http://127.0.0.1:{client}
+advertise-client-urls: http://127.0.0.1:{client}
+listen-peer-urls: http://127.0.0.1:{peer}
+initial-advertise-peer-urls: http://127.0.0.1:{peer}
+initial-cluster: default=http://127.0.0.1:{peer}
+"""
 _PORTS = (
+    "proxy",
     "etcd",
     "root-coord",
     "proxy-internal",
@@ -89,7 +99,7 @@ def free_ports(count: int) -> list[int]:
 
 @dataclasses.dataclass
 class MilvusServer:
-    """A Milvus server on loopback, with a folder and ports of its own."""
+    """A Milvus server, with a folder and ports of its own: several can run at once."""
 
     folder: pathlib.Path
     ports: list[int] = dataclasses.field(default_factory=lambda: free_ports(len(_PORTS) + 1))
@@ -102,11 +112,15 @@ class MilvusServer:
     def start(self) -> None:
         """Start it, and return when it answers."""
         command = [sys.executable, "-c", _LAUNCHER, "--data", str(self.folder)]
-        for name, port in zip(("proxy", *_PORTS), self.ports, strict=True):
+        *ports, peer = self.ports
+        for name, port in zip(_PORTS, ports, strict=True):
             command += [f"--{name}-port", str(port)]
         self.folder.mkdir(parents=True, exist_ok=True)
+        etcd = self.folder / "etcd.yaml"
+        etcd.write_text(_ETCD.format(client=ports[_PORTS.index("etcd")], peer=peer))
+        environment = {**os.environ, "ETCD_CONFIG_PATH": str(etcd)}
         with (self.folder / "output.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         for _ in range(START_SECONDS):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(timeout=1)
