@@ -16,6 +16,17 @@ from tests.support import MilvusServer, embeddings, raw_client
 _numbers = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run be had without what is on by default."""
+    parser.addoption("--no-batching", action="store_true", help="make stores that don't batch")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Change the default itself, so that no store is left out."""
+    if config.getoption("--no-batching"):
+        MilvusStore.__init__.__kwdefaults__["batching"] = False
+
+
 @pytest.fixture(scope="session")
 def lite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A Milvus Lite file that all tests share."""
