@@ -17,6 +17,8 @@ MAX_LIMIT = 16_384  # offset and limit together, Milvus's own bound
 DEFAULT_FETCH_K = 20
 CONSISTENCY_LEVELS = ("Strong", "Bounded", "Session", "Eventually")
 
+Known = Mapping[str, type | tuple[type, ...]]
+
 _READ: dict[str, type | tuple[type, ...]] = {"consistency_level": str}
 _SEARCH: dict[str, type | tuple[type, ...]] = {
     **_READ,
@@ -34,6 +36,8 @@ _HYBRID: dict[str, type | tuple[type, ...]] = {
     "reranker": (Function, BaseRanker),
 }
 SEARCH = {**_SEARCH, **_HYBRID}
+SEARCH_TEXT = {**SEARCH, "search_mode": str}
+SEARCH_MODES = ("dense", "sparse", "hybrid")
 QUERY = {**_READ, "offset": int}
 KEYS = {**QUERY, "limit": int}
 COUNT = _READ
@@ -56,7 +60,7 @@ _AT_LEAST_LIMIT = ("ef", "search_list")
 
 def allowed(
     given: Mapping[str, Any],
-    known: Mapping[str, type | tuple[type, ...]],
+    known: Known,
     *,
     partition: str | None,
 ) -> dict[str, Any]:
@@ -86,6 +90,8 @@ def allowed(
         raise InvalidInputError(
             f"consistency_level must be one of {', '.join(CONSISTENCY_LEVELS)}."
         )
+    if passed.get("search_mode", "dense") not in SEARCH_MODES:
+        raise InvalidInputError(f"search_mode must be one of {', '.join(SEARCH_MODES)}.")
     return passed
 
 
@@ -186,4 +192,5 @@ def _numbers(params: object) -> dict[str, Any]:
 
 def without_ranking(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a search's keyword arguments Milvus takes as it is."""
-    return {name: value for name, value in options.items() if name not in _HYBRID}
+    ours = {*_HYBRID, "search_mode"}
+    return {name: value for name, value in options.items() if name not in ours}

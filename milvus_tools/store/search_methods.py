@@ -65,6 +65,9 @@ class SearchMethods(StoreBase):
       `group_by_field`, `group_size`, `strict_group_size`, `ignore_growing`; for several vector
       fields `fetch_k`, `reranker`, `ranker_type` and `ranker_params`; outside scopes
       `partition_names`.
+    - `search_mode`, of searches for a text: `"dense"` for the dense vector fields alone,
+      `"sparse"` for those of BM25 and of sparse embeddings, `"hybrid"` for both, or
+      `UnsupportedError`; by default all that the store has.
 
     All raise `InvalidInputError` for arguments that are wrong, and the errors below `MilvusError`
     if Milvus fails.

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
+from pymilvus import DataType
 
 from milvus_tools.diversity import pick, require_affordable
 from milvus_tools.errors import InvalidInputError, UnsupportedError
@@ -26,6 +27,11 @@ from milvus_tools.store.values import as_array, checked_vectors
 Scored = list[tuple[Document, float]]
 
 _ROUNDING = 1e-6
+_NEEDS = {
+    "dense": "a dense vector field",
+    "sparse": "a sparse vector field",
+    "hybrid": "a dense and a sparse vector field",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +64,8 @@ class Searches(Operations):
         search = self._search(query, wanted, deadline)
 
         async def work(schema: Schema) -> Scored:
-            relevance = self._relevance(schema)  # or refuse before the embedding is paid for
+            mode = wanted.extra.get("search_mode")
+            relevance = self._relevance(schema, mode)  # or refuse before the embedding is paid for
             return [(found, relevance(distance)) for found, distance in await search(schema)]
 
         return await self._collection.with_schema(work, [], deadline)
@@ -68,20 +75,23 @@ class Searches(Operations):
     ) -> Callable[[Schema], Awaitable[Scored]]:
         """Check the arguments of a search for a text, and return how to do it."""
         count = len(self._collection.settings.blueprint.all_vector_fields)
-        options = self._search_options(wanted, count)
-        ranking = ranker(options, count) if count > 1 else None
+        options = self._search_options(wanted, count, opts.SEARCH_TEXT)
+        mode = options.get("search_mode")
+        if count > 1 and mode is None:
+            ranker(options, count)  # or refuse before anything is sent
         filter_ = checked(wanted.expr)
         if not isinstance(query, str):
             raise InvalidInputError(f"The query must be a string, not {type(query).__name__}.")
         unicode(query)
 
         async def search(schema: Schema) -> Scored:
-            fields = self._searched_fields(schema)
+            fields = self._searched_fields(schema, mode)
+            ranking = _ranking(options, len(fields))
             reach = opts.reach(wanted.k, options)
             if len(fields) > 1:
                 reach = max(reach, options.get("fetch_k", opts.DEFAULT_FETCH_K))
             params = self._params_per_field(wanted.param, fields)
-            vectors = await self._query_vectors(query, schema)
+            vectors = await self._query_vectors(query, schema, fields)
             routes = tuple(
                 self._route(schema, name, vectors[name], params[name], reach, filter_)
                 for name in fields
@@ -138,12 +148,12 @@ class Searches(Operations):
 
         return await self._collection.with_schema(work, [], deadline)
 
-    def _relevance(self, schema: Schema) -> Callable[[float], float]:
+    def _relevance(self, schema: Schema, mode: str | None) -> Callable[[float], float]:
         """Return what turns the collection's distances into relevance: 0 to 1, 1 the best.
 
         The metric is read from the index. See <https://milvus.io/docs/metric.md>.
         """
-        fields = self._searched_fields(schema)
+        fields = self._searched_fields(schema, mode)
         metric = schema.indexes[fields[0]].metric_type if len(fields) == 1 else "hybrid"
         if metric in ("COSINE", "IP"):
             return lambda distance: _rounded((distance + 1) / 2)
@@ -151,9 +161,11 @@ class Searches(Operations):
             return lambda distance: _rounded(1 - distance / 4)
         raise UnsupportedError(f"There is no relevance score for {metric} searches.")
 
-    def _search_options(self, wanted: Wanted, fields: int = 1) -> dict[str, Any]:
+    def _search_options(
+        self, wanted: Wanted, fields: int = 1, known: opts.Known = opts.SEARCH
+    ) -> dict[str, Any]:
         partition = self._partition("partition_names")
-        options = opts.allowed(wanted.extra, opts.SEARCH, partition=partition)
+        options = opts.allowed(wanted.extra, known, partition=partition)
         if fields == 1:
             opts.require_fused(options)
         opts.limit(wanted.k, options.get("offset", 0))
@@ -161,22 +173,32 @@ class Searches(Operations):
             opts.limit(options["fetch_k"], name="fetch_k")
         return options
 
-    def _searched_fields(self, schema: Schema) -> list[str]:
+    def _searched_fields(self, schema: Schema, mode: str | None) -> list[str]:
+        """Return the vector fields to search.
+
+        Raises:
+            InvalidInputError: If the collection has not those of the store.
+            UnsupportedError: If it has none of the kind that the mode wants.
+        """
         functions = self._collection.settings.blueprint.function_fields
+        embeds = bool(self._collection.settings.sources)
+        embedded = self._collection.vector_fields(schema) if embeds else []
+        if mode is not None:
+            return _of_mode([*embedded, *functions], schema, mode)
         for name in functions:
             if name not in schema.vectors:
                 raise InvalidInputError(
                     f"The collection has no field {name!r} for a built-in function to fill."
                 )
-        embeds = bool(self._collection.settings.sources)
-        embedded = self._collection.vector_fields(schema) if embeds else []
         return [*embedded, *functions]
 
-    async def _query_vectors(self, query: str, schema: Schema) -> dict[str, Vector]:
+    async def _query_vectors(
+        self, query: str, schema: Schema, searched: Sequence[str]
+    ) -> dict[str, Vector]:
         """Embed the query for each model's field; functions take the text as it is."""
         functions = self._collection.settings.blueprint.function_fields
         vectors: dict[str, Vector] = dict.fromkeys(functions, query)
-        if self._collection.settings.sources:
+        if not vectors.keys() >= set(searched):
             embedded = await self._collection.embed([query], query=True, schema=schema)
             fields = self._collection.vector_fields(schema)
             vectors |= {name: one for name, (one,) in zip(fields, embedded, strict=True)}
@@ -253,6 +275,32 @@ class Searches(Operations):
     def _scored(self, schema: Schema, hits: Sequence[Hit]) -> Scored:
         layout = self._collection.layout(schema)
         return [(layout.document(row, self._scope), distance) for row, distance in hits]
+
+
+def _ranking(options: Mapping[str, Any], fields: int) -> Any:
+    """Return the ranker of several fields' hits, or `None` for one field's."""
+    if fields > 1:
+        return ranker(options, fields)
+    opts.require_fused(options)
+    return None
+
+
+def _of_mode(names: Sequence[str], schema: Schema, mode: str) -> list[str]:
+    """Return those fields of the collection that a mode searches.
+
+    Raises:
+        UnsupportedError: If there are none, or none of one kind for a hybrid search.
+    """
+    there = [name for name in names if name in schema.vectors]
+    dense = [name for name in there if schema.vectors[name].type in DENSE]
+    sparse = [name for name in there if schema.vectors[name].type is DataType.SPARSE_FLOAT_VECTOR]
+    wanted = {"dense": [dense], "sparse": [sparse], "hybrid": [dense, sparse]}[mode]
+    if not all(wanted):
+        raise UnsupportedError(
+            f"A {mode} search needs {_NEEDS[mode]}, in the collection and in the store: "
+            "`embedding_function` fills dense fields, `builtin_function` those of BM25."
+        )
+    return [name for kind in wanted for name in kind]
 
 
 def _rounded(score: float) -> float:
