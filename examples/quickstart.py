@@ -57,7 +57,7 @@ async def tour(store: MilvusStore) -> None:
     questions = load_questions()
     await asyncio.gather(*(store.asimilarity_search(question) for question in questions))
     requests = store.stats.search.batches - before.batches
-    print(f"\n{len(questions)} searches at once: {since(start)}, {requests} requests to Milvus.")
+    print(f"\n{len(questions)} searches at once: {since(start)}; requests to Milvus: {requests}")
 
 
 async def call(tool: BaseTool, **arguments: Any) -> None:

@@ -3,11 +3,12 @@
 import asyncio
 import copy
 import itertools
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 from langchain_core.embeddings import Embeddings
 
+from milvus_tools._together import together
 from milvus_tools.batching import (
     BatcherClosedError,
     BatcherStats,
@@ -18,8 +19,6 @@ from milvus_tools.embeddings.failures import is_invalid
 from milvus_tools.embeddings.models import Embed, QueryMethod, Vector
 from milvus_tools.embeddings.retrying import RetryPolicy
 from milvus_tools.errors import DimensionError
-
-Result = TypeVar("Result")
 
 CLOSED: Final = "These embeddings are closed; make new ones."
 
@@ -78,7 +77,7 @@ class Sender:
         parts = [list(texts[start : start + self._size]) for start in starts]
         if len(parts) == 1:
             return await self._documents.submit(parts[0])
-        vectors = await _all([self._documents.submit(part) for part in parts])
+        vectors = await together(self._documents.submit(part) for part in parts)
         return list(itertools.chain.from_iterable(vectors))
 
     async def close(self) -> None:
@@ -116,13 +115,3 @@ class Sender:
 
 def _one_at_a_time(limits: Limits) -> Limits:
     return Limits(max_batch_size=1, max_in_flight=limits.max_in_flight)
-
-
-async def _all(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """Await calls together; when one fails, the others end with it."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()

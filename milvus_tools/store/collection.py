@@ -14,6 +14,7 @@ from langchain_core.documents import Document
 from pymilvus import CollectionSchema, MilvusClient
 from pymilvus.client.cache import GlobalCache
 
+from milvus_tools._together import together
 from milvus_tools.connection import Connection, shared_lock
 from milvus_tools.errors import (
     NOT_LOADED,
@@ -336,9 +337,7 @@ class Collection:
             DimensionError: If they don't fit the collection.
         """
         models = await self._models()
-        embedded = await asyncio.gather(
-            *(self._embed(model, texts, query=query) for model in models)
-        )
+        embedded = await together(self._embed(model, texts, query=query) for model in models)
         if schema is None:
             return list(embedded)
         fields = [schema.vectors[name] for name in self.vector_fields(schema)]

@@ -1,12 +1,12 @@
 """The search tool."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.documents import Document
 from langchain_core.tools import StructuredTool
 
+from milvus_tools._together import together
 from milvus_tools.errors import UnsupportedError
 from milvus_tools.fusion import Hits, fuse
 from milvus_tools.ranking import unique
@@ -41,7 +41,7 @@ def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
         expression = await narrowed.expression(store, settings, fields)
         if expression is None:
             return NOTHING.format(advice=_UNFILTERED), []
-        found = await asyncio.gather(*(_hits(store, one, k, expression) for one in asked))
+        found = await together(_hits(store, one, k, expression) for one in asked)
         documents = fuse(dict(zip(asked, found, strict=True)), k)
         if not documents:
             return NOTHING.format(advice=_FILTERED if narrowed else _UNFILTERED), []

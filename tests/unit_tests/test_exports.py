@@ -17,7 +17,7 @@ import milvus_tools
 ROOT = pathlib.Path(str(milvus_tools.__file__)).parent
 # A module imports only from a lower level.
 LEVELS = [
-    {"errors", "batching", "ranking", "_portal"},
+    {"errors", "batching", "ranking", "_portal", "_together"},
     {"_crossing", "folding"},
     {"filters", "schema", "embeddings", "lite", "fusion", "diversity"},
     {"blueprint", "conditions", "connection"},
