@@ -1,0 +1,143 @@
+"""Measure milvus_tools beside langchain-milvus, in turns, on Milvus Lite or on a server.
+
+Needs `pip install -e . --group benchmark`, and neither a key nor a network: the embedding service
+is a process on this machine. `--backend server` takes the server at `--uri`, or starts one if
+the package `milvus` is installed.
+
+    python examples/benchmark.py --list
+    python examples/benchmark.py searches loading --backend lite
+    python examples/benchmark.py --backend server --uri http://127.0.0.1:19530 --out results
+    python examples/benchmark.py --draw results/*.json --out results
+"""
+
+import argparse
+import asyncio
+import contextlib
+import importlib.metadata
+import logging
+import os
+import pathlib
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from benchmarking.bench import Bench
+from benchmarking.chart import draw
+from benchmarking.report import markdown
+from benchmarking.results import Case, Results
+from benchmarking.scenarios import SCENARIOS, cases_of
+from benchmarking.server import is_installed, running_server
+from benchmarking.service import running_service
+from pymilvus import MilvusClient
+
+PACKAGES = (
+    *("milvus_tools", "langchain-milvus", "pymilvus", "milvus-lite", "langchain-core"),
+    *("langchain-openai", "langchain-classic", "openai", "grpcio", "numpy"),
+)
+TITLES = {name: scenario.title for name, scenario in SCENARIOS.items()}
+
+
+def main() -> None:
+    """Do as the command line says."""
+    logging.disable()  # of langchain-milvus's failures, which the report tells
+    arguments = parsed()
+    if arguments.list:
+        for name, title in TITLES.items():
+            print(f"{name:10} {title}")
+        return
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    results = [Results.load(path) for path in arguments.draw] or [measure(arguments)]
+    for one in results:
+        text = markdown(one, TITLES)
+        (arguments.out / f"benchmark-{one.backend}.md").write_text(text, encoding="utf-8")
+        one.save(arguments.out / f"benchmark-{one.backend}.json")
+        print(text)
+    draw(results, arguments.out / "benchmark.png")
+
+
+def parsed() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="which; all by default")
+    parser.add_argument("--list", action="store_true", help="list the scenarios")
+    parser.add_argument("--backend", choices=["lite", "server"], default="lite")
+    parser.add_argument("--uri", default=os.environ.get("MILVUS_URI"), help="of the server")
+    parser.add_argument("--fast", action="store_true", help="all of it small, to see that it runs")
+    parser.add_argument("--repeat", type=int, default=5, help="how many turns count")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(), help="folder to write")
+    parser.add_argument(
+        "--draw",
+        metavar="JSON",
+        nargs="+",
+        type=pathlib.Path,
+        default=[],
+        help="measure nothing; write the tables and one chart of results that were saved",
+    )
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.scenarios) - SCENARIOS.keys())
+    if unknown:
+        parser.error(f"no scenario is called {', '.join(unknown)}; --list lists them")
+    if arguments.repeat < 1:
+        parser.error("--repeat must be 1 or more")
+    return arguments
+
+
+def measure(arguments: argparse.Namespace) -> Results:
+    """Run scenarios on a backend."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        backend(arguments, pathlib.Path(folder)) as server,
+        running_service() as service,
+    ):
+        repeat = 1 if arguments.fast else arguments.repeat
+        bench = Bench(service, pathlib.Path(folder), server, repeat, arguments.fast)
+        cases = asyncio.run(run(arguments.scenarios or list(SCENARIOS), bench))
+        return Results(about(arguments, server), cases)
+
+
+@contextlib.contextmanager
+def backend(arguments: argparse.Namespace, folder: pathlib.Path) -> Iterator[str | None]:
+    """Yield the server's address, or nothing for Milvus Lite."""
+    if arguments.backend == "lite":
+        yield None
+    elif arguments.uri:
+        yield arguments.uri
+    elif is_installed():
+        with running_server(folder / "server") as uri:
+            yield uri
+    else:
+        sys.exit("Name a server with --uri, or install one: pip install 'milvus==2.3.5'.")
+
+
+async def run(names: list[str], bench: Bench) -> list[Case]:
+    """Run scenarios, and say on standard error how far they are."""
+    cases = []
+    for name in names:
+        async for case in cases_of(name, bench):
+            print(f"{name}: {case.name}", file=sys.stderr, flush=True)
+            cases.append(case)
+    return cases
+
+
+def about(arguments: argparse.Namespace, server: str | None) -> dict[str, str]:
+    """Say what was measured on."""
+    versions = (f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
+    return {
+        "backend": arguments.backend,
+        "Milvus": f"server {server_version(server)}" if server else "Lite",
+        "packages": ", ".join(versions),
+        "Python": f"{platform.python_version()}, {platform.system()}",
+        "cores": str(os.cpu_count()),
+        "turns": "1, small" if arguments.fast else str(arguments.repeat),
+    }
+
+
+def server_version(uri: str) -> str:
+    """Ask a server for its version."""
+    with contextlib.closing(MilvusClient(uri, dedicated=True)) as client:
+        return str(client.get_server_version())
+
+
+if __name__ == "__main__":
+    main()
