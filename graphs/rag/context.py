@@ -1,0 +1,110 @@
+"""What a run may be told: its store, its model, and bounds for all that it does."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self
+
+from langchain_core.language_models import BaseChatModel
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
+from pydantic.json_schema import SkipJsonSchema
+
+from milvus_tools import MilvusStore, ScopedMilvusStore
+
+AnyStore = MilvusStore | ScopedMilvusStore
+StoreSource = AnyStore | Callable[[], Any]
+
+
+class Context(BaseModel):
+    """What a run may be told beside its question; every number has a bound.
+
+    Example:
+        ```python
+        context = Context(store=store, model="openai:gpt-5-mini", max_rounds=2)
+        await graph.ainvoke({"question": "Who …?"}, context=context)
+        ```
+
+    Raises:
+        ValueError: If a value can't be, in a sentence for each.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Not in the JSON schema: who calls `langgraph dev` over the network can't give an object.
+    store: SkipJsonSchema[
+        InstanceOf[MilvusStore] | InstanceOf[ScopedMilvusStore] | Callable[[], Any] | None
+    ] = Field(None, exclude=True, repr=False)
+    """The store, or a function that makes it, async or not: it is called once, in a thread, and
+    the store it made is kept for all runs that name the same function. `None` for the store that
+    the graph was built with, which is the Wikipedia paragraphs of the examples by default."""
+
+    model: str | SkipJsonSchema[InstanceOf[BaseChatModel]] | None = None
+    """A chat model, or its name for `init_chat_model`: `"openai:gpt-5-mini"`. `None` for the one
+    that the graph was built with; without any, the graph plans and answers by rule."""
+
+    scope: dict[str, str | int | float | bool] = Field(default_factory=dict, max_length=20)
+    """Field values that every document has which the run may read; a store's own scope and that
+    of the graph hold too."""
+
+    structured_output: Literal["json_schema", "function_calling", "json_mode"] = "json_schema"
+    """By which of its methods the model is asked for a plan; small local ones know the first."""
+
+    k: int = Field(10, ge=1, le=100)
+    """How many passages a sub-question's search returns."""
+
+    max_passages: int = Field(10, ge=1, le=50)
+    """How many passages the answer is made from."""
+
+    max_chars: int = Field(2_000, ge=100, le=20_000)
+    """How many characters of a passage the model reads."""
+
+    max_subquestions: int = Field(8, ge=1, le=32)
+    """How many sub-questions are searched for in a round, at the same time."""
+
+    max_rounds: int = Field(3, ge=1, le=6)
+    """How many rounds of searches there are, the first included."""
+
+    search_timeout: float = Field(20.0, gt=0, le=600)
+    """Seconds for a sub-question's search, further attempts included."""
+
+    retries: int = Field(2, ge=0, le=10)
+    """How often a search is tried again that failed, but not for what it asked."""
+
+    model_timeout: float = Field(120.0, gt=0, le=3_600)
+    """Seconds for one answer of the model."""
+
+    max_answer_chars: int = Field(8_000, ge=100, le=100_000)
+    """Where an answer of the model that does not end is cut."""
+
+    def __init__(self, **given: Any) -> None:
+        """Check what is given.
+
+        Raises:
+            ValueError: If a value can't be.
+        """
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise ValueError(_sentences(error)) from error
+
+    def over(self, default: Self) -> Self:
+        """Return this context with the store, the model and the scope that it leaves open.
+
+        Raises:
+            ValueError: If both fix one field, to different values.
+        """
+        for field, value in default.scope.items():
+            if self.scope.get(field, value) != value:
+                raise ValueError(f"The scope fixes {field} already.")
+        return self.model_copy(
+            update={
+                "store": self.store or default.store,
+                "model": self.model or default.model,
+                "scope": {**self.scope, **default.scope},
+            }
+        )
+
+
+def _sentences(error: ValidationError) -> str:
+    problems: Mapping[str, str] = {
+        str(problem["loc"][0]): problem["msg"] for problem in error.errors(include_url=False)
+    }
+    return " ".join(f"{name}: {problem}." for name, problem in problems.items())

@@ -1,0 +1,101 @@
+"""Calls of the chat model: bounded in time, and never in its place anything else."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import TypeVar, cast
+
+from langchain.chat_models import init_chat_model
+from langchain_core.exceptions import OutputParserException
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langgraph.constants import TAG_NOSTREAM
+from pydantic import BaseModel, ValidationError
+
+from graphs.rag.context import Context
+
+Reply = TypeVar("Reply", bound=BaseModel)
+
+
+class ModelError(RuntimeError):
+    """The model did not answer in time, or said nothing."""
+
+
+async def chat_model(model: str | BaseChatModel) -> BaseChatModel:
+    """Return the model, made off the caller's loop if it is named."""
+    if isinstance(model, str):
+        made: BaseChatModel = await asyncio.to_thread(init_chat_model, model)
+        return made
+    return model
+
+
+async def structured(
+    schema: type[Reply], messages: Sequence[BaseMessage], context: Context
+) -> Reply | None:
+    """Ask the model for a structured output; its tokens are not streamed to the graph's caller.
+
+    Returns:
+        The output, or `None` if what the model wrote is none.
+
+    Raises:
+        ModelError: If it took too long. Other errors are the provider's own.
+    """
+    model = await _required(context)
+    asker = model.with_structured_output(schema, method=context.structured_output)
+    try:
+        async with _in_time(context):
+            reply = await asker.with_config(tags=[TAG_NOSTREAM]).ainvoke(list(messages))
+    except (OutputParserException, ValidationError, json.JSONDecodeError):
+        return None
+    except Exception as error:
+        if _was_cut(error):
+            return None
+        raise
+    return reply if isinstance(reply, schema) else None
+
+
+def _was_cut(error: Exception) -> bool:
+    """Tell whether the model wrote on until its limit: openai's error, which may be missing."""
+    return type(error).__name__ == "LengthFinishReasonError"
+
+
+async def written(messages: Sequence[BaseMessage], context: Context) -> tuple[str, bool]:
+    """Let the model write, token by token.
+
+    Returns:
+        The text, and whether it was cut.
+
+    Raises:
+        ModelError: If it took too long, or wrote nothing.
+    """
+    model = await _required(context)
+    text = ""
+    stream = cast("AsyncGenerator[AIMessageChunk]", model.astream(list(messages)))
+    async with _in_time(context), contextlib.aclosing(stream) as tokens:
+        async for token in tokens:
+            text += token.text
+            if len(text) > context.max_answer_chars:
+                break
+    if not text.strip():
+        raise ModelError("The model wrote no answer.")
+    return text[: context.max_answer_chars], len(text) > context.max_answer_chars
+
+
+async def _required(context: Context) -> BaseChatModel:
+    if context.model is None:
+        raise ModelError("The run has no model.")
+    return await chat_model(context.model)
+
+
+@contextlib.asynccontextmanager
+async def _in_time(context: Context) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(context.model_timeout) as deadline:
+            yield
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        raise ModelError(
+            f"The model did not answer within {context.model_timeout:g} s (model_timeout)."
+        ) from error

@@ -1,0 +1,139 @@
+"""Sub-questions: cleaned, numbered, bounded, and filled in with answers. Pure functions."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from graphs.rag.prompts import Step
+from graphs.rag.state import Finding, Subquestion
+from milvus_tools.ranking import unique
+from milvus_tools.tools.content import as_data
+
+MAX_TEXT: Final = 4_000
+"""The most characters of a sub-question."""
+
+MAX_ANSWER: Final = 200
+"""The most characters of an answer that is filled in."""
+
+_REFERENCE: Final = re.compile(r"#\s?(\d{1,4})\b")
+# As in "2. Who …", "- Who …", "**Who …**", `"Who …"`, "Sub-question 2: Who …".
+_NUMBERING: Final = re.compile(
+    r"^(?:[-*\u2022\u2013]\s+|\(?\d{1,3}[.):]\s+|sub-?questions?\s*\d*\s*[:.)]\s*|q\d*\s*:\s*)+",
+    re.IGNORECASE,
+)
+_WRAPPING: Final = " \t\"'`*“”«»"
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """Sub-questions to search for now, and those that wait."""
+
+    pending: list[Subquestion]
+    waiting: list[Subquestion]
+    left_out: int = 0
+    """How many were too many."""
+
+
+def cleaned(text: str) -> str:
+    """Return a sub-question without the numbering and quotes that models put round it."""
+    line = " ".join(as_data(text).split())
+    return _NUMBERING.sub("", line.strip(_WRAPPING)).strip(_WRAPPING)[:MAX_TEXT]
+
+
+def same(text: str) -> str:
+    """Return what is equal for texts that differ in case and punctuation only."""
+    return " ".join(re.findall(r"[\w#]+", text.casefold()))
+
+
+def first_round(question: str, steps: Sequence[Step], most: int) -> Planned:
+    """Number a plan's steps, after the question itself, which is always searched for.
+
+    A step that needs answers waits, unless it needs what no earlier step can give. Duplicates
+    are one; those past `most` are left out.
+    """
+    planned = [Subquestion(number=1, round=1, text=question, needs=[])]
+    known = {same(question): 1}
+    numbers: dict[int, int] = {}
+    for position, step in enumerate(_one_line_each(steps), start=1):
+        text, needs = _renumbered(step, numbers)
+        if not same(text):
+            continue
+        number = known.setdefault(same(text), len(planned) + 1)
+        numbers[position] = number
+        if number > len(planned):
+            planned.append(Subquestion(number=number, round=1, text=text, needs=needs))
+    kept = planned[:most]
+    return Planned(
+        [one for one in kept if not one["needs"]],
+        [one for one in kept if one["needs"]],
+        len(planned) - len(kept),
+    )
+
+
+def _one_line_each(steps: Iterable[Step]) -> list[Step]:
+    """Take a step of several lines, each a question, for several steps."""
+    return [
+        Step(question=line, needs=step.needs)
+        for step in steps
+        for line in step.question.splitlines() or [""]
+    ]
+
+
+def _renumbered(step: Step, numbers: Mapping[int, int]) -> tuple[str, list[int]]:
+    """Turn a step's references into ours; those to no earlier step are dropped."""
+    text = cleaned(step.question)
+    referred = [int(found) for found in _REFERENCE.findall(text)]
+    needs = unique(numbers[one] for one in [*referred, *step.needs] if one in numbers)
+
+    def ours(found: re.Match[str]) -> str:
+        number = numbers.get(int(found[1]))
+        return f"#{number}" if number else ""
+
+    return " ".join(_REFERENCE.sub(ours, text).split()), needs
+
+
+def next_round(
+    follow_ups: Iterable[str],
+    waiting: Sequence[Subquestion],
+    answers: Mapping[int, str],
+    asked: Sequence[Finding],
+    most: int,
+) -> Planned:
+    """Fill answers into the sub-questions that wait for them, and number the follow-ups.
+
+    Args:
+        follow_ups: Further texts to search for.
+        waiting: Sub-questions that need answers.
+        answers: The answers by sub-question.
+        asked: What was searched for; it is not searched for again.
+        most: How many the round may have; filled ones go first, and wait on if there are more.
+    """
+    round_ = max(one["round"] for one in asked) + 1
+    known = {same(one["text"]) for one in asked}
+    ready = [_filled(one, answers, round_) for one in waiting if answers.keys() >= {*one["needs"]}]
+    ready = [one for one in ready if same(one["text"]) not in known][:most]
+    numbers = {one["number"] for one in ready}
+    still = [one for one in waiting if not answers.keys() >= {*one["needs"]}]
+    known |= {same(one["text"]) for one in ready} | {""}
+    new = [text for text in _distinct(map(cleaned, follow_ups)) if same(text) not in known]
+    first = 1 + max(one["number"] for one in [*asked, *waiting])
+    added = [
+        Subquestion(number=number, round=round_, text=text, needs=[])
+        for number, text in enumerate(new[: most - len(numbers)], start=first)
+    ]
+    return Planned([*ready, *added], still, len(new) - len(added))
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list({same(text): text for text in reversed([*texts])}.values())[::-1]
+
+
+def _filled(one: Subquestion, answers: Mapping[int, str], round_: int) -> Subquestion:
+    """Put answers in place of references; one that is not referred to is put behind."""
+    text = one["text"]
+    for number in one["needs"]:
+        answer = cleaned(answers[number])[:MAX_ANSWER]
+        written = re.sub(rf"#{number}\b", answer.replace("\\", r"\\"), text)
+        text = f"{text} {answer}" if written == text else written
+    return Subquestion(number=one["number"], round=round_, text=text[:MAX_TEXT], needs=[])

@@ -1,0 +1,199 @@
+"""What the graph does without a model: split, follow what was found, and quote. Pure functions.
+
+Nothing here knows a question or a collection: the words are English, and what is not English is
+searched as it stands.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from graphs.rag.state import Passage
+from milvus_tools.ranking import interleave, unique
+
+PASSAGES_READ: Final = 2
+"""How many of the best passages are read for names to follow."""
+
+QUOTES: Final = 4
+"""How many sentences make an answer."""
+
+LEAST: Final = 0.8
+"""What a sentence must be worth to be quoted."""
+
+LINKED: Final = 1.0
+"""What counts for a sentence whose passage begins with a name that a quoted one has."""
+
+COVERED: Final = 0.2
+"""What a word of the question counts that is quoted already; a new one counts 1."""
+
+AGAIN: Final = 0.5
+"""By what a sentence counts less if its passage is quoted already."""
+
+PER_RANK: Final = 0.03
+"""What a sentence loses per rank of its passage."""
+
+ENOUGH_WORDS: Final = 0.5
+"""More of the question's words than this share stand in the quotes, or they are no answer."""
+
+Quote = tuple[int, str]  # a passage's number, and a sentence of it
+
+_SAY_NOTHING: Final = """
+a about after all also an and any are as at be because been before being between both but by
+can could did do does during each either else first for from had has have he her hers him his
+how i if in into is it its itself many may me more most much my no not of on one only or other
+our out over own same she should since so some such than that the their them then there these
+they this those through to too two under until up was we were what when where which while who
+whom whose why will with would you your
+"""
+_JOIN: Final = "of the de la du von van der for and in"
+_STOP_WORDS: Final = frozenset(_SAY_NOTHING.split())
+_JOINERS: Final = frozenset(_JOIN.split())
+_WORD: Final = re.compile(r"[^\W_](?:[\w'\u2019.&-]*\w)?")
+_PLAIN_WORD: Final = re.compile(r"[^\W_]+")
+_ANOTHER: Final = r"(?:who|whom|whose|what|when|where|which|why|how)\b"
+_BREAK: Final = re.compile(rf"\?\s+|,?\s+and\s+(?={_ANOTHER})", re.IGNORECASE)
+# Not after an initial: "M. Ward" is one name.
+_SENTENCE_END: Final = re.compile(r"(?<!\b[A-Z]\.)(?<=[.!?])[\"'\u201d\u2019)\]]*\s+")
+_OPENING: Final = 100  # characters that tell what a passage is about
+_MOST_TEXT: Final = 2_000  # characters of a passage that a query repeats, or names are read from
+
+
+def split(question: str) -> list[str]:
+    """Return the questions that a text asks, if they are several: `Who …, and when …?`."""
+    parts = [part.strip(" ,;?") for part in _BREAK.split(question)]
+    parts = [part for part in parts if content_words(part)]
+    return [f"{part}?" for part in parts] if len(parts) > 1 else []
+
+
+def follow_ups(question: str, passages: Sequence[Passage]) -> list[str]:
+    """Return the second queries that the best passages suggest, most promising first.
+
+    The first is the question with the best passage's text. Each other is a name that stands in a
+    passage and not in the question, with the words of the question that the passage leaves open.
+    """
+    if not passages:
+        return []
+    whole = f"{question} {_read(passages[0])}"
+    named = [
+        " ".join([name, *_left_open(question, passage)])
+        for passage in passages[:PASSAGES_READ]
+        for name in names(_read(passage), question)
+    ]
+    return unique([whole, *named])
+
+
+def names(text: str, question: str) -> list[str]:
+    """Return the names in a text that bring words which the question does not have."""
+    known = set(content_words(question))
+    found = (" ".join(_trimmed(run)) for run in _capitalised_runs(text))
+    return unique(name for name in found if not name.isdigit() and _is_new(name, known))
+
+
+def _is_new(name: str, known: set[str]) -> bool:
+    words = content_words(name)
+    return any(len(word) > 1 for word in words) and not known.issuperset(words)
+
+
+def _capitalised_runs(text: str) -> Iterator[list[str]]:
+    """Yield words that begin with a capital or a digit and follow each other, joiners between."""
+    run: list[str] = []
+    end = 0
+    for match in _WORD.finditer(text):
+        word, gap = match[0], text[end : match.start()]
+        joins = bool(run) and not gap.strip(" .")
+        if not joins and run:
+            yield run
+            run = []
+        if word[0].isupper() or word[0].isdigit() or (joins and word in _JOINERS):
+            run.append(word)
+        elif run:
+            yield run
+            run = []
+        end = match.end()
+    if run:
+        yield run
+
+
+def _trimmed(run: list[str]) -> list[str]:
+    """Leave out the stop words at both ends: "The" of a sentence's beginning is no name."""
+    kept = [number for number, word in enumerate(run) if word.lower() not in _STOP_WORDS]
+    return run[kept[0] : kept[-1] + 1] if kept else []
+
+
+def _left_open(question: str, passage: Passage) -> list[str]:
+    covered = {*content_words(_read(passage)), *_STOP_WORDS}
+    return [word for word in _PLAIN_WORD.findall(question) if word.lower() not in covered]
+
+
+def _read(passage: Passage) -> str:
+    return passage["text"][:_MOST_TEXT]
+
+
+def content_words(text: str) -> list[str]:
+    """Return a text's words in small letters, each once, without those that say nothing."""
+    words = (word.lower() for word in _PLAIN_WORD.findall(text))
+    return unique(word for word in words if word not in _STOP_WORDS)
+
+
+def merge_rounds(rounds: Iterable[Sequence[Sequence[str]]]) -> list[str]:
+    """Make one ranking of each round's: within a round, and then of the rounds, in turn."""
+    return interleave([interleave(rankings) for rankings in rounds])
+
+
+def quotes(question: str, passages: Sequence[Passage]) -> list[Quote]:
+    """Quote the sentences that together have most of the question's words.
+
+    Args:
+        question: The question.
+        passages: The passages, best first.
+
+    Returns:
+        Pairs of a passage's number, from 1, and a sentence of it, in the passages' order; none
+        if too few of the question's words are in them.
+    """
+    wanted = frozenset(content_words(question))
+    left = unique(
+        (number, sentence)
+        for number, passage in enumerate(passages, start=1)
+        for sentence in _SENTENCE_END.split(_read(passage))
+        if wanted.intersection(content_words(sentence))
+    )
+    chosen: list[Quote] = []
+    while left and len(chosen) < QUOTES:
+        score = _scorer(question, wanted, passages, chosen)
+        best = max(left, key=score)
+        if score(best) < LEAST:
+            break
+        left.remove(best)
+        chosen.append(best)
+    covered = _words_of(chosen) & wanted
+    return sorted(chosen) if len(covered) > ENOUGH_WORDS * len(wanted) else []
+
+
+def _scorer(
+    question: str,
+    wanted: frozenset[str],
+    passages: Sequence[Passage],
+    chosen: Sequence[Quote],
+) -> Callable[[Quote], float]:
+    """Return what a sentence is worth beside those that are chosen."""
+    covered = _words_of(chosen)
+    quoted = {number for number, _ in chosen}
+    named = {name for one in quoted for name in names(_read(passages[one - 1]), question)}
+
+    def score(one: Quote) -> float:
+        number, sentence = one
+        words = wanted.intersection(content_words(sentence))
+        worth = len(words - covered) + COVERED * len(words & covered)
+        opening = passages[number - 1]["text"][:_OPENING]
+        if number in quoted:
+            worth *= AGAIN
+        elif any(name in opening for name in named):
+            worth += LINKED
+        return worth - PER_RANK * number
+
+    return score
+
+
+def _words_of(quoted: Iterable[Quote]) -> set[str]:
+    return {word for _, sentence in quoted for word in content_words(sentence)}

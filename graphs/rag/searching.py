@@ -1,0 +1,113 @@
+"""One sub-question's search: its store, its deadline, its further attempts."""
+
+import asyncio
+import inspect
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from langchain_core.documents import Document
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_random_exponential,
+)
+
+from graphs.rag.context import AnyStore, Context, StoreSource
+from graphs.rag.state import Passage
+from milvus_tools import MilvusStore, MilvusToolsError, ScopedMilvusStore
+from milvus_tools.errors import AccessError, DeadlineError, EmbeddingError, MilvusError
+
+SOURCE_FIELDS: Final = ("source", "title", "url")
+"""The metadata that says where a document is from; the first that it has counts."""
+
+_FIRST_WAIT: Final = 0.1  # seconds before the second attempt, at most; doubled after each
+_MOST_WAIT: Final = 2.0
+
+_made: weakref.WeakKeyDictionary[Callable[[], Any], AnyStore] = weakref.WeakKeyDictionary()
+_making = threading.Lock()
+
+
+class SearchError(RuntimeError):
+    """A sub-question could not be searched; the message says why."""
+
+
+async def open_store(context: Context) -> AnyStore:
+    """Return the run's store, in the run's scope; made off the loop if it isn't there yet.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if context.store is None:
+        raise ValueError("The run has no store: give one in its context, or to build_graph().")
+    source: StoreSource = context.store
+    if isinstance(source, MilvusStore | ScopedMilvusStore):
+        store: AnyStore = source
+    else:
+        made = _made.get(source)
+        store = made if made is not None else await asyncio.to_thread(_make_once, source)
+    return store.scoped(context.scope) if context.scope else store
+
+
+def _make_once(make: Callable[[], Any]) -> AnyStore:
+    with _making:
+        if make not in _made:
+            made = make()
+            if inspect.isawaitable(made):
+                made = asyncio.run(_awaited(made))
+            if not isinstance(made, MilvusStore | ScopedMilvusStore):
+                raise TypeError(f"The context's store made a {type(made).__name__}, no store.")
+            _made[make] = made
+        return _made[make]
+
+
+async def _awaited(made: Any) -> Any:
+    return await made
+
+
+async def search(text: str, context: Context) -> list[Passage]:
+    """Search for a text.
+
+    Raises:
+        SearchError: If it could not be done in time, or not at all.
+    """
+    store = await open_store(context)
+    try:
+        async with asyncio.timeout(context.search_timeout):
+            found = await _attempted(store, text, context)
+    except TimeoutError as error:
+        raise SearchError(f"no answer within {context.search_timeout:g} s") from error
+    except MilvusToolsError as error:
+        raise SearchError(str(error)) from error
+    return [passage(document) for document in found]
+
+
+async def _attempted(store: AnyStore, text: str, context: Context) -> list[Document]:
+    attempts = AsyncRetrying(
+        stop=stop_after_attempt(context.retries + 1),
+        wait=wait_random_exponential(_FIRST_WAIT, max=_MOST_WAIT),
+        retry=retry_if_exception(_may_pass),
+        reraise=True,
+    )
+    return await attempts(
+        store.asimilarity_search, text, k=context.k, timeout=context.search_timeout
+    )
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Tell whether a further attempt may have another end."""
+    if isinstance(error, AccessError | DeadlineError):
+        return False
+    return isinstance(error, MilvusError | EmbeddingError)
+
+
+def passage(document: Document) -> Passage:
+    """Take from a Document what the graph keeps."""
+    id_ = document.id or ""
+    return Passage(id=id_, source=_source(document.metadata) or id_, text=document.page_content)
+
+
+def _source(metadata: Mapping[str, Any]) -> str:
+    return next((str(metadata[name]) for name in SOURCE_FIELDS if metadata.get(name)), "")
