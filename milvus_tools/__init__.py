@@ -2,14 +2,17 @@
 
 from milvus_tools.embeddings import BatchingEmbeddings, local_embeddings
 from milvus_tools.errors import MilvusToolsError
+from milvus_tools.retrievers import QUERY_PROMPT, MilvusMultiQueryRetriever
 from milvus_tools.store import DeleteResult, MilvusStore, ScopedMilvusStore
 from milvus_tools.toolkit import MilvusToolkit
 from milvus_tools.tools import FilterField
 
 __all__ = [
+    "QUERY_PROMPT",
     "BatchingEmbeddings",
     "DeleteResult",
     "FilterField",
+    "MilvusMultiQueryRetriever",
     "MilvusStore",
     "MilvusToolkit",
     "MilvusToolsError",

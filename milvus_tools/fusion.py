@@ -17,6 +17,9 @@ def fuse(
     k: int,
     weights: Sequence[float] | None = None,
     rank_constant: float = RANK_CONSTANT,
+    *,
+    key: str = RETRIEVAL,
+    failed: Sequence[Mapping[str, object]] = (),
 ) -> list[Document]:
     """Fuse what queries found by reciprocal rank.
 
@@ -26,6 +29,8 @@ def fuse(
         k: The most Documents to return.
         weights: A weight per query; all 1 if `None`.
         rank_constant: See `milvus_tools.ranking.reciprocal_rank_fusion`.
+        key: The metadata key to tell it under; what the Document has there is left out.
+        failed: What to tell there, as `failed`, of queries that found nothing because they failed.
 
     Returns:
         The Documents, best first, each id once. `metadata["retrieval"]` of each is
@@ -41,12 +46,20 @@ def fuse(
             found_by.setdefault(document.id, []).append(one)
     rankings = [[document.id for document, _ in hits] for hits in found.values()]
     scores = reciprocal_rank_fusion(rankings, weights, rank_constant)
+    retrievals = {
+        id_: {"score": score, "found_by": found_by[id_]} for id_, score in scores.items()
+    }
     return [
-        _with_retrieval(documents[id_], {"score": score, "found_by": found_by[id_]})
-        for id_, score in list(scores.items())[:k]
+        _with(documents[id_], key, {**retrieval, **_failures(failed)})
+        for id_, retrieval in list(retrievals.items())[:k]
     ]
 
 
-def _with_retrieval(document: Document, retrieval: Mapping[str, object]) -> Document:
-    metadata = {**document.metadata, RETRIEVAL: dict(retrieval)}
+def _failures(failed: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """Return a copy for each Document: none shares anything with another."""
+    return {"failed": [dict(one) for one in failed]} if failed else {}
+
+
+def _with(document: Document, key: str, value: object) -> Document:
+    metadata = {**document.metadata, key: value}
     return document.model_copy(update={"metadata": metadata})

@@ -1,0 +1,148 @@
+"""What language models answer when they are asked for queries, read as a list of queries.
+
+Small models seldom keep to the form that they were asked for. They put a preamble before it,
+number the lines, write JSON into text, forget to end it, or answer one string for a list. All
+functions here are pure, and none raises for what a model says.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from langchain_core.messages import AIMessage, BaseMessage
+from pydantic import BaseModel
+
+MAX_TEXT: Final = 50_000  # characters of an answer that are read at all
+_MAX_DEPTH: Final = 4
+_MAX_OPENINGS: Final = 20
+
+_THOUGHT: Final = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL)
+_FENCE: Final = re.compile(r"```\w*")
+_OPENING: Final = re.compile(r"[\[{]")
+_LIST: Final = re.compile(r'\[\s*(?=")')
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_LISTED: Final = re.compile(
+    r"""[*_]{0,2}(?:
+        (?P<number>\d{1,3})[.):]\s            # 1. what
+        | \((?P<bracketed>\d{1,3})\)\s        # (1) what
+        | [-*+•‣·\u2013\u2014]\s              # - what
+        | [a-z]\)\s                           # a) what
+        | \#{1,6}\s                           # # what
+        | (?i:(?:\w+[ -])?(?:query|question)) # Query 1: what; sub-question: what
+          (?:\s*\#?\d+\s*[-.):]|\s*:)
+        | Q\d+\s*[-.):]                       # Q1: what
+    )\s*""",
+    re.VERBOSE,
+)
+_INLINE: Final = re.compile(r"\s+(?=\(?\d{1,2}[.)]\s)")
+_CHATTER: Final = re.compile(
+    r"(?:sure|certainly|of course|okay|ok|absolutely)[,!.:]|here (?:are|is)\b[^?]*$|.*:$",
+    re.IGNORECASE,
+)
+_AFTER_QUESTION: Final = re.compile(r"(?<=\?)\s+(?=\S)")
+_AROUND: Final = " \t,*"
+_PAIRS: Final = ('""', "''", "``", "__", "“”", "\u2018\u2019", "«»")
+
+
+def read_answer(answer: Any) -> list[str]:
+    """Return the queries in what a model answered.
+
+    Args:
+        answer: A text, a message, or the object that a structured output made of it.
+
+    Returns:
+        What it takes for queries, in their order; repeated ones are still there.
+    """
+    match answer:
+        case AIMessage(tool_calls=calls, invalid_tool_calls=broken) if calls or broken:
+            answer = [call["args"] for call in (*calls, *broken)]
+        case BaseMessage():
+            answer = str(answer.text)
+        case BaseModel():
+            answer = answer.model_dump()
+    return [query for text in _strings(answer) for query in _from_text(text[:MAX_TEXT])]
+
+
+def _strings(value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the strings in a JSON value; of an object with `queries` only what is there."""
+    match value:
+        case str():
+            yield value
+        case {"queries": inner} if depth < _MAX_DEPTH:
+            yield from _strings(inner, depth + 1)
+        case Mapping() if depth < _MAX_DEPTH:
+            yield from _strings(list(value.values()), depth + 1)
+        case list() | tuple() if depth < _MAX_DEPTH:
+            for one in value:
+                yield from _strings(one, depth + 1)
+
+
+def _from_text(text: str) -> list[str]:
+    text = _FENCE.sub("", _THOUGHT.sub("", text)).strip()
+    found = _from_json(text)
+    texts = [text] if found is None else found
+    return [query for one in texts for line in _lines(one) for query in _questions(line)]
+
+
+def _from_json(text: str) -> list[str] | None:
+    """Return the strings of the JSON in a text, or `None` if it has none."""
+    decoder = json.JSONDecoder()
+    for opening in list(_OPENING.finditer(text))[:_MAX_OPENINGS]:
+        try:
+            value, end = decoder.raw_decode(text, opening.start())
+        except (ValueError, RecursionError):
+            continue
+        found = list(_strings(value))
+        if found or end - opening.start() == len(text):
+            return found
+    return _from_cut_json(text)
+
+
+def _from_cut_json(text: str) -> list[str] | None:
+    """Return the whole strings of a list that the model did not end."""
+    opening = _LIST.search(text)
+    if opening is None:
+        return None
+    found = []
+    for string in _STRING.finditer(text, opening.end()):
+        try:
+            found.append(json.loads(string[0]))
+        except ValueError:
+            continue
+    return found
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a list; if some are marked as its items, only those."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) == 1 and lines[0].startswith(("1.", "1)", "(1)")):
+        lines = _INLINE.split(lines[0])
+    marks = [_LISTED.match(line) for line in lines]
+    if not _begins_with_one(marks):
+        marks = [mark if mark and not _number(mark) else None for mark in marks]
+    if any(marks):
+        return [line[mark.end() :] for line, mark in zip(lines, marks, strict=True) if mark]
+    return [line for line in lines if not _CHATTER.match(line)]
+
+
+def _begins_with_one(marks: list[re.Match[str] | None]) -> bool:
+    """Tell whether numbers count the items, and are no part of them."""
+    return next((_number(mark) for mark in marks if mark and _number(mark)), "") in ("0", "1")
+
+
+def _number(mark: re.Match[str]) -> str:
+    return mark["number"] or mark["bracketed"] or ""
+
+
+def _questions(line: str) -> list[str]:
+    """Take apart questions that stand in one line."""
+    return [_bare(part) for part in _AFTER_QUESTION.split(line)]
+
+
+def _bare(text: str) -> str:
+    """Return a text without the quotes and the emphasis around it."""
+    text = text.strip(_AROUND)
+    while len(text) > 1 and text[0] + text[-1] in _PAIRS:
+        text = text[1:-1].strip(_AROUND)
+    return text

@@ -1,0 +1,261 @@
+"""`MilvusMultiQueryRetriever`: asks many queries at once, and gives back one ranked list."""
+
+import asyncio
+import dataclasses
+import functools
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForRetrieverRun,
+    BaseCallbackManager,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from langchain_core.runnables import Runnable, RunnableConfig
+from pydantic import ConfigDict
+
+from milvus_tools._portal import wait
+from milvus_tools.conditions import Filter, parse
+from milvus_tools.errors import DeadlineError, InvalidInputError
+from milvus_tools.filters import all_of, checked
+from milvus_tools.retrievers.making import (
+    Maker,
+    maker_of_function,
+    maker_of_model,
+    maker_of_runnable,
+)
+from milvus_tools.retrievers.merging import merged
+from milvus_tools.retrievers.modes import search_one
+from milvus_tools.retrievers.queries import Query, chosen, planned, require_question, tidy
+from milvus_tools.retrievers.searching import search_all
+from milvus_tools.retrievers.settings import RetrieverSettings
+from milvus_tools.store import MilvusStore, ScopedMilvusStore
+from milvus_tools.store.options import limit
+from milvus_tools.store.requests import Deadline
+
+Result = TypeVar("Result")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Call:
+    """What one call asks for.
+
+    Attributes:
+        question: The question.
+        k: The most Documents to return.
+        filters: The typed filters that must hold, the retriever's own first.
+        expr: The raw expressions that must hold, as one.
+        deadline: The point in time by which all must be done, if there is one.
+    """
+
+    question: str
+    k: int
+    filters: Sequence[Filter]
+    expr: str
+    deadline: Deadline | None
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds left; `None` for no limit."""
+        return None if self.deadline is None else self.deadline.remaining
+
+
+@dataclasses.dataclass(frozen=True)
+class _Made:
+    """The queries that were made, or why none were."""
+
+    queries: Sequence[Query] = ()
+    failure: Exception | None = None
+
+
+class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
+    """Asks the store several queries at once, and fuses what they find by reciprocal rank.
+
+    The queries come from a chat model, a list, or a Runnable or function of one's own; the
+    question itself is asked, too, and alone if there is none of these. Calls take `k`, and
+    `filters` and `expr` that hold beside the retriever's own, never in their place.
+
+    Each Document tells in `metadata["retrieval"]` its fused `score`, and in `found_by` each
+    `query` that found it, at which `rank`, and with which `score`: what Milvus measured, a
+    distance or a ranker's score; `None` with `mmr`. With `on_error="skip"`, `failed` names the
+    queries that failed, if some did.
+
+    Example:
+        ```python
+        retriever = MilvusMultiQueryRetriever(store, init_chat_model("openai:gpt-5-mini"), k=8)
+        recent = {"field": "year", "operator": "gte", "value": 2000}
+        documents = await retriever.ainvoke("Who made the dice game?", filters=recent)
+        ```
+    """
+
+    model_config: ClassVar[ConfigDict] = RetrieverSettings.model_config
+
+    _maker: Maker | None = None
+
+    def __init__(
+        self,
+        store: MilvusStore | ScopedMilvusStore,
+        llm: Runnable[Any, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Keep the settings; nothing is asked yet.
+
+        Args:
+            store: The store, or a view of it.
+            llm: A chat model that makes the queries.
+            **settings: The attributes of this class.
+
+        Raises:
+            ValidationError: If one is unknown, out of bounds, or contradicts another.
+        """
+        super().__init__(store=store, llm=llm, **settings)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Build what makes the queries, once."""
+        super().model_post_init(context)
+        if self.llm is not None:
+            self._maker = maker_of_model(self.llm, self.prompt, self.max_queries)
+        elif isinstance(self.query_generator, Runnable):
+            self._maker = maker_of_runnable(self.query_generator)
+        elif self.query_generator is not None:
+            self._maker = maker_of_function(self.query_generator)
+
+    # An argument of a call reaches the async method only if the sync one has it, too.
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        filters: Any = None,
+        expr: str | None = None,
+        **unknown: Any,
+    ) -> list[Document]:
+        call = self._call(query, k, filters, expr, unknown)
+        expression = wait(self._expression(call))
+        if expression is None:
+            return []
+        made = self._made(call, {"callbacks": run_manager.get_child()})
+        return wait(self._found(call, made, expression, run_manager.get_child()))
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        filters: Any = None,
+        expr: str | None = None,
+        **unknown: Any,
+    ) -> list[Document]:
+        call = self._call(query, k, filters, expr, unknown)
+        expression = await self._expression(call)
+        if expression is None:
+            return []
+        made = await self._amade(call, {"callbacks": run_manager.get_child()})
+        return await self._found(call, made, expression, run_manager.get_child())
+
+    def _call(
+        self,
+        question: str,
+        k: int | None,
+        filters: Any,
+        expr: str | None,
+        unknown: Mapping[str, Any],
+    ) -> _Call:
+        require_question(question)
+        if unknown:
+            raise InvalidInputError(
+                f"A call of the retriever takes k, filters and expr, not {', '.join(unknown)}."
+            )
+        given = [] if filters is None else [parse(filters)]
+        return _Call(
+            question,
+            self.k if k is None else limit(k),
+            [*([] if self.filters is None else [self.filters]), *given],
+            all_of([self.expr or "", checked(expr)]),
+            None if self.timeout is None else Deadline.after(self.timeout),
+        )
+
+    async def _expression(self, call: _Call) -> str | None:
+        """Write what must hold as an expression; `None` if the collection is not there yet."""
+        parts = [call.expr]
+        for filter_ in call.filters:
+            written = await self.store.afilter_expression(filter_, timeout=call.seconds)
+            if written is None:
+                return None
+            parts.append(written)
+        return all_of(parts)
+
+    def _made(self, call: _Call, config: RunnableConfig) -> _Made:
+        if self._maker is None:
+            return self._given()
+        try:
+            return self._chosen(self._maker.invoke(call.question, config))
+        except Exception as error:
+            if self.on_error == "raise":
+                raise
+            return _Made(failure=error)
+
+    async def _amade(self, call: _Call, config: RunnableConfig) -> _Made:
+        if self._maker is None:
+            return self._given()
+        try:
+            return self._chosen(await _within(self._maker.ainvoke(call.question, config), call))
+        except Exception as error:
+            if self.on_error == "raise":
+                raise
+            return _Made(failure=error)
+
+    def _given(self) -> _Made:
+        queries = self.queries or ()
+        weights = [1.0] * len(queries) if self.weights is None else self.weights
+        return _Made([Query(tidy(one), w) for one, w in zip(queries, weights, strict=True)])
+
+    def _chosen(self, texts: Sequence[str]) -> _Made:
+        taken = chosen(texts, most=self.max_queries, max_chars=self.max_query_chars)
+        return _Made([Query(text) for text in taken])
+
+    async def _found(
+        self, call: _Call, made: _Made, expression: str, callbacks: BaseCallbackManager
+    ) -> list[Document]:
+        """Search for all queries, and fuse what they find."""
+        queries = planned(
+            call.question,
+            made.queries,
+            include_original=self.include_original,
+            original_weight=self.original_weight,
+        )
+        outcomes = await search_all(
+            [query.text for query in queries],
+            functools.partial(search_one, self, k=call.k, expr=expression),
+            callbacks,
+            max_concurrency=self.max_concurrency,
+            seconds=call.seconds,
+            stop_at_failure=self.on_error == "raise",
+        )
+        return merged(self, dict(zip(queries, outcomes, strict=True)), call.k, made.failure)
+
+    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
+        """Say in traces which store and which embedding model are behind this."""
+        params = super()._get_ls_params(**kwargs)
+        params["ls_vector_store_provider"] = type(self.store).__name__
+        embedding = self.store.embeddings
+        if embedding is not None and not isinstance(embedding, list):
+            params["ls_embedding_provider"] = type(embedding).__name__
+            name = getattr(embedding, "model", None)
+            if isinstance(name, str):
+                params["ls_embedding_model"] = name
+        return params
+
+
+async def _within(work: Awaitable[Result], call: _Call) -> Result:
+    try:
+        async with asyncio.timeout(call.seconds) as limit_:
+            return await work
+    except TimeoutError as error:
+        if not limit_.expired():
+            raise
+        raise DeadlineError("The queries were not made within the retriever's time.") from error
