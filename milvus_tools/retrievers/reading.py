@@ -61,7 +61,7 @@ def read_answer(answer: Any) -> list[str]:
             answer = str(answer.text)
         case BaseModel():
             answer = answer.model_dump()
-    return [query for text in _strings(answer) for query in _from_text(text[:MAX_TEXT])]
+    return _from_text(answer) if isinstance(answer, str) else _from_items(list(_strings(answer)))
 
 
 def _strings(value: Any, depth: int = 0) -> Iterator[str]:
@@ -79,10 +79,19 @@ def _strings(value: Any, depth: int = 0) -> Iterator[str]:
 
 
 def _from_text(text: str) -> list[str]:
-    text = _FENCE.sub("", _THOUGHT.sub("", text)).strip()
+    text = _FENCE.sub("", _THOUGHT.sub("", text[:MAX_TEXT])).strip()
     found = _from_json(text)
-    texts = [text] if found is None else found
-    return [query for one in texts for line in _lines(one) for query in _questions(line)]
+    if found is not None:
+        return _from_items(found)
+    return [query for line in _lines(text) for query in _questions(line)]
+
+
+def _from_items(items: list[str]) -> list[str]:
+    """Return the queries in the strings of a list, any of which may hold several."""
+    marks = [_LISTED.match(item) for item in items]
+    if len(marks) > 1 and all(marks):
+        items = [item[mark.end() :] for item, mark in zip(items, marks, strict=True) if mark]
+    return [query for item in items for query in _from_text(item)]
 
 
 def _from_json(text: str) -> list[str] | None:

@@ -19,6 +19,8 @@ from milvus_tools.store.options import MAX_LIMIT
 MOST_QUERIES: Final = 100
 _MOST_SECONDS: Final = 3_600.0
 
+_OWN: Final = {"k", "fetch_k", "expr", "timeout", "search_mode", "lambda_mult", "offset"}
+
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=_MOST_SECONDS)]
 
@@ -163,10 +165,10 @@ class RetrieverSettings(BaseModel):
             "The mode hybrid needs a store with a dense embedding and BM25: "
             "MilvusStore(embedding, builtin_function=BM25BuiltInFunction(…), …).",
         )
-        fixed = {"k", "fetch_k", "expr", "timeout", "search_mode", "lambda_mult", "offset"}
+        taken = _OWN & self.search_kwargs.keys()
         _require(
-            not fixed & self.search_kwargs.keys(),
-            f"search_kwargs can't have {', '.join(sorted(fixed))}.",
+            not taken,
+            f"search_kwargs can't have {', '.join(sorted(taken))}: the retriever sets them.",
         )
 
 
