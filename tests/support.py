@@ -25,7 +25,8 @@ ON_SERVER = pytest.mark.parametrize(
     "backend", [pytest.param("server", marks=pytest.mark.server)], indirect=True
 )
 START_SECONDS = 120
-STOP_SECONDS = 60
+STOP_SECONDS = 60  # to say goodbye, which 2.3.5 seldom ends
+KILL_SECONDS = 5
 # The launcher of the package `milvus`, made to take ports that a server had a minute ago.
 _LAUNCHER = """
 import socket, sys
@@ -142,8 +143,8 @@ class MilvusServer:
                 return False
         return True
 
-    def stop(self) -> None:
-        """Stop it; one that is still there would spoil the next.
+    def stop(self, seconds: int = STOP_SECONDS) -> None:
+        """Stop it; one that is to start again in its folder needs time to end well.
 
         The process is a launcher: SIGTERM would end it and leave the server. It ends when the
         server ends, and at SIGINT it kills the server.
@@ -156,7 +157,7 @@ class MilvusServer:
             for child in map(int, children.split()):
                 os.kill(child, signal.SIGTERM)
         try:
-            self.process.wait(timeout=STOP_SECONDS)
+            self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(timeout=STOP_SECONDS)
@@ -168,7 +169,7 @@ class MilvusServer:
         try:
             yield self
         finally:
-            self.stop()
+            self.stop(KILL_SECONDS)
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
