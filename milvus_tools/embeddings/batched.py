@@ -19,6 +19,8 @@ from milvus_tools.embeddings.sending import CLOSED, Sender
 Result = TypeVar("Result")
 
 _RETRIES: Final = 4
+_QUERIES: Final = 256  # in one request
+_DOCUMENTS: Final = 1_000  # as LangChain's models for services have it
 _IN_FLIGHT: Final = 4
 _IN_FLIGHT_ALONE: Final = 64  # for queries that can't share a request
 
@@ -52,7 +54,7 @@ class BatchingEmbeddings(Embeddings):
         *,
         embeds_alike: bool | None = None,
         embed_queries: Embed | None = None,
-        max_batch_size: int = 256,
+        max_batch_size: int | None = None,
         max_in_flight: int | None = None,
         retries: int | None = None,
         retry_seconds: float = 60.0,
@@ -67,9 +69,10 @@ class BatchingEmbeddings(Embeddings):
             embed_queries: Embeds several queries at once, where the model has a way of its own,
                 as `lambda texts: model.aembed(texts, input_type="search_query")` for Cohere's.
                 By default the model's `aembed_queries` or `embed_queries`, if it has one.
-            max_batch_size: The most texts in one request.
+            max_batch_size: The most texts in one request. `None` for 256 queries or 1000
+                documents.
             max_in_flight: The most requests under way at once: so many of queries, and so many
-                of documents. `None` for 4, or 64 where each query has a request of its own.
+                of documents. `None` for 4; for queries that have a request of their own each, 64.
             retries: How often a request is sent again when the service is overloaded, fails or
                 can't be reached. `None` leaves it to the model if that has `max_retries`, and
                 is 4 else.
@@ -84,18 +87,21 @@ class BatchingEmbeddings(Embeddings):
         if embeds_alike and embed_queries is not None:
             raise ValueError("Give embeds_alike=True or embed_queries, not both.")
         method = query_method(model, embeds_alike, embed_queries)
-        if max_in_flight is None:
-            max_in_flight = _IN_FLIGHT if method.shared else _IN_FLIGHT_ALONE
         if retries is None:
             retries = 0 if retries_itself(model) else _RETRIES
         self._make = functools.partial(
             Sender,
             model,
             method,
-            Limits(
-                max_batch_size=max_batch_size,
-                max_batch_weight=max_batch_size,
-                max_in_flight=max_in_flight,
+            _limits(
+                _QUERIES if max_batch_size is None else max_batch_size,
+                (_IN_FLIGHT if method.shared else _IN_FLIGHT_ALONE)
+                if max_in_flight is None
+                else max_in_flight,
+            ),
+            _limits(
+                _DOCUMENTS if max_batch_size is None else max_batch_size,
+                _IN_FLIGHT if max_in_flight is None else max_in_flight,
             ),
             RetryPolicy(retries, retry_seconds, sleep),
         )
@@ -217,3 +223,7 @@ class BatchingEmbeddings(Embeddings):
             self._sender = None
         self._holds = False
         self._ending = None
+
+
+def _limits(size: int, in_flight: int) -> Limits:
+    return Limits(max_batch_size=size, max_batch_weight=size, max_in_flight=in_flight)

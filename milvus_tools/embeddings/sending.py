@@ -30,7 +30,8 @@ class Sender:
         self,
         model: Embeddings,
         query_method: QueryMethod,
-        limits: Limits,
+        queries: Limits,
+        documents: Limits,
         policy: RetryPolicy,
     ) -> None:
         """Make the batchers; queries and documents never wait for each other.
@@ -38,24 +39,25 @@ class Sender:
         Args:
             model: The model.
             query_method: How it embeds queries.
-            limits: The bounds, in texts, of queries and of documents each.
+            queries: The bounds of queries.
+            documents: The bounds of documents, in texts.
             policy: How requests are tried again.
         """
         self._name = type(model).__name__
         self._embed_queries = query_method.embed
         self._embed_documents: Embed = model.aembed_documents
         self._policy = policy
-        self._size = limits.max_batch_size
+        self._size = documents.max_batch_size
         self._queries = MicroBatcher(
             self._send_queries,
-            limits=limits if query_method.shared else _one_at_a_time(limits),
+            limits=queries if query_method.shared else _one_at_a_time(queries),
             identity=lambda text: text,
             is_invalid=is_invalid,
             cancel_abandoned=True,
         )
         self._documents = MicroBatcher(
             self._send_documents,
-            limits=limits,
+            limits=documents,
             weigh=len,
             is_invalid=is_invalid,
             cancel_abandoned=True,
@@ -95,8 +97,8 @@ class Sender:
         vectors = await self._embed(self._embed_documents, texts)
         if len(parts) == 1:
             return [vectors]
-        rest = iter(vectors)
-        return [list(itertools.islice(rest, len(part))) for part in parts]
+        ends = itertools.accumulate(map(len, parts))
+        return [vectors[end - len(part) : end] for part, end in zip(parts, ends, strict=True)]
 
     async def _embed(self, embed: Embed, texts: list[str]) -> list[Vector]:
         """Send a request.

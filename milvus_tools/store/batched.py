@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
-import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from milvus_tools.batching import BatcherStats, BatchInfo, Limits, MicroBatcher
@@ -43,6 +42,7 @@ from milvus_tools.store.requests import (
     SearchRequest,
     Vector,
     WriteRequest,
+    weight,
 )
 from milvus_tools.store.transport import (
     DirectTransport,
@@ -58,7 +58,6 @@ SLOTS: Final = 4
 # Milvus's codes for a request that is wrong: of Lite, of 2.3, and of later servers.
 _WRONG: Final = frozenset({ILLEGAL_ARGUMENT, 65535, *range(1100, 1200)})
 _PATIENCE: Final = 3_600.0  # seconds for a search that callers share; each has its own deadline
-_NUMBER: Final = 16  # bytes, about
 
 OnBatch = Callable[[str, BatchInfo], None]
 
@@ -123,7 +122,7 @@ class BatchedTransport:
             "upsert",
             self._upsert_all,
             group_key=write_group,
-            weigh=lambda timed: sum(map(_bytes, timed[0].rows)),
+            weigh=lambda timed: sum(map(weight, timed[0].rows)),
             most=(MAX_CALLS, MAX_BYTES),
         )
         self._delete = make(
@@ -172,7 +171,7 @@ class BatchedTransport:
 
     async def embed(
         self, model: EmbeddingModel, texts: Sequence[str], *, query: bool
-    ) -> list[Vector]:
+    ) -> Sequence[Vector]:
         """Embed texts together with those of others, as far as the model allows."""
         if isinstance(model, Embeddings) and not isinstance(model, BatchingEmbeddings):
             model = self._shared.setdefault(id(model), BatchingEmbeddings(model))
@@ -291,15 +290,3 @@ def _all_keys(requests: Sequence[QueryRequest] | Sequence[DeleteRequest]) -> Key
     keys = requests[0].keys
     assert keys is not None  # noqa: S101 - only requests with keys are batched
     return Keys(keys.field, tuple(dict.fromkeys(key for one in requests for key in _values(one))))
-
-
-def _bytes(row: Row) -> int:
-    """Estimate what a row weighs on the wire."""
-    return sum(
-        value.nbytes
-        if isinstance(value, np.ndarray)
-        else len(value)
-        if isinstance(value, str)
-        else _NUMBER * (len(value) if isinstance(value, list | dict) else 1)
-        for value in row.values()
-    )

@@ -32,6 +32,7 @@ from milvus_tools.errors import (
 from milvus_tools.schema import DENSE, Index, Schema
 from milvus_tools.store import definition
 from milvus_tools.store.definition import Settings
+from milvus_tools.store.flushing import Flusher
 from milvus_tools.store.memory import WriteMemory
 from milvus_tools.store.requests import (
     Deadline,
@@ -42,7 +43,7 @@ from milvus_tools.store.rows import Layout
 from milvus_tools.store.transport import (
     Transport,
 )
-from milvus_tools.store.values import checked_vectors
+from milvus_tools.store.values import checked_vectors, compact
 
 Result = TypeVar("Result")
 
@@ -58,6 +59,7 @@ class Collection:
         self.connection = connection
         self.transport = transport
         self.memory = WriteMemory()
+        self.flusher = Flusher(connection, self.name)
         self._given: MilvusClient | None = None
         self._giving = threading.Lock()
         self._making: asyncio.Task[list[EmbeddingModel]] | None = None
@@ -104,6 +106,8 @@ class Collection:
             raise
         finally:
             self._running.discard(task)
+            if not self._closed:
+                self.flusher.flush_if_due()
 
     async def open(self, deadline: Deadline) -> None:
         """Open the connection and read the collection's schema, once."""
@@ -165,7 +169,7 @@ class Collection:
         Raises:
             CollectionNotFoundError: If it was there and is gone.
         """
-        schema = self._schema or await self._read_schema(deadline)
+        schema = self._schema or await self._read_again(deadline)
         if schema is None and self._was_there:
             raise CollectionNotFoundError(
                 f"The collection {self.name!r} is gone: somebody dropped it. "
@@ -220,10 +224,10 @@ class Collection:
 
     async def schema_to_write(self, deadline: Deadline) -> Schema | None:
         """Return the schema to write with, or `None` if the collection must be made first."""
-        return self._schema or await self._read_schema(deadline)
+        return self._schema or await self._read_again(deadline)
 
     async def agreed(
-        self, schema: Schema, check: Callable[[Schema], object], deadline: Deadline
+        self, schema: Schema, check: Callable[[Schema], Awaitable[None]], deadline: Deadline
     ) -> Schema | None:
         """Return the schema that `check` accepts: the one given, or a newer one.
 
@@ -231,7 +235,7 @@ class Collection:
             InvalidInputError: If `check` refuses what the collection now is.
         """
         try:
-            check(schema)
+            await check(schema)
         except InvalidInputError as error:
             if not await self.has_changed(schema, error, deadline):
                 raise
@@ -239,7 +243,7 @@ class Collection:
             return schema
         fresh = await self.schema_to_write(deadline)
         if fresh is not None:
-            check(fresh)
+            await check(fresh)
         return fresh
 
     def planned(
@@ -361,9 +365,9 @@ class Collection:
 
     async def _embed(
         self, model: EmbeddingModel, texts: Sequence[str], *, query: bool
-    ) -> list[Vector]:
+    ) -> Sequence[Vector]:
         with embedding():
-            return await self.transport.embed(model, texts, query=query)
+            return compact(await self.transport.embed(model, texts, query=query))
 
     async def probe(self, deadline: Deadline) -> None:
         """Check that the embedding models fit the collection, by embedding one word."""

@@ -3,8 +3,9 @@
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_milvus.utils.sparse import BaseSparseEmbedding
 
@@ -14,6 +15,8 @@ Vector = Any  # `(dim,)` float32 values, `{index: weight}`, bytes, or a text for
 Row = dict[str, Any]
 Hit = tuple[Row, float]
 EmbeddingModel = Embeddings | BaseSparseEmbedding
+
+_NUMBER: Final = 16  # bytes, about
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,3 +160,15 @@ class DeleteRequest:
     filter: str
     keys: Keys
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def weight(row: Row) -> int:
+    """Estimate how many bytes a row has on the wire."""
+    return sum(
+        value.nbytes
+        if isinstance(value, np.ndarray)
+        else len(value)
+        if isinstance(value, str)
+        else _NUMBER * (len(value) if isinstance(value, list | dict) else 1)
+        for value in row.values()
+    )

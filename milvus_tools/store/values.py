@@ -108,6 +108,22 @@ def checked_vectors(vectors: Sequence[Vector], field: Field, count: int) -> Sequ
     return list(array)
 
 
+def compact(vectors: Sequence[Vector]) -> Sequence[Vector]:
+    """Return dense vectors as one float32 array, `(n, dim)`; others as they are.
+
+    A list of Python floats takes eight times the room, and whoever reads it goes float by float.
+    What float32 can't hold becomes infinite, which `checked_vectors` refuses.
+    """
+    if not len(vectors) or not is_list(vectors[0]):
+        return vectors
+    try:
+        with np.errstate(over="ignore"):
+            array: Any = np.asarray(vectors, dtype=np.float32)
+    except (OverflowError, TypeError, ValueError):
+        return vectors  # refused where it is known what they should be
+    return array if array.ndim == 2 else vectors  # noqa: PLR2004
+
+
 def is_list(value: object) -> bool:
     """Tell whether a value is what a list may be given as: an array, too, but no string."""
     if isinstance(value, np.ndarray):

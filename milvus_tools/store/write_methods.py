@@ -213,6 +213,22 @@ class WriteMethods(StoreBase):
         """Do what `adelete` does, and wait."""
         return self._wait(self.adelete(ids, expr, timeout, **kwargs))
 
+    async def aflush(self, timeout: float | None = None) -> None:
+        """Make what was written fast to search now.
+
+        Milvus Lite searches what it has not flushed entity by entity. The store lets it flush
+        when that is worth it, in the background; after a load one may want to wait for it. A
+        server does all this itself: there nothing is sent.
+
+        Args:
+            timeout: Seconds for the call; `None` for the store's. Milvus Lite goes on after it.
+        """
+        await self._run(lambda do, deadline: do.flush(deadline), timeout)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Do what `aflush` does, and wait."""
+        self._wait(self.aflush(timeout))
+
 
 def _documents(
     texts: Iterable[str],

@@ -1,14 +1,16 @@
 """Writing: upserts that replace, and deletes that count."""
 
+import asyncio
 import contextlib
-import dataclasses
+import itertools
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
 from pymilvus import DataType
 
+from milvus_tools._overlap import overlap
 from milvus_tools.errors import (
     CollectionNotFoundError,
     DimensionError,
@@ -19,6 +21,7 @@ from milvus_tools.errors import (
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.deleting import Deletes, partial
+from milvus_tools.store.embedded import Columns, Embedded
 from milvus_tools.store.reading import KEYS_PER_REQUEST, STRONG
 from milvus_tools.store.requests import (
     Deadline,
@@ -26,22 +29,53 @@ from milvus_tools.store.requests import (
     Keys,
     QueryRequest,
     Row,
-    Vector,
     WriteRequest,
 )
-from milvus_tools.store.rows import Key, batches
-from milvus_tools.store.values import checked_vectors, is_list
+from milvus_tools.store.rows import Key, Layout, batches
+from milvus_tools.store.values import checked_vectors, id_text, is_list
+
+BATCHES_IN_FLIGHT = 4  # of one call
+_ROWS_AT_ONCE = 1_000  # that are made before other calls have their turn
 
 
-@dataclasses.dataclass(frozen=True)
 class _Upsert:
-    """What an upsert is given, and the ids that it makes for Documents without one."""
+    """What an upsert is given, and what is made of it.
 
-    documents: Sequence[Document]
-    vectors: Sequence[Sequence[Vector]]
-    new_ids: Sequence[str]
-    batch_size: int
-    options: Mapping[str, Any]
+    Attributes:
+        documents: The Documents.
+        ids: Their ids; new ones for those without, unless Milvus makes them.
+        vectors: The vectors, per embedding model, or `None` to make them here.
+        options: Where to write.
+        batches: Which Documents to write together: of those with one id only the last.
+        fitted: The collection that `rows` are rows of.
+        rows: The Documents as rows, without vectors.
+        embedded: The vectors that are made here.
+    """
+
+    def __init__(
+        self,
+        documents: Sequence[Document],
+        vectors: Columns | None,
+        batch_size: int,
+        options: Mapping[str, Any],
+        embed: Callable[[Sequence[str]], Awaitable[Columns]],
+    ) -> None:
+        self.documents = documents
+        self.ids = [str(uuid.uuid4()) if one.id is None else id_text(one.id) for one in documents]
+        self.vectors = vectors
+        self.options = options
+        last = {id_: number for number, id_ in enumerate(self.ids)}
+        self.batches = list(batches(sorted(last.values()), batch_size))
+        self.fitted: Schema | None = None
+        self.rows: list[Row] = []
+        texts = [[documents[one].page_content for one in batch] for batch in self.batches]
+        self.embedded = Embedded(embed, texts)
+
+    async def vectors_of(self, number: int) -> Columns:
+        """Return a batch's vectors."""
+        if self.vectors is None:
+            return await self.embedded.of(number)
+        return [[column[one] for one in self.batches[number]] for column in self.vectors]
 
 
 class Upserts(Deletes):
@@ -50,12 +84,14 @@ class Upserts(Deletes):
     async def upsert(
         self,
         documents: Sequence[Document],
-        vectors: Sequence[Sequence[Vector]] | None,
+        vectors: Columns | None,
         batch_size: int,
         extra: Mapping[str, Any],
         deadline: Deadline,
     ) -> list[str]:
         """Write Documents, each in place of the one that had its id; return the ids.
+
+        Batches are embedded while others are written.
 
         Args:
             documents: The Documents; those without id get a new one.
@@ -70,18 +106,31 @@ class Upserts(Deletes):
         opts.limit(batch_size, name="batch_size")
         if not documents:
             return []
-        new_ids = [str(uuid.uuid4()) for _ in documents]
+        upsert = _Upsert(documents, vectors, batch_size, options, self._embed_texts)
+        with self._collection.flusher.unflushed.growing():
+            try:
+                return await self._upsert(upsert, deadline)
+            finally:
+                await upsert.embedded.aclose()
+
+    async def flush(self, deadline: Deadline) -> None:
+        """Make what was written fast to search, where Milvus does not do so itself."""
+        if await self._collection.schema_to_write(deadline) is not None:
+            await self._collection.flusher.flush()
+
+    async def _embed_texts(self, texts: Sequence[str]) -> Columns:
+        return await self._collection.embed(texts, query=False, schema=None)
+
+    async def _upsert(self, upsert: _Upsert, deadline: Deadline) -> list[str]:
         schema = await self._collection.schema_to_write(deadline)
         if schema is None:
             self._require_own_keys(auto_id=self._collection.settings.blueprint.auto_id)
         else:  # refuse before the embeddings are paid for
             schema = await self._collection.agreed(
-                schema, lambda one: self._rows_to_write(one, documents, new_ids), deadline
+                schema, lambda one: self._fit(one, upsert), deadline
             )
-        if vectors is None:
-            texts = [document.page_content for document in documents]
-            vectors = await self._collection.embed(texts, query=False, schema=None)
-        upsert = _Upsert(documents, vectors, new_ids, batch_size, options)
+        if upsert.vectors is None:
+            upsert.embedded.begin(BATCHES_IN_FLIGHT)
         return await self._write(upsert, schema, deadline)
 
     def _placed(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +145,7 @@ class Upserts(Deletes):
             )
         return {"partition_name": names[0], **options}
 
-    def columns(self, embeddings: Sequence[Any]) -> list[Sequence[Vector]]:
+    def columns(self, embeddings: Sequence[Any]) -> Columns:
         """Turn a vector, or a list of one per model, per text into a column per model."""
         models = len(self._collection.settings.sources)
         if models == 1:
@@ -122,50 +171,54 @@ class Upserts(Deletes):
     async def _write_once(
         self, upsert: _Upsert, schema: Schema | None, deadline: Deadline
     ) -> list[str]:
+        first = await upsert.vectors_of(0)
         if schema is None:
-            samples = [column[0] for column in upsert.vectors]
-            planned = self._collection.planned(upsert.documents, samples)
+            planned = self._collection.planned(upsert.documents, [one[0] for one in first])
             # or refuse before anything is made
-            self._whole_rows(self._collection.described(planned), upsert)
+            await self._fit_whole(self._collection.described(planned), upsert, first)
             schema = await self._collection.create(planned, deadline)
-        rows = self._whole_rows(schema, upsert)
+        await self._fit_whole(schema, upsert, first)
         if schema.primary.auto_id:
-            return await self._send(schema, rows, upsert, deadline)
-        keys = [row[schema.primary.name] for row in rows]
-        last = dict(zip(keys, rows, strict=True))  # within a call the last row of a key wins
-        async with self._owned(schema, list(last), deadline):
-            await self._send(schema, list(last.values()), upsert, deadline)
-        return [self._id(key) for key in keys]
+            return await self._send(schema, upsert, deadline)
+        keys = [upsert.rows[one][schema.primary.name] for batch in upsert.batches for one in batch]
+        async with self._owned(schema, keys, deadline):
+            await self._send(schema, upsert, deadline)
+        return list(upsert.ids)
 
-    def _whole_rows(self, schema: Schema, upsert: _Upsert) -> list[Row]:
-        """Write all Documents with their vectors as rows, or refuse them all."""
-        rows = self._rows_to_write(schema, upsert.documents, upsert.new_ids)
-        self._add_vectors(schema, rows, upsert.vectors)
-        return rows
+    async def _fit_whole(self, schema: Schema, upsert: _Upsert, first: Columns) -> None:
+        """Write all Documents as rows, or refuse them all if one or a known vector is wrong."""
+        await self._fit(schema, upsert)
+        if upsert.vectors is None:
+            self._fitting(schema, first, len(upsert.batches[0]))
+        else:
+            upsert.vectors = self._fitting(schema, upsert.vectors, len(upsert.rows))
 
-    def _rows_to_write(
-        self, schema: Schema, documents: Sequence[Document], new_ids: Sequence[str]
-    ) -> list[Row]:
+    async def _fit(self, schema: Schema, upsert: _Upsert) -> None:
         """Write all Documents as rows without vectors, or refuse them all."""
+        if upsert.fitted is schema:
+            return
         layout = self._collection.layout(schema)
-        return [
-            layout.row(document, self._key_of(schema, document, new_id), self._scope)
-            for document, new_id in zip(documents, new_ids, strict=True)
-        ]
-
-    def _key_of(self, schema: Schema, document: Document, new_id: str) -> Key | None:
         self._require_own_keys(auto_id=schema.primary.auto_id)
-        if schema.primary.auto_id:
+        upsert.rows = []
+        for number, document in enumerate(upsert.documents):
+            if number % _ROWS_AT_ONCE == _ROWS_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            key = self._key_of(layout, document, upsert.ids[number])
+            upsert.rows.append(layout.row(document, key, self._scope))
+        upsert.fitted = schema
+
+    def _key_of(self, layout: Layout, document: Document, id_: str) -> Key | None:
+        primary = layout.schema.primary
+        if primary.auto_id:
             if document.id is not None:
                 raise InvalidInputError(
                     "Milvus makes this collection's ids itself (auto_id): write Documents "
                     "without id."
                 )
             return None
-        if document.id is None and schema.primary.type != DataType.VARCHAR:
+        if document.id is None and primary.type != DataType.VARCHAR:
             raise InvalidInputError("The collection's keys are integers: give each Document one.")
-        layout = self._collection.layout(schema)
-        return layout.key(new_id if document.id is None else document.id, self._scope)
+        return layout.key(id_, self._scope)
 
     def _require_own_keys(self, *, auto_id: bool) -> None:
         """Refuse scoped ids where Milvus makes the keys: no row could be found by its id."""
@@ -175,14 +228,13 @@ class Upserts(Deletes):
                 "this collection's keys itself (auto_id)."
             )
 
-    def _add_vectors(
-        self, schema: Schema, rows: Sequence[Row], vectors: Sequence[Sequence[Vector]]
-    ) -> None:
+    def _fitting(self, schema: Schema, vectors: Columns, count: int) -> Columns:
+        """Return vectors as their fields need them."""
         fields = self._collection.vector_fields(schema) if vectors else []
-        for name, column in zip(fields, vectors, strict=True):
-            fitting = checked_vectors(column, schema.vectors[name], len(rows))
-            for row, vector in zip(rows, fitting, strict=True):
-                row[name] = vector
+        return [
+            checked_vectors(column, schema.vectors[name], count)
+            for name, column in zip(fields, vectors, strict=True)
+        ]
 
     @contextlib.asynccontextmanager
     async def _owned(
@@ -211,29 +263,58 @@ class Upserts(Deletes):
                 "Use other ids, or a store with scoped_ids=True."
             )
 
-    async def _send(
+    async def _send(self, schema: Schema, upsert: _Upsert, deadline: Deadline) -> list[str]:
+        """Write all rows, a few batches at once; return the keys that Milvus made, as ids."""
+        confirmed: dict[int, list[str]] = {}
+        written: list[str] = []
+
+        async def send(number: int) -> None:
+            rows = await self._with_vectors(schema, upsert, number)
+            confirmed[number] = await self._send_batch(schema, rows, upsert.options, deadline)
+            upsert.embedded.forget(number)
+            self._collection.flusher.flush_if_due()
+
+        with partial(written, sum(map(len, upsert.batches)), "written", deadline):
+            try:
+                if len(upsert.batches) == 1:
+                    await send(0)
+                else:
+                    await overlap(_each(len(upsert.batches)), send, most=BATCHES_IN_FLIGHT)
+            finally:
+                written += itertools.chain.from_iterable(
+                    confirmed[number] for number in sorted(confirmed)
+                )
+        return written
+
+    async def _with_vectors(self, schema: Schema, upsert: _Upsert, number: int) -> list[Row]:
+        """Return a batch's rows, whole."""
+        batch = upsert.batches[number]
+        rows = [upsert.rows[one].copy() for one in batch]
+        vectors = self._fitting(schema, await upsert.vectors_of(number), len(batch))
+        fields = self._collection.vector_fields(schema) if vectors else []
+        for name, column in zip(fields, vectors, strict=True):
+            for row, vector in zip(rows, column, strict=True):
+                row[name] = vector
+        return rows
+
+    async def _send_batch(
         self,
         schema: Schema,
         rows: Sequence[Row],
-        upsert: _Upsert,
+        options: Mapping[str, Any],
         deadline: Deadline,
     ) -> list[str]:
-        """Write rows batch by batch and return the keys that Milvus confirmed, as ids."""
-        written: list[str] = []
-        by_hand = self._collection.misplaces_upserts(schema)
+        """Write rows in one request; return the keys that Milvus confirmed, as ids."""
         key = None if schema.primary.auto_id else schema.primary.name
+        by_hand = self._collection.misplaces_upserts(schema)
+        if by_hand and key is not None:
+            await self._make_way(schema, rows, deadline)
         replace = key is not None and not by_hand
-        for batch in batches(rows, upsert.batch_size):
-            request = WriteRequest(
-                self._collection.name, batch, key, replace=replace, options=upsert.options
-            )
-            with partial(written, len(rows), "written", deadline):
-                if by_hand and not schema.primary.auto_id:
-                    await self._make_way(schema, batch, deadline)
-                self._collection.memory.upserted = True
-                keys = await self._collection.transport.upsert(request, deadline)
-            written += map(self._id, keys)
-        return written
+        request = WriteRequest(self._collection.name, rows, key, replace=replace, options=options)
+        self._collection.memory.upserted = True
+        return [
+            self._id(one) for one in await self._collection.transport.upsert(request, deadline)
+        ]
 
     async def _make_way(self, schema: Schema, rows: Sequence[Row], deadline: Deadline) -> None:
         """Delete what has the rows' keys, so that they can be inserted.
@@ -249,3 +330,8 @@ class Upserts(Deletes):
             if keys:
                 taken = DeleteRequest(name, "", Keys(primary, tuple(keys)))
                 await self._delete_now(schema, keys, taken, deadline)
+
+
+async def _each(count: int) -> AsyncIterator[int]:
+    for number in range(count):
+        yield number
