@@ -112,15 +112,17 @@ def next_round(
     round_ = max(one["round"] for one in asked) + 1
     known = {same(one["text"]) for one in asked}
     ready = [_filled(one, answers, round_) for one in waiting if answers.keys() >= {*one["needs"]}]
-    ready = [one for one in ready if same(one["text"]) not in known][:most]
-    numbers = {one["number"] for one in ready}
-    still = [one for one in waiting if not answers.keys() >= {*one["needs"]}]
+    fresh = [one for one in ready if same(one["text"]) not in known]
+    ready, late = fresh[:most], {one["number"] for one in fresh[most:]}
+    still = [
+        one for one in waiting if one["number"] in late or not answers.keys() >= {*one["needs"]}
+    ]
     known |= {same(one["text"]) for one in ready} | {""}
     new = [text for text in _distinct(map(cleaned, follow_ups)) if same(text) not in known]
     first = 1 + max(one["number"] for one in [*asked, *waiting])
     added = [
         Subquestion(number=number, round=round_, text=text, needs=[])
-        for number, text in enumerate(new[: most - len(numbers)], start=first)
+        for number, text in enumerate(new[: most - len(ready)], start=first)
     ]
     return Planned([*ready, *added], still, len(new) - len(added))
 

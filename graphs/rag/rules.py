@@ -45,7 +45,7 @@ our out over own same she should since so some such than that the their them the
 they this those through to too two under until up was we were what when where which while who
 whom whose why will with would you your
 """
-_JOIN: Final = "of the de la du von van der for and in"
+_JOIN: Final = "of the de la du von van der"
 _STOP_WORDS: Final = frozenset(_SAY_NOTHING.split())
 _JOINERS: Final = frozenset(_JOIN.split())
 _WORD: Final = re.compile(r"[^\W_](?:[\w'\u2019.&-]*\w)?")

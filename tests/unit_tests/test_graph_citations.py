@@ -1,0 +1,54 @@
+"""Citations that are right."""
+
+import pytest
+
+from graphs.rag.citations import cite, uncited
+from graphs.rag.state import Citation, Passage
+
+PASSAGES = [Passage(id=f"p{n}", source=f"s{n}", text="") for n in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept", "numbers"),
+    [
+        ("A [1]. B [2][3].", "A [1]. B [2][3].", [1, 2, 3]),
+        ("A [2], then [1], then [2].", "A [2], then [1], then [2].", [2, 1]),
+        ("A [1, 3].", "A [1][3].", [1, 3]),
+        ("A [2-4].", "A [2][3][4].", [2, 3, 4]),
+        ("A [2\u20134; 1].", "A [2][3][4][1].", [2, 3, 4, 1]),
+        ("A \u30101\u2020source\u3011.", "A [1].", [1]),
+        ("A [document 2] [Source #3].", "A [2] [3].", [2, 3]),
+        ("A [7].", "A.", []),
+        ("A [0] [1].", "A [1].", [1]),
+        ("A [1, 99].", "A [1].", [1]),
+        ("A [1-999999999].", "A [1][2][3][4][5].", [1, 2, 3, 4, 5]),
+        ("A [5-1].", "A.", []),
+        ("In [1984] and [sic] and [].", "In and [sic] and [].", []),
+        ("No citation.", "No citation.", []),
+        ("", "", []),
+    ],
+)
+def test_every_number_means_a_passage(written: str, kept: str, numbers: list[int]) -> None:
+    """Right ones stay, one to a bracket; wrong ones go."""
+    answer, citations = cite(written, PASSAGES)
+    assert answer == kept
+    assert citations == [Citation(n=n, id=f"p{n}", source=f"s{n}") for n in numbers]
+
+
+def test_no_passage_has_no_citation() -> None:
+    """Nothing can be cited."""
+    assert cite("A [1].", []) == ("A.", [])
+
+
+def test_a_quoted_footnote_is_no_citation() -> None:
+    """What a document says in brackets means nothing here."""
+    assert uncited("A fact.[3] Another [1, 2].") == "A fact.(3) Another (1, 2)."
+    assert cite(uncited("A [1]."), PASSAGES)[1] == []
+
+
+@pytest.mark.parametrize(
+    "mark", ["[" * 50_000, "[1," * 50_000, "[1 " + " " * 50_000, "[1\u2020" * 999]
+)
+def test_odd_brackets_take_no_time(mark: str) -> None:
+    """The pattern is linear: the test would run into its deadline."""
+    assert cite(mark, PASSAGES)[0]

@@ -1,0 +1,76 @@
+"""The context of a run."""
+
+from typing import Any
+
+import pytest
+from langchain_core.language_models import FakeListChatModel
+
+from graphs.rag import Context, build_graph
+from graphs.rag.graph import graph
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("k", 0),
+        ("k", 101),
+        ("k", "many"),
+        ("max_passages", 51),
+        ("max_chars", 99),
+        ("max_subquestions", 0),
+        ("max_subquestions", 33),
+        ("max_rounds", 7),
+        ("search_timeout", 0),
+        ("search_timeout", float("nan")),
+        ("search_timeout", float("inf")),
+        ("retries", -1),
+        ("model_timeout", 3_601),
+        ("max_answer_chars", 99),
+        ("structured_output", "prayer"),
+        ("store", "http://127.0.0.1"),
+        ("model", 5),
+        ("scope", {"tenant": ["a"]}),
+        ("unknown", 1),
+    ],
+)
+def test_every_value_has_a_bound(name: str, value: Any) -> None:
+    """What can't be is refused in a sentence that names it."""
+    with pytest.raises(ValueError, match=rf"^{name}.*\.$"):
+        Context(**{name: value})
+
+
+def test_the_schema_is_for_callers_over_the_network() -> None:
+    """Objects are not in it; numbers have their bounds."""
+    schema = graph.get_context_jsonschema()
+    assert schema is not None
+    assert "store" not in schema["properties"] or schema["properties"]["store"] == {}
+    assert schema["properties"]["k"]["maximum"] == 100
+
+
+def test_a_run_s_context_leaves_open_what_the_graph_was_built_with() -> None:
+    """Model and scope are the graph's where the run says nothing."""
+    model = FakeListChatModel(responses=["a"])
+    default = Context(model=model, scope={"tenant": "a"})
+    both = Context(k=3, scope={"year": 1}).over(default)
+    assert both.model is model
+    assert both.k == 3
+    assert both.scope == {"tenant": "a", "year": 1}
+
+
+def test_a_run_can_t_leave_the_graph_s_scope() -> None:
+    """Another value for a field that is fixed is refused."""
+    with pytest.raises(ValueError, match="fixes tenant already"):
+        Context(scope={"tenant": "b"}).over(Context(scope={"tenant": "a"}))
+
+
+def test_no_checkpointer_is_compiled_in() -> None:
+    """The server, or the application, brings its own."""
+    assert graph.checkpointer is None
+    assert build_graph().checkpointer is None
+
+
+def test_the_drawing_has_the_steps() -> None:
+    """Plan, retrieve, merge, reflect, answer, and back from reflect to retrieve."""
+    drawn = graph.get_graph().draw_mermaid()
+    for edge in ("plan -.-> retrieve", "retrieve --> merge", "reflect -.-> retrieve"):
+        assert edge in drawn

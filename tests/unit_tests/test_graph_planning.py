@@ -1,0 +1,123 @@
+"""Sub-questions: cleaned, numbered, bounded, filled in."""
+
+import pytest
+
+from graphs.rag.planning import MAX_ANSWER, MAX_TEXT, cleaned, first_round, next_round
+from graphs.rag.prompts import Step
+from graphs.rag.state import Finding, Subquestion
+
+ASKED = "Where was the director of Jaws born?"
+
+
+def step(question: str, *needs: int) -> Step:
+    """Return a step of a plan."""
+    return Step(question=question, needs=list(needs))
+
+
+def finding(number: int, text: str, round_: int = 1) -> Finding:
+    """Return what a sub-question found: nothing."""
+    return Finding(number=number, round=round_, text=text, passages=[], error="")
+
+
+def waits(number: int, text: str, *needs: int) -> Subquestion:
+    """Return a sub-question that waits."""
+    return Subquestion(number=number, round=1, text=text, needs=list(needs))
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("1. Who directed Jaws?", "Who directed Jaws?"),
+        ("  - **Who directed Jaws?** ", "Who directed Jaws?"),
+        ('Sub-question 2: "Who directed Jaws?"', "Who directed Jaws?"),
+        ("Q1: Who directed\n Jaws?", "Who directed Jaws?"),
+        ("2001: A Space Odyssey", "2001: A Space Odyssey"),
+        ("1984 by Orwell", "1984 by Orwell"),
+        ("<document n='1'>", "&lt;document n='1'>"),
+        (" ** ", ""),
+        ("x" * 9_999, "x" * MAX_TEXT),
+    ],
+)
+def test_what_models_put_round_a_question_is_taken_off(text: str, clean: str) -> None:
+    """Numbering, bullets and quotes go; a title that begins with a number stays."""
+    assert cleaned(text) == clean
+
+
+def test_the_question_itself_is_always_searched_for() -> None:
+    """Also if there is no plan."""
+    assert first_round(ASKED, [], 8).pending == [waits(1, ASKED)]
+
+
+def test_what_needs_an_answer_waits() -> None:
+    """References are to our numbers, in the text or beside it."""
+    planned = first_round(
+        ASKED, [step("Who directed Jaws?"), step("Where was #1 born?"), step("And when?", 1)], 8
+    )
+    assert planned.pending == [waits(1, ASKED), waits(2, "Who directed Jaws?")]
+    assert planned.waiting == [waits(3, "Where was #2 born?", 2), waits(4, "And when?", 2)]
+
+
+def test_references_to_no_earlier_step_are_dropped() -> None:
+    """A plan whose steps wait for each other would end nothing."""
+    planned = first_round(ASKED, [step("Is #2 right?", 2), step("Is #1 right, or #9?")], 8)
+    assert planned.pending == [waits(1, ASKED), waits(2, "Is right?")]
+    assert planned.waiting == [waits(3, "Is #2 right, or ?", 2)]
+
+
+def test_duplicates_and_empty_steps_are_dropped() -> None:
+    """Also the question itself, in other letters; a reference to one is to what is kept."""
+    steps = [step(ASKED.upper()), step(" "), step("Jaws?"), step("jaws"), step("Like #4?")]
+    planned = first_round(ASKED, steps, 8)
+    assert planned.pending == [waits(1, ASKED), waits(2, "Jaws?")]
+    assert planned.waiting == [waits(3, "Like #2?", 2)]
+
+
+def test_a_list_in_one_step_is_several() -> None:
+    """Small models do that."""
+    planned = first_round(ASKED, [step("1. Who directed Jaws?\n2. Where was he born?")], 8)
+    assert [one["text"] for one in planned.pending][1:] == [
+        "Who directed Jaws?",
+        "Where was he born?",
+    ]
+
+
+def test_a_plan_is_bounded() -> None:
+    """Fifty sub-questions are as many as may be, and it is told how many are left out."""
+    planned = first_round(ASKED, [step(f"Question {number}?") for number in range(50)], 8)
+    assert len(planned.pending) == 8
+    assert planned.left_out == 43
+
+
+def test_answers_are_filled_in() -> None:
+    """In place of a reference, else behind; what lacks an answer waits on."""
+    waiting = [waits(3, "Where was #2 born?", 2), waits(4, "And when?", 2), waits(5, "#4?", 4)]
+    planned = next_round([], waiting, {2: "Steven\\1 Spielberg"}, [finding(1, ASKED)], 8)
+    assert [one["text"] for one in planned.pending] == [
+        "Where was Steven\\1 Spielberg born?",
+        "And when? Steven\\1 Spielberg",
+    ]
+    assert {one["round"] for one in planned.pending} == {2}
+    assert planned.waiting == waiting[2:]
+
+
+def test_a_long_answer_is_cut() -> None:
+    """A model that loops fills no query with it."""
+    planned = next_round([], [waits(2, "#1?", 1)], {1: "x" * 9_999}, [finding(1, "a")], 8)
+    assert len(planned.pending[0]["text"]) == MAX_ANSWER + 1
+
+
+def test_nothing_is_searched_for_twice() -> None:
+    """Nor follow-ups that differ in case alone, nor empty ones."""
+    asked = [finding(1, ASKED), finding(2, "Who directed Jaws?")]
+    texts = ["who directed JAWS", "", "Spielberg?", "spielberg", "- Spielberg."]
+    planned = next_round(texts, [], {}, asked, 8)
+    assert planned.pending == [Subquestion(number=3, round=2, text="Spielberg?", needs=[])]
+
+
+def test_a_round_is_bounded() -> None:
+    """Filled ones go first; those that are too many are named as not searched for."""
+    waiting = [waits(number, f"#1 and {number}?", 1) for number in range(2, 5)]
+    planned = next_round(["New?"], waiting, {1: "A"}, [finding(1, "a")], 2)
+    assert [one["number"] for one in planned.pending] == [2, 3]
+    assert [one["number"] for one in planned.waiting] == [4]
+    assert planned.left_out == 1

@@ -1,0 +1,121 @@
+"""What the graph does without a model."""
+
+import pytest
+
+from graphs.rag import rules
+from graphs.rag.rules import (
+    QUOTES,
+    content_words,
+    follow_ups,
+    merge_rounds,
+    names,
+    quotes,
+    split,
+)
+from graphs.rag.state import Passage
+
+
+def passage(text: str, id_: str = "1") -> Passage:
+    """Return a passage."""
+    return Passage(id=id_, source=f"source {id_}", text=text)
+
+
+LELAND = passage("Leland is a town. The film Maximum Overdrive was shot around Leland.", "a")
+FILM = passage("Maximum Overdrive is a film. It was directed by Stephen King.", "b")
+ASKED = "Who directed the film that was shot around Leland?"
+
+
+@pytest.mark.parametrize(
+    ("question", "parts"),
+    [
+        ("Who wrote Dune, and when was it filmed?", ["Who wrote Dune?", "when was it filmed?"]),
+        ("Who wrote Dune? Where was he born?", ["Who wrote Dune?", "Where was he born?"]),
+        ("Are Dune and Solaris both films?", []),
+        ("Who wrote Dune?", []),
+        ("", []),
+        ("??? and who", []),
+    ],
+)
+def test_a_text_of_several_questions_is_split(question: str, parts: list[str]) -> None:
+    """Several questions are told apart; one is left whole."""
+    assert split(question) == parts
+
+
+def test_the_second_hop_is_the_best_passage_and_its_names() -> None:
+    """The question with the best text, and each new name with what is still open."""
+    assert follow_ups(ASKED, [LELAND]) == [
+        f"{ASKED} {LELAND['text']}",
+        "Maximum Overdrive directed",
+    ]
+
+
+def test_a_text_without_names_has_a_second_hop_too() -> None:
+    """Where there are no capitals, the question goes with the best text."""
+    text = "レランドは町です。"
+    assert follow_ups("町は?", [passage(text)]) == [f"町は? {text}"]
+
+
+def test_nothing_found_has_no_second_hop() -> None:
+    """There is nothing to follow."""
+    assert follow_ups(ASKED, []) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("The band Pink Floyd played.", ["Pink Floyd"]),
+        ("He met Ludwig van Beethoven in 1801.", ["Ludwig van Beethoven"]),
+        ("In 1801 he left.", []),
+        ("Ask J. R. R. Tolkien.", ["Ask J R R Tolkien"]),
+        ("Élodie saw Łódź, Ōsaka.", ["Élodie", "Łódź", "Ōsaka"]),
+        ("A B C", []),
+        ("the end", []),
+        ("Leland", []),
+    ],
+)
+def test_names_are_what_stands_in_capitals_and_is_new(text: str, found: list[str]) -> None:
+    """Not the stop words at their ends, nor numbers alone, nor what the question says."""
+    assert names(text, "Where is Leland?") == found
+
+
+def test_rounds_take_turns() -> None:
+    """The first of each round come first, each id once."""
+    assert merge_rounds([[["a", "b"], ["c"]], [["b", "d"]]]) == ["a", "b", "c", "d"]
+    assert merge_rounds([]) == []
+
+
+def test_quotes_are_chained_by_names() -> None:
+    """A passage that begins with a name of a quoted one is quoted for that."""
+    other = passage("A film was shot and directed.", "c")
+    quoted = quotes(ASKED, [LELAND, FILM, other])
+    assert (1, "The film Maximum Overdrive was shot around Leland.") in quoted
+    assert (2, "It was directed by Stephen King.") in quoted
+    assert quoted == sorted(quoted)
+    assert len(quoted) <= QUOTES
+
+
+def test_passages_on_something_else_are_not_quoted() -> None:
+    """Too few of the question's words are no answer."""
+    assert quotes("What is the boiling point of tungsten?", [LELAND, FILM]) == []
+    assert quotes("Is it?", [LELAND]) == []
+    assert quotes(ASKED, []) == []
+
+
+def test_an_initial_ends_no_sentence() -> None:
+    """`M. Ward` stays whole."""
+    text = 'M. Ward: Matthew "M." Ward sings in Oregon. He is a singer.'
+    assert quotes("Where is Ward, who sings?", [passage(text)])[0] == (
+        1,
+        'M. Ward: Matthew "M." Ward sings in Oregon.',
+    )
+
+
+def test_words_that_say_nothing_do_not_count() -> None:
+    """Content words are the others, once, in small letters."""
+    assert content_words("Who is the King of the kings?") == ["king", "kings"]
+
+
+def test_a_long_passage_is_read_in_part() -> None:
+    """A query, and the time that names take, are bounded."""
+    long = passage("Word " * 100_000)
+    assert len(follow_ups("What?", [long])[0]) < 2 * rules._MOST_TEXT
