@@ -2,16 +2,14 @@
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TypeVar, cast
 
 from langchain.chat_models import init_chat_model
-from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langgraph.constants import TAG_NOSTREAM
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from graphs.rag.context import Context
 
@@ -41,12 +39,13 @@ async def structured(
     Raises:
         ModelError: If it took too long. Other errors are the provider's own.
     """
-    model = await _required(context)
+    # Streamed, as it is if the graph's caller streams messages, it would warn, and gain nothing.
+    model = (await _required(context)).model_copy(update={"disable_streaming": True})
     asker = model.with_structured_output(schema, method=context.structured_output)
     try:
         async with _in_time(context):
             reply = await asker.with_config(tags=[TAG_NOSTREAM]).ainvoke(list(messages))
-    except (OutputParserException, ValidationError, json.JSONDecodeError):
+    except ValueError:  # of a parser: LangChain's, pydantic's, the provider's
         return None
     except Exception as error:
         if _was_cut(error):
