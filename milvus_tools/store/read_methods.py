@@ -30,6 +30,19 @@ class ReadMethods(StoreBase):
         """Do what `aget_by_ids` does, and wait."""
         return self._wait(self.aget_by_ids(ids))
 
+    async def aexisting_ids(self, ids: Sequence[str], timeout: float | None = None) -> set[str]:
+        """Return those of some ids that are there, read with Strong consistency.
+
+        Args:
+            ids: The ids.
+            timeout: Seconds for the call; `None` for the store's.
+        """
+        return await self._run(lambda do, deadline: do.existing(ids, deadline), timeout)
+
+    def existing_ids(self, ids: Sequence[str], timeout: float | None = None) -> set[str]:
+        """Do what `aexisting_ids` does, and wait."""
+        return self._wait(self.aexisting_ids(ids, timeout))
+
     async def asearch_by_metadata(
         self,
         expr: str | None = None,

@@ -88,6 +88,18 @@ class Reads(Operations):
 
         return await self._collection.with_schema(work, [], deadline)
 
+    async def existing(self, ids: Sequence[str], deadline: Deadline) -> set[str]:
+        """Return those of some ids that are there, or were written by anybody before this."""
+        require_list(ids)
+
+        async def work(schema: Schema) -> set[str]:
+            layout = self._collection.layout(schema)
+            keys = list(dict.fromkeys(layout.key(id_, self._scope) for id_ in ids))
+            rows = await self._rows_of(schema, keys, self._key_fields(schema), STRONG, deadline)
+            return {layout.id(key, self._scope) for key in rows}
+
+        return await self._collection.with_schema(work, set(), deadline)
+
     async def keys(
         self, expr: str | None, extra: Mapping[str, Any], deadline: Deadline
     ) -> list[Any]:

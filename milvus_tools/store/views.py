@@ -35,6 +35,11 @@ class ScopedMethods(SearchMethods, ReadMethods, WriteMethods):
         return self._settings.blueprint.text_field
 
     @property
+    def auto_id(self) -> bool:
+        """Whether Milvus makes the ids of a collection that this store makes."""
+        return self._settings.blueprint.auto_id
+
+    @property
     def vector_fields(self) -> list[str]:
         """The vector fields that the store searches."""
         return list(self._settings.blueprint.all_vector_fields)

@@ -18,7 +18,7 @@ ROOT = pathlib.Path(str(milvus_tools.__file__)).parent
 # A module imports only from a lower level.
 LEVELS = [
     {"errors", "batching", "ranking", "_portal", "_together", "_overlap"},
-    {"_crossing", "folding"},
+    {"_crossing", "_reading", "folding"},
     {"filters", "schema", "embeddings", "lite", "fusion", "diversity"},
     {"blueprint", "conditions", "connection"},
     {"store"},
