@@ -16,13 +16,19 @@ ENDLESS = "endless"
 
 
 class Moody(Embeddings):
-    """Fails for queries with `broken` in them, and never answers those with `endless`."""
+    """Fails for queries with `broken` in them, and never answers those with `endless`.
+
+    Attributes:
+        together: How many queries must be at work before it answers any: who asks fewer at once
+            waits for ever.
+    """
 
     def __init__(self) -> None:
         self._model = embeddings()
         self.queries: list[str] = []
         self.at_work = self.most_at_work = 0
         self.cancelled: list[str] = []
+        self.together: asyncio.Barrier | None = None
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return self._model.embed_documents(texts)
@@ -36,6 +42,8 @@ class Moody(Embeddings):
         self.most_at_work = max(self.most_at_work, self.at_work)
         try:
             await asyncio.sleep(0)
+            if self.together is not None:
+                await self.together.wait()
             if ENDLESS in text:
                 await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -44,7 +52,7 @@ class Moody(Embeddings):
         finally:
             self.at_work -= 1
         if BROKEN in text:
-            raise ConnectionError("no answer from 10.0.0.1:80, key sk-secret")
+            raise ValueError("10.0.0.1:80 does not take the key sk-secret")
         return self._model.embed_query(text)
 
 
