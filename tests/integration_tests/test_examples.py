@@ -110,6 +110,28 @@ def test_the_agent_takes_a_model_of_one_s_own(tmp_path: pathlib.Path) -> None:
     assert "It has 994 documents." in asked["messages"][0]["content"]
 
 
+def test_the_chain_finds_by_its_second_query_what_answers(tmp_path: pathlib.Path) -> None:
+    """Without a model, both queries are shown with what they found, and a sentence answers."""
+    printed = run_example("rag_chain.py", tmp_path)
+    spoken = [line.strip() for line in printed.splitlines()]
+    assert "found     Carry On (franchise) (query 1 at 2, query 2 at 2)" in spoken
+    assert "found     Carry On Cruising (query 2 at 3)" in spoken
+    assert "Answer      Carry On (franchise): The Carry On franchise primarily" in printed
+
+
+def test_the_chain_takes_a_model_of_one_s_own(tmp_path: pathlib.Path) -> None:
+    """It makes the queries, and answers from what they found."""
+    made = {"queries": ["Demon Dice collectible game"]}
+    with OpenAIService([made, "Lester Smith and Tim Brown."]) as service:
+        environment = {"OPENAI_BASE_URL": service.base_url, "OPENAI_API_KEY": "any"}
+        arguments = ("Who made the game of demons?", "--model", "openai:scripted")
+        printed = run_example("rag_chain.py", tmp_path, *arguments, **environment)
+        _, answering = service.chat_requests
+    assert "query 2   Demon Dice collectible game" in printed
+    assert printed.strip().endswith("Answer      Lester Smith and Tim Brown.")
+    assert "Demon Dice, originally published as" in answering["messages"][0]["content"]
+
+
 def test_the_readme_s_python_blocks_run(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
