@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 
 async def overlap(
     items: AsyncIterator[Item],
-    work: Callable[[Item], Awaitable[None]],
+    work: Callable[[int, Item], Awaitable[None]],
     *,
     most: int,
     keys: Callable[[Item], Collection[Hashable]] = lambda _: (),
@@ -26,7 +26,7 @@ async def overlap(
 
     Args:
         items: The items; reading them is cancelled too.
-        work: Works on an item.
+        work: Works on an item; told which it is, from 0.
         most: The most items that are read and not finished.
         keys: What an item must not overtake an earlier one in: of two that have a key in common
             the later begins when the earlier has ended.
@@ -42,11 +42,12 @@ class _Overlap(Generic[Item]):
 
     def __init__(
         self,
-        work: Callable[[Item], Awaitable[None]],
+        work: Callable[[int, Item], Awaitable[None]],
         keys: Callable[[Item], Collection[Hashable]],
     ) -> None:
         self._work = work
         self._keys = keys
+        self._number = 0
         self._failed: BaseException | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._last: dict[Hashable, asyncio.Task[None]] = {}
@@ -79,16 +80,17 @@ class _Overlap(Generic[Item]):
     def _start(self, item: Item) -> None:
         keys = self._keys(item)
         earlier = {self._last[key] for key in keys if key in self._last}
-        task = asyncio.create_task(self._after(earlier, item))
+        task = asyncio.create_task(self._after(earlier, self._number, item))
+        self._number += 1
         self._last |= dict.fromkeys(keys, task)
         self._running.add(task)
         task.add_done_callback(functools.partial(self._note, keys))
 
-    async def _after(self, earlier: set[asyncio.Task[None]], item: Item) -> None:
+    async def _after(self, earlier: set[asyncio.Task[None]], number: int, item: Item) -> None:
         if earlier:
             await asyncio.wait(earlier)
         if self._failed is None:
-            await self._work(item)
+            await self._work(number, item)
 
     def _note(self, keys: Collection[Hashable], task: asyncio.Task[None]) -> None:
         """Forget a task that has ended, but for its failure."""

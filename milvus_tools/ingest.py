@@ -21,9 +21,13 @@ from pymilvus import DataType
 from milvus_tools._overlap import overlap
 from milvus_tools._portal import wait
 from milvus_tools._reading import batches_of
-from milvus_tools.errors import InvalidInputError, MilvusToolsError, PartialWriteError
+from milvus_tools.errors import (
+    DeadlineError,
+    InvalidInputError,
+    MilvusToolsError,
+    PartialWriteError,
+)
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
-from milvus_tools.store.flushing import log_failure
 from milvus_tools.store.options import limit
 
 Store = MilvusStore | ScopedMilvusStore
@@ -101,7 +105,8 @@ async def aingest(
     Raises:
         PartialWriteError: If the load failed after something was written. It has all ids that
             were; its cause is the first failure. After it nothing more is read or begun.
-        MilvusToolsError: If it failed before.
+        MilvusToolsError: If it failed before, or Milvus Lite failed to flush, which may lose
+            what was written.
         Exception: What `documents` or `on_progress` raised, if nothing was written before.
     """
     limit(batch_size, name="batch_size")
@@ -183,7 +188,7 @@ class _Load:
         self._names = False
         self._start = time.monotonic()
         self._progress = IngestProgress()
-        self._written: list[bytes] = []
+        self._written: dict[int, bytes] = {}
 
     @property
     def result(self) -> IngestResult:
@@ -216,9 +221,10 @@ class _Load:
             if not self._written:
                 raise
             raise self._partial(error) from error
-        await self._flush()
+        with contextlib.suppress(DeadlineError):  # it goes on, and nothing depends on its end
+            await self._store.aflush(self._timeout)
 
-    async def _write(self, batch: Batch) -> None:
+    async def _write(self, number: int, batch: Batch) -> None:
         """Write a batch, and tell of it."""
         wanted = await self._missing(batch) if self._skips else batch
         try:
@@ -226,9 +232,9 @@ class _Load:
                 documents=wanted, batch_size=len(batch), timeout=self._timeout
             )
         except PartialWriteError as error:
-            self._note(error.written)
+            self._note(number, error.written)
             raise
-        self._note(ids)
+        self._note(number, ids)
         self._progress = dataclasses.replace(
             self._now(),
             written=self._progress.written + len(ids),
@@ -244,27 +250,21 @@ class _Load:
         there = await self._store.aexisting_ids(ids, self._timeout)
         return [document for document in batch if document.id not in there]
 
-    def _note(self, ids: list[str]) -> None:
+    def _note(self, number: int, ids: list[str]) -> None:
         if ids:
-            self._written.append(json.dumps(ids).encode())
+            self._written[number] = json.dumps(ids).encode()
 
     def _now(self) -> IngestProgress:
         return dataclasses.replace(self._progress, seconds=time.monotonic() - self._start)
 
     def _partial(self, error: Exception) -> PartialWriteError:
-        written = itertools.chain.from_iterable(map(json.loads, self._written))
-        ids = list(dict.fromkeys(written))
+        batches = (json.loads(self._written[number]) for number in sorted(self._written))
+        ids = list(dict.fromkeys(itertools.chain.from_iterable(batches)))
         ours = isinstance(error, MilvusToolsError)
         reason = str(error) if ours else f"documents or on_progress raised {type(error).__name__}."
         return PartialWriteError(
             f"{len(ids)} entities were written before an error: {reason}", ids
         )
-
-    async def _flush(self) -> None:
-        try:
-            await self._store.aflush(self._timeout)
-        except MilvusToolsError as error:
-            log_failure(error)
 
 
 def _ids(batch: Batch) -> Collection[str]:

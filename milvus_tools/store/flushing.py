@@ -4,7 +4,8 @@ Milvus Lite searches entities that it has not flushed one by one: 45 ms for 1000
 after a flush, which takes 0.1 s and 0.1 ms per entity. So a flush is due when the searches have
 lost about as much as it takes, or soon will, and writing has paused; and before Milvus Lite would
 flush by itself, as it does at 128 MB. While it flushes, a read may miss what is being flushed: so
-reads wait. A server sees to all this itself.
+reads wait. A flush that fails loses what it should have flushed: so none is begun on a disk that
+is nearly full. A server sees to all this itself.
 """
 
 import asyncio
@@ -12,18 +13,20 @@ import contextlib
 import contextvars
 import logging
 import os
+import shutil
 import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
 from milvus_tools.connection import Connection
-from milvus_tools.errors import translated
+from milvus_tools.errors import DeadlineError, MilvusError, UnavailableError, translated
 from milvus_tools.store.requests import Row, weight
 
 _FLUSH_COST: Final = 4_000  # entities that are searched one by one in the time of a flush
 _SEARCHES_TO_COME: Final = 4
 _MAX_BYTES: Final = 48_000_000
 _SAMPLE: Final = 16  # of so many rows one is weighed
+_LEAST_ROOM: Final = 64_000_000  # bytes
 _SECONDS: Final = 600.0
 
 _logger = logging.getLogger(__name__)
@@ -50,6 +53,11 @@ class Unflushed:
         cost = self._searched + _SEARCHES_TO_COME * self._entities
         return self._bytes > _MAX_BYTES or (cost >= _FLUSH_COST and not self._growing)
 
+    @property
+    def room(self) -> int:
+        """How many bytes a flush may need on disk, with its index, and for compaction."""
+        return _LEAST_ROOM + 4 * self._bytes
+
     @contextlib.contextmanager
     def growing(self) -> Iterator[None]:
         """Put flushing off while a call writes, for more may come."""
@@ -62,11 +70,16 @@ class Unflushed:
     def wrote(self, rows: Sequence[Row]) -> None:
         """Note what was written."""
         self._entities += len(rows)
-        self._bytes += _SAMPLE * sum(map(weight, rows[::_SAMPLE]))
+        sample = rows[::_SAMPLE]
+        self._bytes += sum(map(weight, sample)) * len(rows) // max(len(sample), 1)
 
     def searched(self) -> None:
         """Note a search."""
         self._searched += self._entities
+
+    def clear(self) -> None:
+        """Count from now on."""
+        self._entities = self._bytes = self._searched = 0
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
@@ -88,7 +101,7 @@ class Unflushed:
         self._nobody_flushes.clear()
         try:
             await self._nobody_reads.wait()
-            self._entities = self._bytes = self._searched = 0
+            self.clear()
             yield
         finally:
             self._nobody_flushes.set()
@@ -132,9 +145,33 @@ class Flusher:
         return self._task
 
     async def _flush(self) -> None:
-        async with self._connection.writing, self.unflushed.flushing():
+        async with self._connection.writing:
+            if not self._has_room():
+                _logger.warning(
+                    "Milvus Lite is not told to flush, for the disk is nearly full: searches of "
+                    "what was written lately are slow."
+                )
+                self.unflushed.clear()
+                return
+            async with self.unflushed.flushing():
+                await self._send()
+
+    def _has_room(self) -> bool:
+        path, _ = self._connection.identity
+        return shutil.disk_usage(path).free >= self.unflushed.room
+
+    async def _send(self) -> None:
+        try:
             with translated():
                 await self._connection.client.flush(self._name, timeout=_SECONDS)
+        except (DeadlineError, UnavailableError):
+            raise  # it goes on, or was never begun
+        except MilvusError as error:
+            raise MilvusError(
+                f"Milvus Lite failed to flush {self._name!r}, and may have lost what was written "
+                "since it flushed last: write that again.",
+                error.code,
+            ) from error
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._task = None
@@ -144,16 +181,7 @@ class Flusher:
     def _report(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            log_failure(error)
-
-
-def log_failure(error: BaseException) -> None:
-    """Say that a flush failed, which fails no call: nothing is lost."""
-    _logger.warning(
-        "Milvus Lite could not flush. What was written is there, and slow to search until the "
-        "next flush.",
-        exc_info=error,
-    )
+            _logger.error("A flush in the background failed: %s", error, exc_info=error)
 
 
 _all: weakref.WeakValueDictionary[tuple[object, ...], Unflushed] = weakref.WeakValueDictionary()

@@ -218,10 +218,14 @@ class WriteMethods(StoreBase):
 
         Milvus Lite searches what it has not flushed entity by entity. The store lets it flush
         when that is worth it, in the background; after a load one may want to wait for it. A
-        server does all this itself: there nothing is sent.
+        server does all this itself: there nothing is sent. Nor is it if the disk is nearly full,
+        which is logged.
 
         Args:
             timeout: Seconds for the call; `None` for the store's. Milvus Lite goes on after it.
+
+        Raises:
+            MilvusError: If Milvus Lite failed. It may then have lost what it should have flushed.
         """
         await self._run(lambda do, deadline: do.flush(deadline), timeout)
 

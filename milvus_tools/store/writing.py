@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
@@ -21,7 +20,6 @@ from milvus_tools.errors import (
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.deleting import Deletes, partial
-from milvus_tools.store.embedded import Columns, Embedded
 from milvus_tools.store.reading import KEYS_PER_REQUEST, STRONG
 from milvus_tools.store.requests import (
     Deadline,
@@ -32,50 +30,11 @@ from milvus_tools.store.requests import (
     WriteRequest,
 )
 from milvus_tools.store.rows import Key, Layout, batches
-from milvus_tools.store.values import checked_vectors, id_text, is_list
+from milvus_tools.store.upsert import Columns, Upsert
+from milvus_tools.store.values import checked_vectors, is_list
 
 BATCHES_IN_FLIGHT = 4  # of one call
 _ROWS_AT_ONCE = 1_000  # that are made before other calls have their turn
-
-
-class _Upsert:
-    """What an upsert is given, and what is made of it.
-
-    Attributes:
-        documents: The Documents.
-        ids: Their ids; new ones for those without, unless Milvus makes them.
-        vectors: The vectors, per embedding model, or `None` to make them here.
-        options: Where to write.
-        batches: Which Documents to write together: of those with one id only the last.
-        fitted: The collection that `rows` are rows of.
-        rows: The Documents as rows, without vectors.
-        embedded: The vectors that are made here.
-    """
-
-    def __init__(
-        self,
-        documents: Sequence[Document],
-        vectors: Columns | None,
-        batch_size: int,
-        options: Mapping[str, Any],
-        embed: Callable[[Sequence[str]], Awaitable[Columns]],
-    ) -> None:
-        self.documents = documents
-        self.ids = [str(uuid.uuid4()) if one.id is None else id_text(one.id) for one in documents]
-        self.vectors = vectors
-        self.options = options
-        last = {id_: number for number, id_ in enumerate(self.ids)}
-        self.batches = list(batches(sorted(last.values()), batch_size))
-        self.fitted: Schema | None = None
-        self.rows: list[Row] = []
-        texts = [[documents[one].page_content for one in batch] for batch in self.batches]
-        self.embedded = Embedded(embed, texts)
-
-    async def vectors_of(self, number: int) -> Columns:
-        """Return a batch's vectors."""
-        if self.vectors is None:
-            return await self.embedded.of(number)
-        return [[column[one] for one in self.batches[number]] for column in self.vectors]
 
 
 class Upserts(Deletes):
@@ -106,7 +65,7 @@ class Upserts(Deletes):
         opts.limit(batch_size, name="batch_size")
         if not documents:
             return []
-        upsert = _Upsert(documents, vectors, batch_size, options, self._embed_texts)
+        upsert = Upsert(documents, vectors, batch_size, options, self._embed_texts)
         with self._collection.flusher.unflushed.growing():
             try:
                 return await self._upsert(upsert, deadline)
@@ -121,7 +80,7 @@ class Upserts(Deletes):
     async def _embed_texts(self, texts: Sequence[str]) -> Columns:
         return await self._collection.embed(texts, query=False, schema=None)
 
-    async def _upsert(self, upsert: _Upsert, deadline: Deadline) -> list[str]:
+    async def _upsert(self, upsert: Upsert, deadline: Deadline) -> list[str]:
         schema = await self._collection.schema_to_write(deadline)
         if schema is None:
             self._require_own_keys(auto_id=self._collection.settings.blueprint.auto_id)
@@ -154,9 +113,7 @@ class Upserts(Deletes):
             raise InvalidInputError(f"Each text needs a list of {models} embeddings.")
         return [list(column) for column in zip(*embeddings, strict=True)]
 
-    async def _write(
-        self, upsert: _Upsert, schema: Schema | None, deadline: Deadline
-    ) -> list[str]:
+    async def _write(self, upsert: Upsert, schema: Schema | None, deadline: Deadline) -> list[str]:
         try:
             return await self._write_once(upsert, schema, deadline)
         except (MilvusError, CollectionNotFoundError, DimensionError) as error:
@@ -169,7 +126,7 @@ class Upserts(Deletes):
         return await self._write_once(upsert, fresh, deadline)
 
     async def _write_once(
-        self, upsert: _Upsert, schema: Schema | None, deadline: Deadline
+        self, upsert: Upsert, schema: Schema | None, deadline: Deadline
     ) -> list[str]:
         first = await upsert.vectors_of(0)
         if schema is None:
@@ -185,7 +142,7 @@ class Upserts(Deletes):
             await self._send(schema, upsert, deadline)
         return list(upsert.ids)
 
-    async def _fit_whole(self, schema: Schema, upsert: _Upsert, first: Columns) -> None:
+    async def _fit_whole(self, schema: Schema, upsert: Upsert, first: Columns) -> None:
         """Write all Documents as rows, or refuse them all if one or a known vector is wrong."""
         await self._fit(schema, upsert)
         if upsert.vectors is None:
@@ -193,7 +150,7 @@ class Upserts(Deletes):
         else:
             upsert.vectors = self._fitting(schema, upsert.vectors, len(upsert.rows))
 
-    async def _fit(self, schema: Schema, upsert: _Upsert) -> None:
+    async def _fit(self, schema: Schema, upsert: Upsert) -> None:
         """Write all Documents as rows without vectors, or refuse them all."""
         if upsert.fitted is schema:
             return
@@ -263,13 +220,13 @@ class Upserts(Deletes):
                 "Use other ids, or a store with scoped_ids=True."
             )
 
-    async def _send(self, schema: Schema, upsert: _Upsert, deadline: Deadline) -> list[str]:
+    async def _send(self, schema: Schema, upsert: Upsert, deadline: Deadline) -> list[str]:
         """Write all rows, a few batches at once; return the keys that Milvus made, as ids."""
         confirmed: dict[int, list[str]] = {}
         written: list[str] = []
 
-        async def send(number: int) -> None:
-            rows = await self._with_vectors(schema, upsert, number)
+        async def send(number: int, batch: Sequence[int]) -> None:
+            rows = await self._with_vectors(schema, upsert, number, batch)
             confirmed[number] = await self._send_batch(schema, rows, upsert.options, deadline)
             upsert.embedded.forget(number)
             self._collection.flusher.flush_if_due()
@@ -277,18 +234,19 @@ class Upserts(Deletes):
         with partial(written, sum(map(len, upsert.batches)), "written", deadline):
             try:
                 if len(upsert.batches) == 1:
-                    await send(0)
+                    await send(0, upsert.batches[0])
                 else:
-                    await overlap(_each(len(upsert.batches)), send, most=BATCHES_IN_FLIGHT)
+                    await overlap(_each(upsert.batches), send, most=BATCHES_IN_FLIGHT)
             finally:
                 written += itertools.chain.from_iterable(
                     confirmed[number] for number in sorted(confirmed)
                 )
         return written
 
-    async def _with_vectors(self, schema: Schema, upsert: _Upsert, number: int) -> list[Row]:
+    async def _with_vectors(
+        self, schema: Schema, upsert: Upsert, number: int, batch: Sequence[int]
+    ) -> list[Row]:
         """Return a batch's rows, whole."""
-        batch = upsert.batches[number]
         rows = [upsert.rows[one].copy() for one in batch]
         vectors = self._fitting(schema, await upsert.vectors_of(number), len(batch))
         fields = self._collection.vector_fields(schema) if vectors else []
@@ -332,6 +290,6 @@ class Upserts(Deletes):
                 await self._delete_now(schema, keys, taken, deadline)
 
 
-async def _each(count: int) -> AsyncIterator[int]:
-    for number in range(count):
-        yield number
+async def _each(some: Sequence[Sequence[int]]) -> AsyncIterator[Sequence[int]]:
+    for batch in some:
+        yield batch
