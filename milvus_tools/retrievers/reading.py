@@ -5,6 +5,8 @@ number the lines, write JSON into text, forget to end it, or answer one string f
 functions here are pure, and none raises for what a model says.
 """
 
+import contextlib
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +15,8 @@ from typing import Any, Final
 from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
 
-MAX_TEXT: Final = 50_000  # characters of an answer that are read at all
+_MAX_TEXT: Final = 50_000  # characters of an answer that are read at all
+_MAX_ITEMS: Final = 500
 _MAX_DEPTH: Final = 4
 _MAX_OPENINGS: Final = 20
 
@@ -21,7 +24,7 @@ _THOUGHT: Final = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DO
 _FENCE: Final = re.compile(r"```\w*")
 _OPENING: Final = re.compile(r"[\[{]")
 _LIST: Final = re.compile(r'\[\s*(?=")')
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_STRING: Final = re.compile(r'[^"]*(?P<text>"(?:[^"\\]|\\.)*")')
 _LISTED: Final = re.compile(
     r"""[*_]{0,2}(?:
         (?P<number>\d{1,3})[.):]\s            # 1. what
@@ -35,12 +38,12 @@ _LISTED: Final = re.compile(
     )\s*""",
     re.VERBOSE,
 )
-_INLINE: Final = re.compile(r"\s+(?=\(?\d{1,2}[.)]\s)")
+_INLINE: Final = re.compile(r"\s(?=\(?\d{1,2}[.)]\s)")
 _CHATTER: Final = re.compile(
     r"(?:sure|certainly|of course|okay|ok|absolutely)[,!.:]|here (?:are|is)\b[^?]*$|.*:$",
     re.IGNORECASE,
 )
-_AFTER_QUESTION: Final = re.compile(r"(?<=\?)\s+(?=\S)")
+_AFTER_QUESTION: Final = re.compile(r"(?<=\?)\s")
 _AROUND: Final = " \t,*"
 _PAIRS: Final = ('""', "''", "``", "__", "“”", "\u2018\u2019", "«»")
 
@@ -79,7 +82,7 @@ def _strings(value: Any, depth: int = 0) -> Iterator[str]:
 
 
 def _from_text(text: str) -> list[str]:
-    text = _FENCE.sub("", _THOUGHT.sub("", text[:MAX_TEXT])).strip()
+    text = _FENCE.sub("", _THOUGHT.sub("", text[:_MAX_TEXT])).strip()
     found = _from_json(text)
     if found is not None:
         return _from_items(found)
@@ -88,6 +91,7 @@ def _from_text(text: str) -> list[str]:
 
 def _from_items(items: list[str]) -> list[str]:
     """Return the queries in the strings of a list, any of which may hold several."""
+    items = items[:_MAX_ITEMS]
     marks = [_LISTED.match(item) for item in items]
     if len(marks) > 1 and all(marks):
         items = [item[mark.end() :] for item, mark in zip(items, marks, strict=True) if mark]
@@ -97,7 +101,7 @@ def _from_items(items: list[str]) -> list[str]:
 def _from_json(text: str) -> list[str] | None:
     """Return the strings of the JSON in a text, or `None` if it has none."""
     decoder = json.JSONDecoder()
-    for opening in list(_OPENING.finditer(text))[:_MAX_OPENINGS]:
+    for opening in itertools.islice(_OPENING.finditer(text), _MAX_OPENINGS):
         try:
             value, end = decoder.raw_decode(text, opening.start())
         except (ValueError, RecursionError):
@@ -113,18 +117,18 @@ def _from_cut_json(text: str) -> list[str] | None:
     opening = _LIST.search(text)
     if opening is None:
         return None
-    found = []
-    for string in _STRING.finditer(text, opening.end()):
-        try:
-            found.append(json.loads(string[0]))
-        except ValueError:
-            continue
+    found: list[str] = []
+    position = opening.end()
+    while len(found) < _MAX_ITEMS and (string := _STRING.match(text, position)):
+        with contextlib.suppress(ValueError):  # an escape that JSON does not know
+            found.append(json.loads(string["text"]))
+        position = string.end()
     return found
 
 
 def _lines(text: str) -> list[str]:
     """Return the lines of a list; if some are marked as its items, only those."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()][:_MAX_ITEMS]
     if len(lines) == 1 and lines[0].startswith(("1.", "1)", "(1)")):
         lines = _INLINE.split(lines[0])
     marks = [_LISTED.match(line) for line in lines]

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -222,7 +223,7 @@ async def test_a_slow_query_costs_only_itself(moody: tuple[Moody, AnyStore]) -> 
 
 
 async def test_queries_that_are_not_made_in_time_are_an_error(birds: Birds) -> None:
-    """Or, if failures may be skipped, the question is asked alone in what time is left."""
+    """The call ends, and with it what makes them."""
 
     async def never(_: str) -> list[str]:
         await asyncio.Event().wait()
@@ -231,6 +232,18 @@ async def test_queries_that_are_not_made_in_time_are_an_error(birds: Birds) -> N
     retriever = MilvusMultiQueryRetriever(birds.store, query_generator=never, timeout=0.2)
     with pytest.raises(DeadlineError, match="queries were not made"):
         await retriever.ainvoke(KITE)
+
+
+async def test_a_generator_that_is_not_interrupted_has_used_its_time_up(birds: Birds) -> None:
+    """`invoke` waits for it, and searches no more when the call's time is over."""
+
+    def slow(_: str) -> list[str]:
+        threading.Event().wait(0.2)
+        return [OWL]
+
+    retriever = MilvusMultiQueryRetriever(birds.store, query_generator=slow, timeout=0.1)
+    with pytest.raises(DeadlineError, match="search was not done"):
+        await asyncio.to_thread(retriever.invoke, KITE)
 
 
 async def test_a_model_that_fails_is_loud_unless_it_may_be_skipped(birds: Birds) -> None:
@@ -307,7 +320,7 @@ async def test_200_calls_at_once_share_requests(shared: MilvusStore, birds: Bird
 
 
 async def test_callers_share_no_document(birds: Birds) -> None:
-    """What one does with its Documents changes no other's, nor the trace's."""
+    """What one does with its Documents changes no other's."""
     await birds.store.aadd_texts(["nest"], [{"eggs": ["one", "two"]}], ids=[f"{birds.kite}-nest"])
     retriever = MilvusMultiQueryRetriever(birds.store, queries=["nest"], k=1)
     (mine,), (yours,) = await asyncio.gather(*(retriever.ainvoke("nest") for _ in range(2)))
