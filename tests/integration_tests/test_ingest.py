@@ -18,8 +18,9 @@ from milvus_tools import (
     content_id,
     ingest,
 )
+from milvus_tools._reading import THREAD_NAME
 from milvus_tools.errors import EmbeddingError, InvalidInputError, PartialWriteError
-from tests.probes import BOUND, happens, no_new_threads, run_python
+from tests.probes import BOUND, happens, run_python
 from tests.support import DIM, ON_LITE, CountingEmbeddings, embeddings, texts_of
 
 MakeStore = Callable[..., MilvusStore]
@@ -298,15 +299,18 @@ async def test_cancelling_ends_the_load(make_store: MakeStore, shared: MilvusSto
     source = Source(documents("cancelled", 100))
     await store.acount()
     tasks = asyncio.all_tasks()
-    with no_new_threads():
-        load = asyncio.create_task(aingest(store, source, batch_size=10))
-        assert await asyncio.to_thread(model.asked.acquire, timeout=BOUND)
-        load.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await load
-        assert source.closed
-        assert asyncio.all_tasks() == tasks
-        model.let_go()
+    load = asyncio.create_task(aingest(store, source, batch_size=10))
+    assert await asyncio.to_thread(model.asked.acquire, timeout=BOUND)
+    load.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await load
+    assert source.closed
+    assert asyncio.all_tasks() == tasks
+    for thread in threading.enumerate():
+        if thread.name.startswith(THREAD_NAME):
+            thread.join(BOUND)
+            assert not thread.is_alive()
+    model.let_go()
     assert await shared.acount('pk like "cancelled-%"') == 0
 
 
