@@ -47,6 +47,9 @@ class Context(BaseModel):
     structured_output: Literal["json_schema", "function_calling", "json_mode"] = "json_schema"
     """By which of its methods the model is asked for a plan; small local ones know the first."""
 
+    search_mode: Literal["dense", "sparse", "hybrid"] | None = None
+    """Whether to search by meaning, by words or by both; `None` for all that the store has."""
+
     k: int = Field(10, ge=1, le=100)
     """How many passages a sub-question's search returns."""
 

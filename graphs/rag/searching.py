@@ -91,9 +91,9 @@ async def _attempted(store: AnyStore, text: str, context: Context) -> list[Docum
         retry=retry_if_exception(_may_pass),
         reraise=True,
     )
-    return await attempts(
-        store.asimilarity_search, text, k=context.k, timeout=context.search_timeout
-    )
+    mode = {"search_mode": context.search_mode} if context.search_mode else {}
+    seconds = context.search_timeout
+    return await attempts(store.asimilarity_search, text, k=context.k, timeout=seconds, **mode)
 
 
 def _may_pass(error: BaseException) -> bool:

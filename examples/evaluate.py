@@ -1,0 +1,246 @@
+"""Measure what finds all the paragraphs that a question of two steps needs.
+
+Asks 100 questions of Wikipedia once, by several queries at once, and by the RAG graph; each by
+meaning, by words (BM25) and by both; and the graph again without its parts. No language model
+takes part. Needs `pip install -e ".[graph]" --group evaluate`, and neither a key nor a network.
+Run it as a module, from the repository's folder:
+
+    python -m examples.evaluate
+    python -m examples.evaluate --questions 10 --only graph --out results
+"""
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import pathlib
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import ir_measures
+import matplotlib as mpl
+import numpy as np
+from ir_measures import RR, R, nDCG
+from langchain_milvus import BM25BuiltInFunction
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from graphs.rag import Context, build_graph
+from graphs.rag.rules import merge_rounds, names
+from graphs.rag.state import Asked
+from graphs.rag.wikipedia import PARAGRAPHS, paragraphs
+from milvus_tools import MilvusMultiQueryRetriever, MilvusStore, local_embeddings
+
+K = 10
+ALL = "all@10"
+MEASURES = {"recall@5": R @ 5, "recall@10": R @ 10, "nDCG@10": nDCG @ 10, "MRR": RR}
+COLUMNS = [ALL, *MEASURES]
+RESAMPLES = 2_000
+QUESTIONS = PARAGRAPHS.with_name("questions.jsonl")
+
+Find = Callable[[str], Awaitable[list[str]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """A question, and the paragraphs that hold its answer together."""
+
+    id: str
+    text: str
+    needed: Sequence[str]
+
+
+@dataclasses.dataclass
+class Measured:
+    """What a way to search has found: a value per question and measure, and seconds."""
+
+    name: str
+    values: Mapping[str, NDArray[np.float64]]
+    seconds: Sequence[float]
+
+
+def main(questions: Sequence[Question], only: str, out: pathlib.Path) -> None:
+    """Measure all ways, and write a table and a chart."""
+    results = asyncio.run(measured(questions, only))
+    text = table(results)
+    print(text)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "evaluation.md").write_text(text, encoding="utf-8")
+    draw(results, out / "evaluation.png")
+
+
+async def measured(questions: Sequence[Question], only: str) -> list[Measured]:
+    """Measure the ways whose name has a part, on a database that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with stores(pathlib.Path(folder) / "evaluate.db") as by:
+            chosen = [(name, find) for name, find in ways(by) if only in name]
+            return [await measure(name, find, questions) for name, find in chosen]
+
+
+@contextlib.asynccontextmanager
+async def stores(file: pathlib.Path) -> AsyncIterator[Mapping[str, MilvusStore]]:
+    """Load the paragraphs thrice: to be found by meaning, by words, and by both."""
+    common: Any = {"connection_args": {"uri": str(file)}}
+    words: Any = {"builtin_function": BM25BuiltInFunction(output_field_names="sparse")}
+    both = ["dense", "sparse"]
+    made = {
+        "dense": MilvusStore(local_embeddings, "dense", **common),
+        "BM25": MilvusStore(None, "words", vector_field=["sparse"], **words, **common),
+        "hybrid": MilvusStore(local_embeddings, "both", vector_field=both, **words, **common),
+    }
+    async with contextlib.AsyncExitStack() as stack:
+        for store in made.values():
+            await stack.enter_async_context(store)
+            await store.aadd_documents(paragraphs())
+        yield made
+
+
+def ways(by: Mapping[str, MilvusStore]) -> Iterator[tuple[str, Find]]:
+    """Name the ways to search."""
+    for mode, store in by.items():
+        yield f"single query, {mode}", single(store)
+    for mode, store in by.items():
+        yield f"a query per name, {mode}", several(store, mode)
+    for mode, store in by.items():
+        yield f"graph, {mode}", by_graph(store)
+    hybrid = by["hybrid"]
+    yield "graph, hybrid: one round", by_graph(hybrid, max_rounds=1)
+    yield "graph, hybrid: text alone leads on", by_graph(hybrid, max_rounds=2, max_subquestions=1)
+    yield "graph, hybrid: two rounds", by_graph(hybrid, max_rounds=2)
+    yield "graph, hybrid: four sub-questions", by_graph(hybrid, max_subquestions=4)
+
+
+def single(store: MilvusStore) -> Find:
+    """Search once, for the question."""
+
+    async def find(question: str) -> list[str]:
+        return [str(found.id) for found in await store.asimilarity_search(question, K)]
+
+    return find
+
+
+def several(store: MilvusStore, mode: str) -> Find:
+    """Search for the question and for each name in it, and fuse by reciprocal rank."""
+    retriever = MilvusMultiQueryRetriever(
+        store,
+        query_generator=lambda question: names(question, ""),
+        mode="hybrid" if mode == "hybrid" else "similarity",
+        k=K,
+    )
+
+    async def find(question: str) -> list[str]:
+        return [str(found.id) for found in await retriever.ainvoke(question)]
+
+    return find
+
+
+def by_graph(store: MilvusStore, **settings: Any) -> Find:
+    """Run the graph, by rule."""
+    graph = build_graph(Context(store=store, k=K, **settings))
+
+    async def find(question: str) -> list[str]:
+        output = await graph.ainvoke({"question": question})
+        return merged(output["subquestions"])
+
+    return find
+
+
+def merged(asked: Sequence[Asked]) -> list[str]:
+    """Return the ranking from which the graph answers."""
+    rounds = sorted({one["round"] for one in asked})
+    return merge_rounds(
+        [[one["found"] for one in asked if one["round"] == number] for number in rounds]
+    )
+
+
+async def measure(name: str, find: Find, questions: Sequence[Question]) -> Measured:
+    """Ask one question after the other, and compare what is found with what is needed."""
+    run: list[ir_measures.ScoredDoc] = []
+    seconds: list[float] = []
+    for question in questions:
+        start = time.perf_counter()
+        found = (await find(question.text))[:K]
+        seconds.append(time.perf_counter() - start)
+        run += [ir_measures.ScoredDoc(question.id, id_, -rank) for rank, id_ in enumerate(found)]
+    return Measured(name, values_of(run, questions), seconds)
+
+
+def values_of(
+    run: Sequence[ir_measures.ScoredDoc], questions: Sequence[Question]
+) -> dict[str, NDArray[np.float64]]:
+    """Return each measure's value for each question; what found nothing has 0."""
+    needed = [
+        ir_measures.Qrel(question.id, id_, 1) for question in questions for id_ in question.needed
+    ]
+    found = {
+        (str(one.measure), one.query_id): one.value
+        for one in ir_measures.iter_calc(list(MEASURES.values()), needed, run)
+    }
+    values = {
+        name: np.array([found.get((str(one), question.id), 0.0) for question in questions])
+        for name, one in MEASURES.items()
+    }
+    return {ALL: (values["recall@10"] == 1).astype(float), **values}
+
+
+def interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return where 95 % of the means of resampled questions lie."""
+    chosen = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    low, high = np.percentile(values[chosen].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def table(results: Sequence[Measured]) -> str:
+    """Write the results in percent, with 95 % intervals, as Markdown."""
+    lines = [
+        f"| | {' | '.join(COLUMNS)} | ms per question |",
+        f"|---|{'---|' * (len(COLUMNS) + 1)}",
+    ]
+    for result in results:
+        cells = [cell(result.values[name]) for name in COLUMNS]
+        milliseconds = 1_000 * float(np.median(result.seconds))
+        lines.append(f"| {result.name} | {' | '.join(cells)} | {milliseconds:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def cell(values: NDArray[np.float64]) -> str:
+    """Write a mean with its interval."""
+    low, high = interval(values)
+    return f"{100 * values.mean():.0f} ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def draw(results: Sequence[Measured], file: pathlib.Path) -> None:
+    """Draw for how many questions all needed paragraphs are found."""
+    means = np.array([100 * result.values[ALL].mean() for result in results])
+    bounds = np.array([interval(result.values[ALL]) for result in results]).T * 100
+    with mpl.rc_context({"font.size": 9}):
+        figure = Figure(figsize=(8, 0.6 + 0.35 * len(results)), layout="constrained")
+        axes = figure.subplots()
+        labels = [result.name for result in results]
+        colours = ["tab:blue" if label.startswith("graph") else "tab:gray" for label in labels]
+        errors = np.abs(bounds - means)
+        axes.barh(labels, means, xerr=errors, color=colours, capsize=3, ecolor="black")
+        axes.invert_yaxis()
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("% of questions with all needed paragraphs in the top 10 (95 % interval)")
+        figure.savefig(file, dpi=150)
+
+
+def load_questions(most: int) -> list[Question]:
+    """Read the questions."""
+    lines = QUESTIONS.read_text(encoding="utf-8").splitlines()[:most]
+    return [
+        Question(one["id"], one["question"], one["relevant_ids"]) for one in map(json.loads, lines)
+    ]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--questions", type=int, default=100, help="how many of the questions")
+    parser.add_argument("--only", default="", help="a part of the names of those to measure")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("results"))
+    given = parser.parse_args()
+    main(load_questions(given.questions), given.only, given.out)
