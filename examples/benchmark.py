@@ -40,7 +40,6 @@ TITLES = {name: scenario.title for name, scenario in SCENARIOS.items()}
 
 def main() -> None:
     """Do as the command line says."""
-    logging.disable()  # of langchain-milvus's failures, which the report tells
     arguments = parsed()
     if arguments.list:
         for name, title in TITLES.items():
@@ -85,6 +84,7 @@ def parsed() -> argparse.Namespace:
 
 def measure(arguments: argparse.Namespace) -> Results:
     """Run scenarios on a backend."""
+    logging.disable()  # what fails stands in the report
     with (
         tempfile.TemporaryDirectory() as folder,
         backend(arguments, pathlib.Path(folder)) as server,

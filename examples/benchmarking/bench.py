@@ -6,7 +6,7 @@ import itertools
 import os
 import pathlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarking.comparing import Contender, compare
@@ -26,11 +26,13 @@ class Job:
         answer: Tells what is to be compared of what it came to; not timed.
         calls: How many calls of the store it makes, each of which langchain-milvus sends to
             Milvus in a request of its own.
+        counts: What else is to be counted of what it came to.
     """
 
     work: Callable[[], Awaitable[Any]]
     answer: Callable[[Any], Awaitable[object]]
     calls: int
+    counts: Callable[[Any], Mapping[str, float]] = lambda _: {}
 
 
 # Makes a subject ready for a turn, and says what to time.
@@ -110,6 +112,7 @@ class Bench:
         counts = {
             "embedding": self.service.counters.requests - before,
             "Milvus": subject.sent - sent or job.calls,
+            **job.counts(result),
         }
         return Run(seconds, await job.answer(result), counts)
 

@@ -12,6 +12,7 @@ from benchmarking.results import Case, Measured, Run, measured
 Result = TypeVar("Result")
 
 PATIENCE: Final = 20.0  # seconds of turns after which a side has had enough of them
+_LIMIT: Final = 300.0  # seconds after which a turn has failed
 
 
 class CallsFailedError(Exception):
@@ -46,7 +47,8 @@ class _Record:
             return
         start = time.perf_counter()
         try:
-            self.runs[turn] = await self.contender.run(turn)
+            async with asyncio.timeout(_LIMIT):
+                self.runs[turn] = await self.contender.run(turn)
         except CallsFailedError as error:
             self.problem = str(error)
         except Exception as error:  # noqa: BLE001 - a side that fails is a result, too

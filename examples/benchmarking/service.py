@@ -18,6 +18,9 @@ from benchmarking.service_process import Counters, Settings
 
 _SCRIPT = pathlib.Path(__file__).with_name("service_process.py")
 _numbers = itertools.count(1)
+# A client closes its connections when it is collected; with Python 3.11 the event loop then loses
+# new ones that got the same numbers from the operating system, and their callers wait for ever.
+_kept: list[OpenAIEmbeddings] = []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +48,14 @@ class EmbeddingService:
         LangChain keeps one HTTP client per address, bound to the event loop that first used it,
         so each model has an address of its own.
         """
-        return OpenAIEmbeddings(
+        model = OpenAIEmbeddings(
             model="benchmark",
             base_url=f"http://127.0.0.1:{self.port}/{next(_numbers)}/v1",
             api_key=SecretStr("any"),
             check_embedding_ctx_length=False,
         )
+        _kept.append(model)
+        return model
 
     def _ask(self, method: str, path: str, body: dict[str, Any]) -> Any:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:

@@ -34,12 +34,14 @@ class Settings:
         per_text: Seconds more per text.
         at_most: How many requests are worked on at once; 0 for any number.
         refuses: Whether the others are answered with 429, rather than wait in line.
+        forbidden: A text with which a request is answered with 400.
     """
 
     latency: float = 0.0
     per_text: float = 0.0
     at_most: int = 0
     refuses: bool = False
+    forbidden: str = ""
 
 
 @dataclasses.dataclass
@@ -96,6 +98,8 @@ class Service:
         if self._settings.refuses and self._places.locked():
             self._counters.refused += 1
             return TOO_MANY, {"error": {"message": "Rate limit reached.", "type": "requests"}}
+        if self._settings.forbidden in texts:
+            return 400, {"error": {"message": "A text is forbidden.", "type": "invalid"}}
         async with self._work(len(texts)):
             return 200, _embeddings(texts, in_base64=body.get("encoding_format") == "base64")
 

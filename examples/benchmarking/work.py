@@ -12,6 +12,7 @@ from benchmarking.results import OURS, PEER
 from benchmarking.sides import Pairs, Store, Subject, found
 
 K: Final = 3
+_PATIENCE: Final = 600.0  # seconds for loading
 _WORDS: Final = ("milvus", "kite", "bird", "prey", "vector", "store", "agent", "river", "night")
 
 Adding = Callable[[Store, Sequence[Document]], Awaitable[object]]
@@ -51,9 +52,10 @@ async def load(subject: Subject, count: int) -> None:
     await add_at_once(subject.store, list(documents(count)))
 
 
-async def add_at_once(store: Store, given: Sequence[Document]) -> object:
+async def add_at_once(store: Store, given: Iterable[Document]) -> object:
     """Add all in one call."""
-    return await store.aadd_documents(list(given), ids=_ids(given))
+    added = list(given)
+    return await store.aadd_documents(added, ids=_ids(added), timeout=_PATIENCE)
 
 
 async def add_each(store: Store, given: Sequence[Document]) -> object:

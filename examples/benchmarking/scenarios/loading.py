@@ -1,86 +1,148 @@
 """Loading many documents, into a collection that is there."""
 
+import asyncio
 import dataclasses
+import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Final, Self
+
+from langchain_core.documents import Document
 
 from benchmarking import work
 from benchmarking.bench import Bench
 from benchmarking.comparing import CallsFailedError, Contender, compare
-from benchmarking.measures import peak_megabytes
+from benchmarking.measures import in_new_process, peak_megabytes
 from benchmarking.results import OURS, PEER, Case, Measured, Run
-from benchmarking.sides import Subject
+from benchmarking.service import EmbeddingService
+from benchmarking.sides import Place, Store, Subject
+from milvus_tools import MilvusStore, aingest
 
 _PER_TEXT: Final = 0.0003  # seconds: 0.3 for 1000
 _AFTERWARDS: Final = 5  # questions, whose answers show that the same is there
 
-# How a side loads; ours last.
-_LOADERS: Final[dict[str, tuple[str, work.Adding]]] = {
-    PEER: (PEER, work.add_at_once),
-    OURS: (OURS, work.add_at_once),
-}
+
+@dataclasses.dataclass(frozen=True)
+class _Loader:
+    """A way to load documents.
+
+    Attributes:
+        name: What the table calls it.
+        side: Whose store it loads into.
+        load: What loads.
+        streams: Whether it takes documents that are made as they are needed.
+    """
+
+    name: str
+    side: str
+    load: Callable[[Store, Iterable[Document]], Awaitable[object]]
+    streams: bool = False
+
+
+async def _ingest(store: Store, given: Iterable[Document]) -> object:
+    assert isinstance(store, MilvusStore)  # noqa: S101 - as the loader says
+    return await aingest(store, given)
+
+
+_LOADERS: Final = (
+    _Loader(PEER, PEER, work.add_at_once),
+    _Loader(f"{OURS}, aadd_documents", OURS, work.add_at_once),
+    _Loader(OURS, OURS, _ingest, streams=True),
+)
 
 
 async def time_taken(bench: Bench) -> AsyncIterator[Case]:
     """Load documents; count them, and search them."""
     bench.service.behave(per_text=_PER_TEXT)
     count = bench.size(20_000, 300)
-    contenders = [_Loading(bench, name, count).contender(_seconds) for name in _LOADERS]
-    case = await bench.compare(
-        f"{count} documents", contenders, headline=f"load {count} documents"
-    )
+    name, headline = f"{count} documents", f"load {count} documents"
+    contenders = [_timed(bench, loader, count) for loader in _LOADERS]
+    case = await bench.compare(name, contenders, headline=headline)
     yield dataclasses.replace(case, measured=tuple(_rated(one, count) for one in case.measured))
 
 
 async def memory(bench: Bench) -> AsyncIterator[Case]:
-    """Trace Python's memory while documents are loaded: a fourth of them, and all."""
+    """See how much memory a new process takes while it loads a fourth of them, or all."""
     bench.service.behave(per_text=_PER_TEXT)
     beside = ", the database's included" if bench.lite else ""
-    for count in (bench.size(5_000, 75), bench.size(20_000, 300)):
-        contenders = [_Loading(bench, name, count).contender(peak_megabytes) for name in _LOADERS]
+    for count in [300] if bench.fast else [5_000, 20_000]:
+        contenders = [_weighed(bench, loader, count) for loader in _LOADERS]
         yield await compare(f"{count} documents{beside}", contenders, turns=1, unit="MB")
 
 
-async def _seconds(work: Awaitable[object]) -> float:
-    start = time.perf_counter()
-    await work
-    return time.perf_counter() - start
+def _timed(bench: Bench, loader: _Loader, count: int) -> Contender:
+    async def run(turn: int) -> Run:
+        async with bench.subject(loader.side) as subject:
+            loading = await _Loading.of(subject, loader, count, streams=False)
+            start = time.perf_counter()
+            await loading.finish()
+            seconds = time.perf_counter() - start
+            return Run(seconds, await loading.answer(turn))
+
+    return Contender(loader.name, run)
+
+
+def _weighed(bench: Bench, loader: _Loader, count: int) -> Contender:
+    async def run(_: int) -> Run:
+        place = bench.place(f"{loader.name}-{count}")  # a file has one process
+        weigh = functools.partial(_weigh, loader, place, bench.service.port, count)
+        grown, answer = await in_new_process(weigh)
+        return Run(grown, answer)
+
+    return Contender(loader.name, run)
+
+
+def _weigh(loader: _Loader, place: Place, port: int, count: int) -> tuple[float, object]:
+    """Tell by how many megabytes this process grows, and what it then finds."""
+
+    async def load() -> tuple[float, object]:
+        subject = Subject.make(loader.side, EmbeddingService(port).model(), place)
+        await subject.open()
+        loading = await _Loading.of(subject, loader, count, streams=loader.streams)
+        before = peak_megabytes()
+        await loading.finish()
+        grown = peak_megabytes() - before
+        answer = await loading.answer(0)
+        await subject.drop()
+        await subject.close()
+        return grown, answer
+
+    return asyncio.run(load())
 
 
 @dataclasses.dataclass(frozen=True)
 class _Loading:
-    """Loads documents with a new store each time.
+    """Documents that are about to be loaded.
 
     Attributes:
-        bench: What it stands on.
-        name: Which of the loaders.
-        count: How many documents.
+        subject: The store, with a collection.
+        loader: How they are loaded.
+        count: How many there are.
+        given: The documents.
     """
 
-    bench: Bench
-    name: str
+    subject: Subject
+    loader: _Loader
     count: int
+    given: Iterable[Document]
 
-    def contender(self, gauge: Callable[[Awaitable[object]], Awaitable[float]]) -> Contender:
-        """Let its loading be gauged."""
-        side, add = _LOADERS[self.name]
+    @classmethod
+    async def of(cls, subject: Subject, loader: _Loader, count: int, *, streams: bool) -> Self:
+        """Make the collection, and the documents, unless they are made as they are needed."""
+        await work.load(subject, 1)
+        made = work.documents(count)
+        return cls(subject, loader, count, made if streams else list(made))
 
-        async def run(turn: int) -> Run:
-            given = list(work.documents(self.count))
-            async with self.bench.subject(side) as subject:
-                await work.load(subject, 1)  # which makes the collection
-                figure = await gauge(add(subject.store, given))
-                return Run(figure, await self._answer(subject, turn))
+    async def finish(self) -> None:
+        """Load them."""
+        await self.loader.load(self.subject.store, self.given)
 
-        return Contender(self.name, run)
-
-    async def _answer(self, subject: Subject, turn: int) -> object:
+    async def answer(self, turn: int) -> object:
         """Say what some questions find, if all is there."""
-        arrived = await subject.count()
+        arrived = await self.subject.count()
         if arrived != self.count:
             raise CallsFailedError(f"{arrived} of {self.count} documents are there")
-        hits = await work.search_each(subject.store, work.questions(_AFTERWARDS, turn))
+        hits = await work.search_each(self.subject.store, work.questions(_AFTERWARDS, turn))
         return await work.pairs_of(hits)
 
 

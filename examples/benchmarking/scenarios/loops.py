@@ -2,10 +2,9 @@
 
 import asyncio
 import functools
-import multiprocessing
 import operator
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from langchain_core.documents import Document
@@ -13,7 +12,7 @@ from langchain_core.documents import Document
 from benchmarking import work
 from benchmarking.bench import Bench
 from benchmarking.comparing import Contender
-from benchmarking.measures import Ticker
+from benchmarking.measures import Ticker, in_new_process
 from benchmarking.results import OURS, PEER, Case, Run
 from benchmarking.scenarios.calls import LATENCY
 from benchmarking.service import EmbeddingService
@@ -82,15 +81,8 @@ class _Lives:
             place = self._bench.place(f"{side}-{turn}")  # a file has one process
             port = self._bench.service.port
             life = functools.partial(_live, side, place, port, self._count)
-            self._lived[side, turn] = await _in_new_process(life)
+            self._lived[side, turn] = await in_new_process(life)
         return self._lived[side, turn]
-
-
-async def _in_new_process(work: Callable[[], _Life]) -> _Life:
-    """Run a function in a process of its own, which has opened nothing yet."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return await asyncio.get_running_loop().run_in_executor(pool, work)
 
 
 def _live(side: str, place: Place, port: int, count: int) -> _Life:
