@@ -29,6 +29,8 @@ MAX_QUESTION: Final = 4_000
 
 BY_RULE: Final = "Quoted by rule, without a model:"
 
+UNCITED: Final = "The model's answer cites no document: take it for unchecked."
+
 Update = dict[str, Any]
 
 
@@ -122,6 +124,8 @@ class Nodes:
         findings = in_order(state)
         text, answered_by, notes = await _answered(state, context)
         text, citations = cite(text, state["passages"])
+        if answered_by == "model" and not citations and NOT_IN_DOCUMENTS not in text:
+            notes = [*notes, UNCITED]
         notes = [*state["notes"], *notes, *_notes(findings, state["waiting"])]
         notes = [uncited(note) for note in notes]
         return {

@@ -11,6 +11,7 @@ from langchain_core.documents import Document
 
 from graphs.rag import Context, build_graph
 from graphs.rag.models import ModelError
+from graphs.rag.nodes import UNCITED
 from graphs.rag.prompts import NOT_IN_DOCUMENTS
 from milvus_tools import MilvusStore
 from tests.graphs import (
@@ -213,6 +214,15 @@ async def test_citations_of_nothing_are_dropped(played: Played) -> None:
     assert output["answer"] == "King [1] [3] [x]."
     assert [one["n"] for one in output["citations"]] == [1, 3]
     assert all(one["id"] for one in output["citations"])
+
+
+@pytest.mark.parametrize("answer", ["King did.", "King did [9]."])
+async def test_an_answer_without_citations_says_so(played: Played, answer: str) -> None:
+    """It may be an invention; one that says that nothing is there needs none."""
+    model = PlayedModel([plan()], [reflection(answerable=True)], [answer, NOT_IN_DOCUMENTS])
+    output = await played.ask(model)
+    assert output["answer"] == f"King did.\n\n{UNCITED}"
+    assert (await played.ask(model))["answer"] == NOT_IN_DOCUMENTS
 
 
 async def test_nothing_found_is_not_asked_about(played: Played, make_store: MakeStore) -> None:
