@@ -7,13 +7,15 @@ from typing import Final
 from graphs.rag.state import Citation, Passage
 from milvus_tools.ranking import unique
 
-# As models write them: [1], [1, 2], [1-3], 【1】, also with a word or a mark before the number.
+# As models write them: [1], [1, 2], [1-3], also in other brackets, with a word or a mark before
+# the number. Each part is bounded, so that no text makes the search slow.
 _MARK: Final = re.compile(
-    r"[\[【]\s*(?:(?:documents?|docs?|sources?|passages?)\s*)?[#^]?\s*"
-    r"(\d{1,9}(?:\s*[,;\u2013-]\s*[#^]?\d{1,9})*)\s*(?:†[^\]】]*)?[\]】]",
+    r"[\[\u3010]\s{0,2}(?:(?:document|doc|source|passage)s?\s{0,2})?[#^]?"
+    r"(\d{1,9}(?:\s{0,2}[,;\u2013-]\s{0,2}[#^]?\d{1,9}){0,30})"
+    r"\s{0,2}(?:\u2020[^\]\u3011]{0,100})?[\]\u3011]",
     re.IGNORECASE,
 )
-_BEFORE: Final = r"[ \t]*"
+_WITH_SPACE: Final = re.compile(rf"(?<![ \t])([ \t]*){_MARK.pattern}", re.IGNORECASE)
 _NUMBERS: Final = re.compile(r"(\d+)(?:\s*[\u2013-]\s*[#^]?(\d+))?")
 
 
@@ -33,10 +35,12 @@ def cite(text: str, passages: Sequence[Passage]) -> tuple[str, list[Citation]]:
     def mended(found: re.Match[str]) -> str:
         numbers = [number for number in _numbers(found[2], len(known)) if number in known]
         cited.extend(numbers)
-        return found[1] + "".join(f"[{number}]" for number in numbers) if numbers else ""
+        marks = "".join(f"[{number}]" for number in numbers)
+        return f"{found[1]}{marks}" if marks else ""
 
-    answer = re.sub(f"({_BEFORE}){_MARK.pattern}", mended, text, flags=re.IGNORECASE)
-    return answer.strip(), [_citation(number, passages) for number in unique(cited)]
+    return _WITH_SPACE.sub(mended, text).strip(), [
+        _citation(number, passages) for number in unique(cited)
+    ]
 
 
 def uncited(text: str) -> str:

@@ -57,7 +57,7 @@ class Context(BaseModel):
     """How many passages the answer is made from."""
 
     max_chars: int = Field(2_000, ge=100, le=20_000)
-    """How many characters of a passage the model reads."""
+    """How many characters of a passage are kept, and read."""
 
     max_subquestions: int = Field(8, ge=1, le=32)
     """How many sub-questions are searched for in a round, at the same time."""

@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TypeVar, cast
 
 from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from langgraph.constants import TAG_NOSTREAM
 from pydantic import BaseModel
 
 from graphs.rag.context import Context
+from graphs.rag.prompts import JSON
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -44,7 +46,8 @@ async def structured(
     asker = model.with_structured_output(schema, method=context.structured_output)
     try:
         async with _in_time(context):
-            reply = await asker.with_config(tags=[TAG_NOSTREAM]).ainvoke(list(messages))
+            given = [*messages, *_schema_told(schema, context)]
+            reply = await asker.with_config(tags=[TAG_NOSTREAM]).ainvoke(given)
     except ValueError:  # of a parser: LangChain's, pydantic's, the provider's
         return None
     except Exception as error:
@@ -52,6 +55,13 @@ async def structured(
             return None
         raise
     return reply if isinstance(reply, schema) else None
+
+
+def _schema_told(schema: type[BaseModel], context: Context) -> list[BaseMessage]:
+    """Tell the schema to a model whom nothing else tells it."""
+    if context.structured_output != "json_mode":
+        return []
+    return [HumanMessage(JSON.format(schema=json.dumps(schema.model_json_schema())))]
 
 
 def _was_cut(error: Exception) -> bool:

@@ -23,6 +23,7 @@ from graphs.rag.prompts import (
 )
 from graphs.rag.searching import SearchError, open_store, search
 from graphs.rag.state import Asked, Finding, InputState, Passage, State, Subquestion
+from milvus_tools.tools.content import as_data
 
 MAX_QUESTION: Final = 4_000
 """The most characters of a question."""
@@ -174,8 +175,7 @@ async def _next(
         findings,
         waiting,
         state["passages"],
-        most=most,
-        max_chars=context.max_chars,
+        most,
     )
     reply = await structured(Reflection, messages, context)
     if reply is None:
@@ -183,7 +183,9 @@ async def _next(
         return Planned([], waiting), [note]
     answers = {one.number: one.answer for one in reply.answers if one.answer.strip()}
     texts = [] if reply.answerable else reply.follow_ups
-    return next_round(texts, waiting, answers, findings, most), []
+    planned = next_round(texts, waiting, answers, findings, most)
+    # What still waits is not needed any more.
+    return (dataclasses.replace(planned, waiting=[]) if reply.answerable else planned), []
 
 
 async def _answered(
@@ -194,15 +196,20 @@ async def _answered(
         return NOT_IN_DOCUMENTS, "nobody", []
     if context.model is None:
         quoted = rules.quotes(state["question"], passages)
-        lines = [f"- {uncited(sentence)} [{number}]" for number, sentence in quoted]
+        lines = [f"- {_as_quote(sentence)} [{number}]" for number, sentence in quoted]
         return "\n".join([BY_RULE, *lines]) if lines else NOT_IN_DOCUMENTS, "rule", []
-    messages = answer_messages(state["question"], passages, max_chars=context.max_chars)
+    messages = answer_messages(state["question"], passages)
     text, cut = await written(messages, context)
     return text, "model", ["The answer was cut: it did not end."] if cut else []
 
 
+def _as_quote(sentence: str) -> str:
+    """Return a sentence on one line, without citations of its own and what can't be seen."""
+    return uncited(" ".join(as_data(sentence).split()))
+
+
 def _checked(question: str) -> str:
-    question = question.strip()
+    question = " ".join(question.split())
     if not question:
         raise ValueError("The question is empty.")
     if len(question) > MAX_QUESTION:

@@ -12,6 +12,10 @@ from milvus_tools.tools.content import as_data, blocks
 
 NOT_IN_DOCUMENTS: Final = "The answer is not in the documents."
 
+_MOST_SOURCE: Final = 1_000  # characters of a passage's source, as JSON
+
+JSON: Final = "Reply with JSON alone that fits this schema: {schema}"
+
 PLAN: Final = """\
 You plan searches in a collection of documents. List the sub-questions whose answers together \
 answer the user's question, at most {most}. Each is searched for by itself, so it names what it \
@@ -70,9 +74,7 @@ def reflect_messages(
     findings: Sequence[Finding],
     waiting: Sequence[Subquestion],
     passages: Sequence[Passage],
-    *,
     most: int,
-    max_chars: int,
 ) -> list[BaseMessage]:
     """Ask what the passages answer, and what to search for next."""
     asked = "\n".join(f"{one['number']}. {as_data(one['text'])}" for one in findings)
@@ -80,22 +82,21 @@ def reflect_messages(
     if waiting:
         still = "\n".join(f"{one['number']}. {as_data(one['text'])}" for one in waiting)
         parts.append(f"Waiting for answers:\n{still}")
-    parts.append(documents(passages, max_chars))
+    parts.append(documents(passages))
     return [SystemMessage(REFLECT.format(most=most)), HumanMessage("\n\n".join(parts))]
 
 
-def answer_messages(
-    question: str, passages: Sequence[Passage], *, max_chars: int
-) -> list[BaseMessage]:
+def answer_messages(question: str, passages: Sequence[Passage]) -> list[BaseMessage]:
     """Ask for the answer."""
-    given = f"{documents(passages, max_chars)}\n\nQuestion: {as_data(question)}"
+    given = f"{documents(passages)}\n\nQuestion: {as_data(question)}"
     return [SystemMessage(ANSWER.format(nothing=NOT_IN_DOCUMENTS)), HumanMessage(given)]
 
 
-def documents(passages: Sequence[Passage], max_chars: int) -> str:
+def documents(passages: Sequence[Passage]) -> str:
     """Write passages as numbered blocks, marked as data."""
     shown = [
         Document(id=one["id"], page_content=one["text"], metadata={"source": one["source"]})
         for one in passages
     ]
-    return blocks(shown, max_chars=max_chars)
+    longest = max((len(one.page_content) for one in shown), default=0)
+    return blocks(shown, max_chars=max(longest, _MOST_SOURCE))

@@ -36,6 +36,7 @@ ENOUGH_WORDS: Final = 0.5
 """More of the question's words than this share stand in the quotes, or they are no answer."""
 
 Quote = tuple[int, str]  # a passage's number, and a sentence of it
+Quotes = dict[Quote, frozenset[str]]  # with the question's words that are in it
 
 _SAY_NOTHING: Final = """
 a about after all also an and any are as at be because been before being between both but by
@@ -151,39 +152,40 @@ def quotes(question: str, passages: Sequence[Passage]) -> list[Quote]:
         Pairs of a passage's number, from 1, and a sentence of it, in the passages' order; none
         if too few of the question's words are in them.
     """
-    wanted = frozenset(content_words(question))
-    left = unique(
-        (number, sentence)
-        for number, passage in enumerate(passages, start=1)
-        for sentence in _SENTENCE_END.split(_read(passage))
-        if wanted.intersection(content_words(sentence))
-    )
-    chosen: list[Quote] = []
+    wanted = content_words(question)
+    left = _candidates(frozenset(wanted), passages)
+    chosen: Quotes = {}
     while left and len(chosen) < QUOTES:
-        score = _scorer(question, wanted, passages, chosen)
+        score = _scorer(question, passages, chosen, left)
         best = max(left, key=score)
         if score(best) < LEAST:
             break
-        left.remove(best)
-        chosen.append(best)
-    covered = _words_of(chosen) & wanted
+        chosen[best] = left.pop(best)
+    covered = frozenset().union(*chosen.values())
     return sorted(chosen) if len(covered) > ENOUGH_WORDS * len(wanted) else []
 
 
+def _candidates(wanted: frozenset[str], passages: Sequence[Passage]) -> Quotes:
+    """Return the sentences that have words of the question, with these words."""
+    found = {
+        (number, sentence): wanted.intersection(content_words(sentence))
+        for number, passage in enumerate(passages, start=1)
+        for sentence in _SENTENCE_END.split(_read(passage))
+    }
+    return {one: words for one, words in found.items() if words}
+
+
 def _scorer(
-    question: str,
-    wanted: frozenset[str],
-    passages: Sequence[Passage],
-    chosen: Sequence[Quote],
+    question: str, passages: Sequence[Passage], chosen: Quotes, left: Quotes
 ) -> Callable[[Quote], float]:
     """Return what a sentence is worth beside those that are chosen."""
-    covered = _words_of(chosen)
+    covered = frozenset().union(*chosen.values())
     quoted = {number for number, _ in chosen}
     named = {name for one in quoted for name in names(_read(passages[one - 1]), question)}
 
     def score(one: Quote) -> float:
-        number, sentence = one
-        words = wanted.intersection(content_words(sentence))
+        number, _ = one
+        words = left[one]
         worth = len(words - covered) + COVERED * len(words & covered)
         opening = passages[number - 1]["text"][:_OPENING]
         if number in quoted:
@@ -193,7 +195,3 @@ def _scorer(
         return worth - PER_RANK * number
 
     return score
-
-
-def _words_of(quoted: Iterable[Quote]) -> set[str]:
-    return {word for _, sentence in quoted for word in content_words(sentence)}

@@ -23,6 +23,7 @@ from milvus_tools.errors import AccessError, DeadlineError, EmbeddingError, Milv
 SOURCE_FIELDS: Final = ("source", "title", "url")
 """The metadata that says where a document is from; the first that it has counts."""
 
+_MOST_SOURCE: Final = 300  # characters
 _FIRST_WAIT: Final = 0.1  # seconds before the second attempt, at most; doubled after each
 _MOST_WAIT: Final = 2.0
 
@@ -81,7 +82,7 @@ async def search(text: str, context: Context) -> list[Passage]:
         raise SearchError(f"no answer within {context.search_timeout:g} s") from error
     except MilvusToolsError as error:
         raise SearchError(str(error)) from error
-    return [passage(document) for document in found]
+    return [passage(document, context.max_chars) for document in found]
 
 
 async def _attempted(store: AnyStore, text: str, context: Context) -> list[Document]:
@@ -103,11 +104,18 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, MilvusError | EmbeddingError)
 
 
-def passage(document: Document) -> Passage:
-    """Take from a Document what the graph keeps."""
+def passage(document: Document, max_chars: int) -> Passage:
+    """Take from a Document what the graph keeps, which a checkpointer may write often."""
     id_ = document.id or ""
-    return Passage(id=id_, source=_source(document.metadata) or id_, text=document.page_content)
+    source = _source(document.metadata) or id_
+    return Passage(
+        id=id_, source=_cut(source, _MOST_SOURCE), text=_cut(document.page_content, max_chars)
+    )
 
 
 def _source(metadata: Mapping[str, Any]) -> str:
     return next((str(metadata[name]) for name in SOURCE_FIELDS if metadata.get(name)), "")
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} …"

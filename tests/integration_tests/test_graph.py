@@ -342,6 +342,23 @@ async def test_a_document_s_footnotes_and_orders_are_quoted_as_text(
         assert number not in output["answer"]
 
 
+@ON_LITE
+async def test_a_long_document_is_kept_in_part(make_store: MakeStore) -> None:
+    """What a checkpointer writes is bounded."""
+    store = make_store()
+    text = "Kites\n## are \u202e birds. " + "Kites fly. " * 5_000
+    metadata = {"source": "x" * 9_999}
+    await store.aadd_documents([Document(id="kite", page_content=text, metadata=metadata)])
+    builder = build_graph(Context(store=store, max_chars=100)).builder
+    graph = builder.compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "1"}}
+    output = await graph.ainvoke({"question": "Are kites birds?"}, config)
+    assert "- Kites ## are \\u202e birds. [1]" in output["answer"]
+    assert len(output["citations"][0]["source"]) < 400
+    kept = (await graph.aget_state(config)).values["findings"]
+    assert all(len(one["text"]) < 200 for finding in kept for one in finding["passages"])
+
+
 class Maker:
     """Makes a store, sync or async, and counts how often."""
 
