@@ -151,7 +151,21 @@ def test_the_readme_s_python_blocks_run(
     asyncio.run(type_them())
 
 
-@pytest.mark.parametrize("marker", ["quickstart", "tests"])
+def test_the_graph_prints_what_the_readme_shows(tmp_path: pathlib.Path) -> None:
+    """What the README shows of its command's output comes in that order."""
+    module, question = re.findall(r'python -m (\S+) "(.*)"', block_after("graph"))[0]
+    command = [sys.executable, "-W", "error", "-m", module, question]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"}
+    printed = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=240
+    ).stdout
+    lines = "\n".join(line.rstrip() for line in printed.splitlines())
+    position = 0
+    for shown in block_after("output of the graph").strip().split("\n…\n"):
+        position = lines.index(shown, position) + len(shown)
+
+
+@pytest.mark.parametrize("marker", ["quickstart", "tests", "graph"])
 def test_the_readme_has_one_command_for_each_job(marker: str) -> None:
     """One line sets up and shows the main job, one line sets up and passes the tests."""
     assert len(block_after(marker).strip().splitlines()) == 1
