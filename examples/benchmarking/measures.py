@@ -1,9 +1,11 @@
 """What is measured beside time: how long the event loop was held up, and memory."""
 
 import asyncio
+import math
 import multiprocessing
+import pathlib
+import re
 import resource
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +15,7 @@ Result = TypeVar("Result")
 
 _TICK: Final = 0.001
 _MEGABYTE: Final = 1_000_000
+_STATUS: Final = pathlib.Path("/proc/self/status")
 
 
 class Ticker:
@@ -49,8 +52,10 @@ class Ticker:
 
 def peak_megabytes() -> float:
     """Return the most memory that this process has had so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MEGABYTE
+    if _STATUS.exists():  # on Linux, where `getrusage` counts the parent's memory, too
+        found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())
+        return int(found[1]) * 1024 / _MEGABYTE if found else math.nan
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEGABYTE
 
 
 async def in_new_process(work: Callable[[], Result]) -> Result:

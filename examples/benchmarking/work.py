@@ -47,9 +47,9 @@ async def pair(bench: Bench, count: int, **behaviour: Any) -> AsyncIterator[Pair
         yield Pair(bench, peer, ours)
 
 
-async def load(subject: Subject, count: int) -> None:
+async def load(subject: Subject, count: int, label: str = "document") -> None:
     """Fill a collection with Documents."""
-    await add_at_once(subject.store, list(documents(count)))
+    await add_at_once(subject.store, documents(count, label))
 
 
 async def add_at_once(store: Store, given: Iterable[Document]) -> object:

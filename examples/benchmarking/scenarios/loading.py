@@ -129,7 +129,7 @@ class _Loading:
     @classmethod
     async def of(cls, subject: Subject, loader: _Loader, count: int, *, streams: bool) -> Self:
         """Make the collection, and the documents, unless they are made as they are needed."""
-        await work.load(subject, 1)
+        await work.load(subject, 1, label="first")
         made = work.documents(count)
         return cls(subject, loader, count, made if streams else list(made))
 
@@ -139,7 +139,7 @@ class _Loading:
 
     async def answer(self, turn: int) -> object:
         """Say what some questions find, if all is there."""
-        arrived = await self.subject.count()
+        arrived = await self.subject.count() - 1
         if arrived != self.count:
             raise CallsFailedError(f"{arrived} of {self.count} documents are there")
         hits = await work.search_each(self.subject.store, work.questions(_AFTERWARDS, turn))
