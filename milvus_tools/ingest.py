@@ -35,7 +35,7 @@ Batch = list[Document]
 Documents = Iterable[Document] | AsyncIterable[Document]
 
 BATCH_SIZE = 1_000
-MAX_IN_FLIGHT = 4
+MAX_IN_FLIGHT = 8  # four that are embedded, four that are written
 _ID_DIGITS = 32
 
 

@@ -146,7 +146,7 @@ class Flusher:
 
     async def _flush(self) -> None:
         async with self._connection.writing:
-            if not self._has_room():
+            if not await asyncio.to_thread(self._has_room):
                 _logger.warning(
                     "Milvus Lite is not told to flush, for the disk is nearly full: searches of "
                     "what was written lately are slow."

@@ -33,7 +33,7 @@ from milvus_tools.store.rows import Key, Layout, batches
 from milvus_tools.store.upsert import Columns, Upsert
 from milvus_tools.store.values import checked_vectors, is_list
 
-BATCHES_IN_FLIGHT = 4  # of one call
+BATCHES_IN_FLIGHT = 8  # of one call: four that are embedded, four that are written
 _ROWS_AT_ONCE = 1_000  # that are made before other calls have their turn
 
 
