@@ -93,8 +93,9 @@ async def _watched(side: str, place: Place, service: EmbeddingService, count: in
     """Connect, add, search, close, and note the loop's longest stall of each."""
     stalled = dict.fromkeys(_PHASES, 0.0)
     connecting, adding, searching, closing = _PHASES
+    model = service.model()  # takes long itself, whoever uses it
     async with Ticker() as ticker:
-        subject = Subject.make(side, service.model(), place)
+        subject = Subject.make(side, model, place)
         await subject.open()
         stalled[connecting] = await ticker.take()
         await work.load(subject, count)
