@@ -23,6 +23,7 @@ from milvus_tools.lite import files, is_lite
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
+_DEFAULT_DATABASE = "default"
 LITE_VERSION = (3, 0)  # Milvus Lite does what current servers do
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 # Channels with the same address share connections, and after an outage the pause before the next
@@ -67,12 +68,12 @@ class Connection:
         self.lite = is_lite(uri)
         if self.lite:
             # A symbolic link to an open file must find the server that has it open.
-            self._arguments["uri"] = os.path.realpath(uri)
+            self._arguments["uri"] = uri = os.path.realpath(uri)
         options = _LITE_GRPC_OPTIONS if self.lite else _GRPC_OPTIONS
         given = self._arguments.get("grpc_options") or {}
         self._arguments["grpc_options"] = {**options, **given}
         self.version = LITE_VERSION
-        self.writing = shared_lock(*self.identity) if self.lite else contextlib.nullcontext()
+        self.writing = shared_lock(uri) if self.lite else contextlib.nullcontext()
         self._client: AsyncMilvusClient | None = None
         self._file: asyncio.Task[None] | None = None
         self._administering: set[asyncio.Future[Any]] = set()
@@ -80,7 +81,7 @@ class Connection:
     @property
     def identity(self) -> tuple[str, str]:
         """What is at the other end: its URI and its database."""
-        return self._arguments["uri"], str(self._arguments.get("db_name", ""))
+        return self._arguments["uri"], str(self._arguments.get("db_name") or _DEFAULT_DATABASE)
 
     @property
     def client(self) -> AsyncMilvusClient:

@@ -121,7 +121,7 @@ class Collection:
             GlobalCache.schema.clear()
             if self.settings.drop_old:
                 await self.connection.settle()  # no earlier drop may come after this one
-                await self._administer(definition.drop, deadline)
+                await self._drop(deadline)
             await self._read_schema(deadline)
             self._opened = True
 
@@ -136,6 +136,7 @@ class Collection:
         async with contextlib.AsyncExitStack() as last_first:
             last_first.push_async_callback(self.connection.close)
             last_first.push_async_callback(self.transport.aclose)
+            last_first.push_async_callback(self.flusher.aclose)
             await asyncio.to_thread(self._take_back)
 
     def client(self) -> MilvusClient:
@@ -159,9 +160,13 @@ class Collection:
 
     async def drop(self, deadline: Deadline) -> None:
         """Drop the collection; the next write makes it anew."""
-        await self._administer(definition.drop, deadline)
+        await self._drop(deadline)
         self.memory.deleting()
         self._schema, self._was_there = None, False
+
+    async def _drop(self, deadline: Deadline) -> None:
+        async with self.flusher.instead():
+            await self._administer(definition.drop, deadline)
 
     async def schema(self, deadline: Deadline) -> Schema | None:
         """Return the schema, or `None` if the collection was never there.

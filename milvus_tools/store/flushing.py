@@ -19,7 +19,13 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
 from milvus_tools.connection import Connection
-from milvus_tools.errors import DeadlineError, MilvusError, UnavailableError, translated
+from milvus_tools.errors import (
+    CollectionNotFoundError,
+    DeadlineError,
+    MilvusError,
+    UnavailableError,
+    translated,
+)
 from milvus_tools.store.requests import Row, weight
 
 _FLUSH_COST: Final = 4_000  # entities that are searched one by one in the time of a flush
@@ -120,7 +126,7 @@ class Flusher:
     def flush_if_due(self) -> None:
         """Begin to flush, if it is worth it; a failure is logged."""
         if self._connection.lite and self.unflushed.due and self._task is None:
-            self._begin().add_done_callback(self._report)
+            self._begin(only_if_due=True).add_done_callback(self._report)
 
     async def flush(self) -> None:
         """Flush all that is written by now; what runs already may have begun too early.
@@ -137,15 +143,33 @@ class Flusher:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    def _begin(self) -> asyncio.Task[None]:
+    @contextlib.asynccontextmanager
+    async def instead(self) -> AsyncIterator[None]:
+        """Drop the collection while nothing is flushed, written or read; nothing is left to flush.
+
+        Milvus Lite would write what it flushes into a folder that is being removed, and could
+        never make the collection again.
+        """
+        if not self._connection.lite:
+            yield
+            return
+        async with self._connection.writing, self.unflushed.flushing():
+            try:
+                yield
+            finally:
+                await self._connection.settle()  # a cancelled drop goes on in its thread
+
+    def _begin(self, *, only_if_due: bool = False) -> asyncio.Task[None]:
         nobodys = contextvars.Context()
         loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._flush(), context=nobodys)
+        self._task = loop.create_task(self._flush(only_if_due=only_if_due), context=nobodys)
         self._task.add_done_callback(self._forget)
         return self._task
 
-    async def _flush(self) -> None:
+    async def _flush(self, *, only_if_due: bool) -> None:
         async with self._connection.writing:
+            if only_if_due and not self.unflushed.due:
+                return  # another store was faster, or has dropped the collection
             if not await asyncio.to_thread(self._has_room):
                 _logger.warning(
                     "Milvus Lite is not told to flush, for the disk is nearly full: searches of "
@@ -164,6 +188,8 @@ class Flusher:
         try:
             with translated():
                 await self._connection.client.flush(self._name, timeout=_SECONDS)
+        except CollectionNotFoundError:
+            return  # whoever dropped it wants nothing kept
         except (DeadlineError, UnavailableError):
             raise  # it goes on, or was never begun
         except MilvusError as error:

@@ -162,13 +162,14 @@ class DeleteRequest:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def weight(row: Row) -> int:
-    """Estimate how many bytes a row has on the wire."""
-    return sum(
-        value.nbytes
-        if isinstance(value, np.ndarray)
-        else len(value)
-        if isinstance(value, str)
-        else _NUMBER * (len(value) if isinstance(value, list | dict) else 1)
-        for value in row.values()
-    )
+def weight(value: object) -> int:
+    """Estimate how many bytes a row, or a value of one, has on the wire: rather too many."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
+    if isinstance(value, dict):
+        return sum(len(str(name)) + weight(one) for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return sum(map(weight, value))
+    return _NUMBER

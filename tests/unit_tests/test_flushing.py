@@ -11,6 +11,7 @@ import pytest
 
 from milvus_tools.connection import Connection
 from milvus_tools.store.flushing import Flusher, Unflushed, unflushed
+from milvus_tools.store.requests import weight
 from tests.batches import nothing_left, turns
 
 __all__ = ["nothing_left"]  # a fixture
@@ -64,6 +65,25 @@ def test_a_load_is_flushed_before_milvus_lite_would_do_so_itself() -> None:
         assert not state.due  # 44 MB
         state.wrote([HEAVY] * 2)
         assert state.due
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most"),
+    [
+        ("kite", 4, 4),
+        ("鳶" * 100, 300, 300),
+        (["y" * 1_000] * 3, 3_000, 3_100),
+        ({"a": {"b": ["y" * 1_000, 1, None]}}, 1_000, 1_100),
+        ("\ud800", 3, 3),
+        (np.zeros(8, dtype=np.float32), 32, 32),
+    ],
+)
+def test_the_weight_of_a_value_is_that_of_all_that_is_in_it(
+    value: object, least: int, most: int
+) -> None:
+    """Requests are packed by it: what is heavy inside must not make others fail."""
+    assert least <= weight(value) <= most
+    assert least + 4 <= weight({"name": value}) <= most + 4
 
 
 async def test_nothing_is_read_while_it_flushes(nothing_left: None) -> None:
