@@ -159,23 +159,29 @@ async def test_t33_a_calls_deadline_counts_and_not_the_stores(
 
 
 class Halting(DirectTransport):
-    """Writes one row, and then waits until it is told to go on."""
+    """Writes the first batch, and lets the others wait until they are cancelled."""
 
     def __init__(self, connection: Any) -> None:
         """Have written nothing."""
         super().__init__(connection)
-        self.written = 0
+        self.begun = 0
+        self.first_ended = asyncio.Event()
         self.halted, self.cancelled = threading.Event(), threading.Event()
 
     async def upsert(self, request: WriteRequest, deadline: Deadline) -> list[Any]:
-        """Write, if it is the first row, or told to."""
-        if self.written == 1 and not self.halted.is_set():
+        """Write, if it is the first batch, or others were cancelled."""
+        self.begun += 1
+        if self.begun == 1:
+            keys = await super().upsert(request, deadline)
+            self.first_ended.set()
+            return keys
+        if not self.cancelled.is_set():
+            await self.first_ended.wait()
             self.halted.set()
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
                 self.cancelled.set()
-        self.written += 1
         return await super().upsert(request, deadline)
 
 
