@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import pathlib
 import sys
-from typing import Any
+from typing import Any, Final, get_args
 
 from langgraph.types import StreamMode
 from rich.console import Console
@@ -24,18 +24,28 @@ from graphs.rag.wikipedia import wikipedia_store
 from milvus_tools import MilvusStore
 from milvus_tools.tools.content import as_data
 
+NUMBERS: Final = {
+    "--k": ("k", "passages that a search returns"),
+    "--rounds": ("max_rounds", "rounds of searches"),
+    "--subquestions": ("max_subquestions", "sub-questions in a round"),
+    "--passages": ("max_passages", "passages that the answer is made from"),
+}
 
-async def main(question: str, settings: dict[str, Any], file: pathlib.Path | None) -> None:
+
+async def main(question: str, context: Context, file: pathlib.Path | None) -> None:
     """Open the paragraphs, ask, and show what happens as it does."""
     display, console = Display(question), Console(highlight=False)
     with console.status("Opening the Wikipedia paragraphs …"):
         store: MilvusStore = await asyncio.to_thread(wikipedia_store, file)
+    context = context.model_copy(update={"store": store})
+    live = Live(display, console=console, vertical_overflow="visible", refresh_per_second=10)
     async with store:
-        context = Context(store=store, **settings)
-        with Live(display, console=console, vertical_overflow="visible", refresh_per_second=10):
-            await watch(question, context, display)
-    if not console.is_terminal:  # where a live display leaves its last line open
-        console.line()
+        try:
+            with live:
+                await watch(question, context, display)
+        finally:
+            if not console.is_terminal:  # where a live display leaves its last line open
+                console.line()
 
 
 async def watch(question: str, context: Context, display: Display) -> None:
@@ -64,30 +74,28 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("question")
     parser.add_argument("--model", help="such as openai:gpt-5-mini; by rule without one")
     parser.add_argument("--db", type=pathlib.Path, help="a .db file to keep the paragraphs in")
-    parser.add_argument("--k", type=int, default=fields["k"].default)
-    parser.add_argument("--rounds", type=int, default=fields["max_rounds"].default)
-    parser.add_argument("--subquestions", type=int, default=fields["max_subquestions"].default)
-    parser.add_argument("--passages", type=int, default=fields["max_passages"].default)
-    parser.add_argument("--structured-output", default=fields["structured_output"].default)
+    for option, (field, meaning) in NUMBERS.items():
+        default = fields[field].default
+        said = f"{meaning} (default: {default})"
+        parser.add_argument(option, dest=field, type=int, default=default, help=said)
+    parser.add_argument(
+        "--structured-output",
+        choices=get_args(fields["structured_output"].annotation),
+        default=fields["structured_output"].default,
+        help="how the model is asked for a plan (default: %(default)s)",
+    )
     return parser.parse_args()
 
 
 def settings_of(given: argparse.Namespace) -> dict[str, Any]:
     """Return what the command line says about the run's context."""
-    return {
-        "model": given.model,
-        "k": given.k,
-        "max_rounds": given.rounds,
-        "max_subquestions": given.subquestions,
-        "max_passages": given.passages,
-        "structured_output": given.structured_output,
-    }
+    return {name: value for name, value in vars(given).items() if name in Context.model_fields}
 
 
 if __name__ == "__main__":
     given = arguments()
     try:
-        asyncio.run(main(given.question, settings_of(given), given.db))
+        asyncio.run(main(given.question, Context(**settings_of(given)), given.db))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - a command says what went wrong in one sentence

@@ -7,12 +7,15 @@ from typing import Final
 from graphs.rag.state import Citation, Passage
 from milvus_tools.ranking import unique
 
-# As models write them: [1], [1, 2], [1-3], also in other brackets, with a word or a mark before
-# the number. Each part is bounded, so that no text makes the search slow.
+# As models write them: [1], [1, 2], [1-3], also in other brackets, with words or a mark before
+# the number, a page behind it, or as a link. Each part is bounded, so that no text makes the
+# search slow.
+_OPEN, _CLOSE = r"\[\u3010\uff3b", r"\]\u3011\uff3d"
+_NUMBER: Final = r"(?:(?:document|doc|source|passage|n)s?[\s=:#.'\"-]{0,3}){0,2}[#^]?\d{1,9}"
 _MARK: Final = re.compile(
-    r"[\[\u3010]\s{0,2}(?:(?:document|doc|source|passage)s?\s{0,2})?[#^]?"
-    r"(\d{1,9}(?:\s{0,2}[,;\u2013-]\s{0,2}[#^]?\d{1,9}){0,30})"
-    r"\s{0,2}(?:\u2020[^\]\u3011]{0,100})?[\]\u3011]",
+    rf"[{_OPEN}]\s{{0,2}}({_NUMBER}(?:\s{{0,2}}(?:[,;&\u2013-]|and|or)\s{{0,2}}{_NUMBER}){{0,30}})"
+    rf"['\".]{{0,2}}\s{{0,2}}(?:(?:\u2020|,?\s{{0,2}}p(?:p|ages?)?\b)[^{_OPEN}{_CLOSE}]{{0,100}})?[{_CLOSE}]"
+    r"(?:\([a-z]{2,10}:[^()\s]{0,1000}\))*",
     re.IGNORECASE,
 )
 _WITH_SPACE: Final = re.compile(rf"(?<![ \t])([ \t]*){_MARK.pattern}", re.IGNORECASE)
@@ -29,18 +32,22 @@ def cite(text: str, passages: Sequence[Passage]) -> tuple[str, list[Citation]]:
     Returns:
         The answer, and what its citations mean, in the order in which they stand.
     """
-    known = range(1, len(passages) + 1)
     cited: list[int] = []
 
-    def mended(found: re.Match[str]) -> str:
-        numbers = [number for number in _numbers(found[2], len(known)) if number in known]
+    def right(found: re.Match[str]) -> str:
+        numbers = _numbers(found[1], len(passages))
         cited.extend(numbers)
-        marks = "".join(f"[{number}]" for number in numbers)
-        return f"{found[1]}{marks}" if marks else ""
+        return "".join(f"[{number}]" for number in numbers) or f"({found[1]})"
 
-    return _WITH_SPACE.sub(mended, text).strip(), [
-        _citation(number, passages) for number in unique(cited)
-    ]
+    def without_wrong(found: re.Match[str]) -> str:
+        after_word = (
+            not found[1] and text[max(found.start() - 1, 0) : found.start()].isalnum()
+        )  # as in x[0]
+        return found[0] if after_word or _numbers(found[2], len(passages)) else ""
+
+    # What is left out may bring brackets together: those that are wrong then are no brackets.
+    answer = _MARK.sub(right, _WITH_SPACE.sub(without_wrong, text))
+    return answer.strip(), [citation(number, passages) for number in unique(cited)]
 
 
 def uncited(text: str) -> str:
@@ -49,14 +56,15 @@ def uncited(text: str) -> str:
 
 
 def _numbers(text: str, most: int) -> list[int]:
-    """Read `1, 3-5`; a range that ends past what there is ends there."""
+    """Read `1, 3-5`, without what there is not."""
     numbers: list[int] = []
     for first, last in _NUMBERS.findall(text):
         end = min(int(last or first), most)
-        numbers += range(int(first), end + 1)
+        numbers += range(max(int(first), 1), end + 1)
     return unique(numbers)
 
 
-def _citation(number: int, passages: Sequence[Passage]) -> Citation:
+def citation(number: int, passages: Sequence[Passage]) -> Citation:
+    """Return what a number means."""
     passage = passages[number - 1]
     return Citation(n=number, id=passage["id"], source=passage["source"])

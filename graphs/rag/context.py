@@ -1,16 +1,18 @@
 """What a run may be told: its store, its model, and bounds for all that it does."""
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
-from langchain_core.language_models import BaseChatModel
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
+from langchain_core.runnables import Runnable
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from milvus_tools import MilvusStore, ScopedMilvusStore
 
 AnyStore = MilvusStore | ScopedMilvusStore
 StoreSource = AnyStore | Callable[[], Any]
+ChatModel = Runnable[Any, Any]  # a model, or one with retries, with fallbacks or configurable
 
 
 class Context(BaseModel):
@@ -33,12 +35,14 @@ class Context(BaseModel):
         InstanceOf[MilvusStore] | InstanceOf[ScopedMilvusStore] | Callable[[], Any] | None
     ] = Field(None, exclude=True, repr=False)
     """The store, or a function that makes it, async or not: it is called once, in a thread, and
-    the store it made is kept for all runs that name the same function. `None` for the store that
-    the graph was built with, which is the Wikipedia paragraphs of the examples by default."""
+    the store it made is kept for all runs that name the same function. The graph closes neither.
+    `None` for the store that the graph was built with, which is the Wikipedia paragraphs of the
+    examples by default."""
 
-    model: str | SkipJsonSchema[InstanceOf[BaseChatModel]] | None = None
+    model: str | SkipJsonSchema[InstanceOf[Runnable[Any, Any]]] | None = None
     """A chat model, or its name for `init_chat_model`: `"openai:gpt-5-mini"`. `None` for the one
-    that the graph was built with; without any, the graph plans and answers by rule."""
+    that the graph was built with, beside which a run may give no other; without any, the graph
+    plans and answers by rule."""
 
     scope: dict[str, str | int | float | bool] = Field(default_factory=dict, max_length=20)
     """Field values that every document has which the run may read; a store's own scope and that
@@ -65,6 +69,9 @@ class Context(BaseModel):
     max_rounds: int = Field(3, ge=1, le=6)
     """How many rounds of searches there are, the first included."""
 
+    store_timeout: float = Field(120.0, gt=0, le=3_600)
+    """Seconds in which the store is made, if it is a function; it is made on for later runs."""
+
     search_timeout: float = Field(20.0, gt=0, le=600)
     """Seconds for a sub-question's search, further attempts included."""
 
@@ -76,6 +83,19 @@ class Context(BaseModel):
 
     max_answer_chars: int = Field(8_000, ge=100, le=100_000)
     """Where an answer of the model that does not end is cut."""
+
+    @field_validator("store")
+    @classmethod
+    def _can_be_kept(cls, store: Any) -> Any:
+        """Refuse a function whose store can't be kept for the next run."""
+        if callable(store):
+            try:
+                hash(weakref.ref(store))
+            except TypeError as error:
+                raise ValueError(
+                    "what makes the store must be hashable, as functions are"
+                ) from error
+        return store
 
     def __init__(self, **given: Any) -> None:
         """Check what is given.
@@ -89,21 +109,27 @@ class Context(BaseModel):
             raise ValueError(_sentences(error)) from error
 
     def over(self, default: Self) -> Self:
-        """Return this context with the store, the model and the scope that it leaves open.
+        """Return a run's context: the default with what this one says.
+
+        Numbers that the default says are the most that a run may have: it can lower them.
 
         Raises:
-            ValueError: If both fix one field, to different values.
+            ValueError: If both fix the model, or one field of the scope, to different values.
         """
         for field, value in default.scope.items():
             if self.scope.get(field, value) != value:
                 raise ValueError(f"The scope fixes {field} already.")
-        return self.model_copy(
-            update={
-                "store": self.store or default.store,
-                "model": self.model or default.model,
-                "scope": {**self.scope, **default.scope},
-            }
-        )
+        if default.model is not None and self.model not in (None, default.model):
+            raise ValueError("The graph was built with a model, and takes no other.")
+        said = {name: self._at_most(default, name) for name in self.model_fields_set}
+        said = {name: value for name, value in said.items() if value is not None}
+        return default.model_copy(update={**said, "scope": {**self.scope, **default.scope}})
+
+    def _at_most(self, default: Self, name: str) -> Any:
+        value = getattr(self, name)
+        if name in default.model_fields_set and isinstance(value, int | float):
+            return min(value, getattr(default, name))
+        return value
 
 
 def _sentences(error: ValidationError) -> str:

@@ -15,8 +15,9 @@ def build_graph(default: Context | None = None) -> RagGraph:
     """Build the graph; no checkpointer is compiled in.
 
     Args:
-        default: The context of runs that bring none. A run that brings one takes from here the
-            store and the model that its own leaves open, and is held to this scope too.
+        default: The context of runs that bring none. A run that brings one takes from here what
+            its own leaves open, and is held to this model, this scope and the numbers that are
+            given here: it can lower them, not pass them.
 
     Returns:
         The graph, to be run with `ainvoke` or `astream`.

@@ -2,32 +2,37 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.runnables import Runnable
 from langgraph.constants import TAG_NOSTREAM
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from graphs.rag.context import Context
+from graphs.rag.context import ChatModel, Context
 from graphs.rag.prompts import JSON
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
 
 class ModelError(RuntimeError):
-    """The model did not answer in time, or said nothing."""
+    """The model did not answer in time, said nothing, or can't do what is asked of it."""
 
 
-async def chat_model(model: str | BaseChatModel) -> BaseChatModel:
-    """Return the model, made off the caller's loop if it is named."""
-    if isinstance(model, str):
-        made: BaseChatModel = await asyncio.to_thread(init_chat_model, model)
-        return made
-    return model
+async def chat_model(model: str | ChatModel) -> ChatModel:
+    """Return the model, made once and off the caller's loop if it is named."""
+    return await asyncio.to_thread(_named, model) if isinstance(model, str) else model
+
+
+@functools.lru_cache(maxsize=16)
+def _named(name: str) -> ChatModel:
+    made: ChatModel = init_chat_model(name)
+    return made
 
 
 async def structured(
@@ -39,22 +44,37 @@ async def structured(
         The output, or `None` if what the model wrote is none.
 
     Raises:
-        ModelError: If it took too long. Other errors are the provider's own.
+        ModelError: If it took too long, or can't reply in a schema. Other errors are the
+            provider's own.
     """
-    # Streamed, as it is if the graph's caller streams messages, it would warn, and gain nothing.
-    model = (await _required(context)).model_copy(update={"disable_streaming": True})
-    asker = model.with_structured_output(schema, method=context.structured_output)
+    asker = _asker(await _required(context), schema, context)
     try:
         async with _in_time(context):
             given = [*messages, *_schema_told(schema, context)]
-            reply = await asker.with_config(tags=[TAG_NOSTREAM]).ainvoke(given)
-    except ValueError:  # of a parser: LangChain's, pydantic's, the provider's
+            reply: Any = await asker.with_config(tags=[TAG_NOSTREAM]).ainvoke(given)
+    except ValidationError:  # of a provider's client that reads the output itself
         return None
     except Exception as error:
         if _was_cut(error):
             return None
         raise
-    return reply if isinstance(reply, schema) else None
+    return reply["parsed"] if isinstance(reply["parsed"], schema) else None
+
+
+def _asker(model: ChatModel, schema: type[BaseModel], context: Context) -> Runnable[Any, Any]:
+    """Return the model that replies in a schema; what it can't read is in its reply, no error."""
+    if isinstance(model, BaseChatModel):
+        # Streamed, as it is if the graph's caller streams messages, it warns, and gains nothing.
+        model = model.model_copy(update={"disable_streaming": True})
+    try:
+        asker: Runnable[Any, Any] = cast("Any", model).with_structured_output(
+            schema, method=context.structured_output, include_raw=True
+        )
+    except (AttributeError, NotImplementedError) as error:
+        raise ModelError(
+            f"{type(model).__name__} gives no structured output, which a plan needs."
+        ) from error
+    return asker
 
 
 def _schema_told(schema: type[BaseModel], context: Context) -> list[BaseMessage]:
@@ -91,7 +111,7 @@ async def written(messages: Sequence[BaseMessage], context: Context) -> tuple[st
     return text[: context.max_answer_chars], len(text) > context.max_answer_chars
 
 
-async def _required(context: Context) -> BaseChatModel:
+async def _required(context: Context) -> ChatModel:
     if context.model is None:
         raise ModelError("The run has no model.")
     return await chat_model(context.model)

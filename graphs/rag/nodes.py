@@ -1,14 +1,14 @@
 """The graph's nodes, and the ways between them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite, Send
 
 from graphs.rag import rules
-from graphs.rag.citations import cite, uncited
+from graphs.rag.citations import citation, cite, uncited
 from graphs.rag.context import Context
 from graphs.rag.models import structured, written
 from graphs.rag.planning import Planned, first_round, next_round
@@ -22,13 +22,16 @@ from graphs.rag.prompts import (
     reflect_messages,
 )
 from graphs.rag.searching import SearchError, open_store, search
-from graphs.rag.state import Asked, Finding, InputState, Passage, State, Subquestion
+from graphs.rag.state import Asked, Citation, Finding, InputState, Passage, State, Subquestion
+from milvus_tools.ranking import unique
 from milvus_tools.tools.content import as_data
 
 MAX_QUESTION: Final = 4_000
 """The most characters of a question."""
 
-BY_RULE: Final = "Quoted by rule, without a model:"
+BY_RULE: Final = (
+    "Sentences nearest to the question, quoted by rule; whether they answer it is not checked:"
+)
 
 UNCITED: Final = "The model's answer cites no document: take it for unchecked."
 
@@ -48,7 +51,7 @@ class Nodes:
             ValueError: If there is no question, or it is too long.
         """
         context = self._context(runtime)
-        question = _checked(state["question"])
+        question = _checked(state.get("question"))
         await open_store(context)
         steps, notes = await _steps(question, context)
         planned = first_round(question, steps, context.max_subquestions)
@@ -60,6 +63,10 @@ class Nodes:
             "waiting": planned.waiting,
             "findings": Overwrite([]),
             "passages": [],
+            "answer": "",  # an earlier question's would stand here if this run fails
+            "answered_by": "nobody",
+            "citations": [],
+            "subquestions": [],
             "notes": notes,
         }
 
@@ -123,23 +130,30 @@ class Nodes:
         """Answer from the passages, with what could not be searched named."""
         context = self._context(runtime)
         findings = in_order(state)
-        text, answered_by, notes = await _answered(state, context)
-        text, citations = cite(text, state["passages"])
-        if answered_by == "model" and not citations and NOT_IN_DOCUMENTS not in text:
-            notes = [*notes, UNCITED]
-        notes = [*state["notes"], *notes, *_notes(findings, state["waiting"])]
-        notes = [uncited(note) for note in notes]
+        said = await _answered(state, context)
+        notes = [*said.notes, *_notes(findings, state["waiting"], context)]
+        notes = [*state["notes"], *(uncited(note) for note in notes)]
         return {
-            "answer": "\n\n".join([text, *notes]),
-            "answered_by": answered_by,
-            "citations": citations,
+            "answer": "\n\n".join([said.text, *notes]),
+            "answered_by": said.by,
+            "citations": said.citations,
             "subquestions": [_asked(finding) for finding in findings],
             "notes": notes,
         }
 
     def _context(self, runtime: Runtime[Context]) -> Context:
-        given: Context | None = runtime.context
-        return self.default if given is None else given.over(self.default)
+        given: object = runtime.context  # of a graph round this one, it may be anything
+        return given.over(self.default) if isinstance(given, Context) else self.default
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """An answer, before what went wrong on the way is added."""
+
+    text: str
+    by: Literal["model", "rule", "nobody"]
+    citations: list[Citation] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def send(state: State) -> list[Send] | Literal["answer"]:
@@ -181,26 +195,34 @@ async def _next(
     if reply is None:
         note = "What the model made of the documents could not be read; nothing more was searched."
         return Planned([], waiting), [note]
+    if reply.answerable:  # what still waits is not needed any more
+        return Planned([], []), []
     answers = {one.number: one.answer for one in reply.answers if one.answer.strip()}
-    texts = [] if reply.answerable else reply.follow_ups
-    planned = next_round(texts, waiting, answers, findings, most)
-    # What still waits is not needed any more.
-    return (dataclasses.replace(planned, waiting=[]) if reply.answerable else planned), []
+    return next_round(reply.follow_ups, waiting, answers, findings, most), []
 
 
-async def _answered(
-    state: State, context: Context
-) -> tuple[str, Literal["model", "rule", "nobody"], list[str]]:
-    passages = state["passages"]
-    if not passages:
-        return NOT_IN_DOCUMENTS, "nobody", []
+async def _answered(state: State, context: Context) -> Said:
+    if not state["passages"]:
+        return Said(NOT_IN_DOCUMENTS, "nobody")
     if context.model is None:
-        quoted = rules.quotes(state["question"], passages)
-        lines = [f"- {_as_quote(sentence)} [{number}]" for number, sentence in quoted]
-        return "\n".join([BY_RULE, *lines]) if lines else NOT_IN_DOCUMENTS, "rule", []
-    messages = answer_messages(state["question"], passages)
-    text, cut = await written(messages, context)
-    return text, "model", ["The answer was cut: it did not end."] if cut else []
+        return _quoted(state["question"], state["passages"])
+    text, cut = await written(answer_messages(state["question"], state["passages"]), context)
+    text, citations = cite(text, state["passages"])
+    notes = ["The answer was cut: it did not end."] if cut else []
+    if not citations and text != NOT_IN_DOCUMENTS:
+        notes.append(UNCITED)
+    return Said(text, "model", citations, notes)
+
+
+def _quoted(question: str, passages: Sequence[Passage]) -> Said:
+    """Answer by rule; what is cited is known, and not read from text that a document may forge."""
+    quoted = rules.quotes(question, passages)
+    if not quoted:
+        return Said(NOT_IN_DOCUMENTS, "rule")
+    lines = [f"- {_as_quote(sentence)} [{number}]" for number, sentence in quoted]
+    numbers = unique(number for number, _ in quoted)
+    citations = [citation(number, passages) for number in numbers]
+    return Said("\n".join([BY_RULE, *lines]), "rule", citations)
 
 
 def _as_quote(sentence: str) -> str:
@@ -208,8 +230,8 @@ def _as_quote(sentence: str) -> str:
     return uncited(" ".join(as_data(sentence).split()))
 
 
-def _checked(question: str) -> str:
-    question = " ".join(question.split())
+def _checked(given: object) -> str:
+    question = " ".join(given.split()) if isinstance(given, str) else ""
     if not question:
         raise ValueError("The question is empty.")
     if len(question) > MAX_QUESTION:
@@ -223,12 +245,23 @@ def _left_out(planned: Planned) -> list[str]:
     return [f"{planned.left_out} sub-questions were left out, to keep to max_subquestions."]
 
 
-def _notes(findings: Sequence[Finding], waiting: Sequence[Subquestion]) -> list[str]:
+def _notes(
+    findings: Sequence[Finding], waiting: Sequence[Subquestion], context: Context
+) -> list[str]:
     notes = [_unsearched(findings)] if any(one["error"] for one in findings) else []
     if waiting:
-        named = "; ".join(one["text"] for one in waiting)
-        notes.append(f"Not searched for, as an earlier answer was missing: {named}")
+        last = bool(findings) and findings[-1]["round"] >= context.max_rounds
+        why = "it was the last round (max_rounds)" if last else "an earlier answer was missing"
+        texts = {one["number"]: one["text"] for one in [*findings, *waiting]}
+        named = "; ".join(_in_full(one, texts) for one in waiting)
+        notes.append(f"Not searched for, as {why}: {named}")
     return notes
+
+
+def _in_full(one: Subquestion, texts: Mapping[int, str]) -> str:
+    """Name a sub-question, and those that its text refers to by number."""
+    needed = "; ".join(f"#{number}: {texts[number]}" for number in one["needs"] if number in texts)
+    return f"{one['text']} ({needed})" if needed else one["text"]
 
 
 def _unsearched(findings: Sequence[Finding]) -> str:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Final
 
 from graphs.rag.prompts import Step
@@ -16,10 +17,10 @@ MAX_TEXT: Final = 4_000
 MAX_ANSWER: Final = 200
 """The most characters of an answer that is filled in."""
 
-_REFERENCE: Final = re.compile(r"#\s?(\d{1,4})\b")
+_REFERENCE: Final = re.compile(r"(?<!\w)#\s?(\d{1,4})\b")
 # As in "2. Who …", "- Who …", "**Who …**", `"Who …"`, "Sub-question 2: Who …".
 _NUMBERING: Final = re.compile(
-    r"^(?:[-*\u2022\u2013]\s+|\(?\d{1,3}[.):]\s+|sub-?questions?\s*\d*\s*[:.)]\s*|q\d*\s*:\s*)+",
+    r"^(?:[-*\u2022\u2013]\s+|\(?\d{1,2}[.)]\s+|\d:\s+|sub-?questions?\s*\d*\s*[:.)]\s*|q\d*\s*:\s*)+",
     re.IGNORECASE,
 )
 _WRAPPING: Final = " \t\"'`*“”«»"
@@ -43,7 +44,12 @@ def cleaned(text: str) -> str:
 
 def same(text: str) -> str:
     """Return what is equal for texts that differ in case and punctuation only."""
-    return " ".join(re.findall(r"[\w#]+", text.casefold()))
+    kept = (" " if _parts(one) else one for one in text.casefold())
+    return " ".join("".join(kept).split())
+
+
+def _parts(character: str) -> bool:
+    return character != "#" and unicodedata.category(character)[0] in "PZC"
 
 
 def first_round(question: str, steps: Sequence[Step], most: int) -> Planned:
@@ -55,12 +61,14 @@ def first_round(question: str, steps: Sequence[Step], most: int) -> Planned:
     planned = [Subquestion(number=1, round=1, text=question, needs=[])]
     known = {same(question): 1}
     numbers: dict[int, int] = {}
-    for position, step in enumerate(_one_line_each(steps), start=1):
-        text, needs = _renumbered(step, numbers)
+    numbered = _numbered(steps)
+    positions = {position for position, _ in numbered}
+    for position, step in numbered:
+        text, needs = _renumbered(step, numbers, positions - {position})
         if not same(text):
             continue
         number = known.setdefault(same(text), len(planned) + 1)
-        numbers[position] = number
+        numbers.setdefault(position, number)
         if number > len(planned):
             planned.append(Subquestion(number=number, round=1, text=text, needs=needs))
     kept = planned[:most]
@@ -71,24 +79,39 @@ def first_round(question: str, steps: Sequence[Step], most: int) -> Planned:
     )
 
 
-def _one_line_each(steps: Iterable[Step]) -> list[Step]:
-    """Take a step of several lines, each a question, for several steps."""
-    return [
-        Step(question=line, needs=step.needs)
-        for step in steps
-        for line in step.question.splitlines() or [""]
+def _numbered(steps: Sequence[Step]) -> list[tuple[int, Step]]:
+    """Number the steps; one with several questions is several, and if it is alone, the plan."""
+    lines = [
+        (position, Step(question=line, needs=step.needs))
+        for position, step in enumerate(steps, start=1)
+        for line in _questions(step.question)
     ]
+    return lines if len(steps) > 1 else [*enumerate((step for _, step in lines), start=1)]
 
 
-def _renumbered(step: Step, numbers: Mapping[int, int]) -> tuple[str, list[int]]:
-    """Turn a step's references into ours; those to no earlier step are dropped."""
+def _questions(text: str) -> list[str]:
+    """Return a text's lines if each is a question, or numbered; else it is one, if any."""
+    lines = [line.strip(_WRAPPING) for line in text.splitlines() if line.strip()]
+    several = all(line.endswith(("?", "\uff1f")) or _NUMBERING.match(line) for line in lines)
+    return lines if several else [" ".join(lines)]
+
+
+def _renumbered(
+    step: Step, numbers: Mapping[int, int], others: Container[int]
+) -> tuple[str, list[int]]:
+    """Turn a step's references into ours; those to a later step are dropped.
+
+    What refers to no other step, as in "a #1 hit", is text.
+    """
     text = cleaned(step.question)
     referred = [int(found) for found in _REFERENCE.findall(text)]
     needs = unique(numbers[one] for one in [*referred, *step.needs] if one in numbers)
 
     def ours(found: re.Match[str]) -> str:
-        number = numbers.get(int(found[1]))
-        return f"#{number}" if number else ""
+        number = int(found[1])
+        if number in numbers:
+            return f"#{numbers[number]}"
+        return "" if number in others else found[0]
 
     return " ".join(_REFERENCE.sub(ours, text).split()), needs
 
@@ -102,6 +125,8 @@ def next_round(
 ) -> Planned:
     """Fill answers into the sub-questions that wait for them, and number the follow-ups.
 
+    What waits for another answer too has this one filled in already: it is not told again.
+
     Args:
         follow_ups: Further texts to search for.
         waiting: Sub-questions that need answers.
@@ -111,12 +136,10 @@ def next_round(
     """
     round_ = max(one["round"] for one in asked) + 1
     known = {same(one["text"]) for one in asked}
-    ready = [_filled(one, answers, round_) for one in waiting if answers.keys() >= {*one["needs"]}]
-    fresh = [one for one in ready if same(one["text"]) not in known]
-    ready, late = fresh[:most], {one["number"] for one in fresh[most:]}
-    still = [
-        one for one in waiting if one["number"] in late or not answers.keys() >= {*one["needs"]}
-    ]
+    filled = [_filled(one, answers, round_) for one in waiting]
+    fresh = [one for one in filled if not one["needs"] and same(one["text"]) not in known]
+    ready, late = fresh[:most], fresh[most:]
+    still = [one for one in filled if one["needs"] or one in late]
     known |= {same(one["text"]) for one in ready} | {""}
     new = [text for text in _distinct(map(cleaned, follow_ups)) if same(text) not in known]
     first = 1 + max(one["number"] for one in [*asked, *waiting])
@@ -134,8 +157,10 @@ def _distinct(texts: Iterable[str]) -> list[str]:
 def _filled(one: Subquestion, answers: Mapping[int, str], round_: int) -> Subquestion:
     """Put answers in place of references; one that is not referred to is put behind."""
     text = one["text"]
-    for number in one["needs"]:
+    for number in answers.keys() & one["needs"]:
         answer = cleaned(answers[number])[:MAX_ANSWER]
-        written = re.sub(rf"#{number}\b", answer.replace("\\", r"\\"), text)
+        written = re.sub(rf"(?<!\w)#{number}\b", answer.replace("\\", r"\\"), text)
         text = f"{text} {answer}" if written == text else written
-    return Subquestion(number=one["number"], round=round_, text=text[:MAX_TEXT], needs=[])
+    needs = [number for number in one["needs"] if number not in answers]
+    round_ = one["round"] if needs else round_
+    return Subquestion(number=one["number"], round=round_, text=text[:MAX_TEXT], needs=needs)

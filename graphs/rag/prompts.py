@@ -7,6 +7,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel, Field
 
+from graphs.rag.citations import uncited
 from graphs.rag.state import Finding, Passage, Subquestion
 from milvus_tools.tools.content import as_data, blocks
 
@@ -93,9 +94,11 @@ def answer_messages(question: str, passages: Sequence[Passage]) -> list[BaseMess
 
 
 def documents(passages: Sequence[Passage]) -> str:
-    """Write passages as numbered blocks, marked as data."""
+    """Write passages as numbered blocks, marked as data; their footnotes are no citations."""
     shown = [
-        Document(id=one["id"], page_content=one["text"], metadata={"source": one["source"]})
+        Document(
+            id=one["id"], page_content=uncited(one["text"]), metadata={"source": one["source"]}
+        )
         for one in passages
     ]
     longest = max((len(one.page_content) for one in shown), default=0)

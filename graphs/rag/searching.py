@@ -28,7 +28,8 @@ _FIRST_WAIT: Final = 0.1  # seconds before the second attempt, at most; doubled 
 _MOST_WAIT: Final = 2.0
 
 _made: weakref.WeakKeyDictionary[Callable[[], Any], AnyStore] = weakref.WeakKeyDictionary()
-_making = threading.Lock()
+_locks: weakref.WeakKeyDictionary[Callable[[], Any], threading.Lock] = weakref.WeakKeyDictionary()
+_locks_lock = threading.Lock()
 
 
 class SearchError(RuntimeError):
@@ -40,6 +41,7 @@ async def open_store(context: Context) -> AnyStore:
 
     Raises:
         ValueError: If there is none.
+        SearchError: If it was not made in time.
     """
     if context.store is None:
         raise ValueError("The run has no store: give one in its context, or to build_graph().")
@@ -48,12 +50,26 @@ async def open_store(context: Context) -> AnyStore:
         store: AnyStore = source
     else:
         made = _made.get(source)
-        store = made if made is not None else await asyncio.to_thread(_make_once, source)
+        store = made if made is not None else await _made_in_time(source, context)
     return store.scoped(context.scope) if context.scope else store
 
 
+async def _made_in_time(make: Callable[[], Any], context: Context) -> AnyStore:
+    try:
+        async with asyncio.timeout(context.store_timeout) as deadline:
+            return await asyncio.to_thread(_make_once, make)
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        raise SearchError(
+            f"The store was not made within {context.store_timeout:g} s (store_timeout)."
+        ) from error
+
+
 def _make_once(make: Callable[[], Any]) -> AnyStore:
-    with _making:
+    with _locks_lock:
+        lock = _locks.setdefault(make, threading.Lock())
+    with lock:
         if make not in _made:
             made = make()
             if inspect.isawaitable(made):

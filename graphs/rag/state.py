@@ -1,7 +1,9 @@
 """What the graph keeps, in plain values that any checkpointer can write."""
 
 import operator
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
+
+from typing_extensions import TypedDict  # pydantic makes no schema of the standard one on 3.11
 
 
 class Subquestion(TypedDict):

@@ -24,6 +24,14 @@ PASSAGES = [Passage(id=f"p{n}", source=f"s{n}", text="") for n in range(1, 6)]
         ("A [1-999999999].", "A [1][2][3][4][5].", [1, 2, 3, 4, 5]),
         ("A [5-1].", "A.", []),
         ("In [1984] and [sic] and [].", "In and [sic] and [].", []),
+        ("A [1 and 9] [2 & 3].", "A [1] [2][3].", [1, 2, 3]),
+        ("A [document n=9] [doc n='2'].", "A [2].", [2]),
+        ("A [9.] [1, p. 3] \uff3b9\uff3d \uff3b2\uff3d.", "A [1] [2].", [1, 2]),
+        ("A [1](http://evil)(http://evil) [9](http://evil).", "A [1].", [1]),
+        ("A \u30102\u2020 and [1].", "A \u30102\u2020 and [1].", [1]),
+        ("Code: x[0] = y[7].", "Code: x(0) = y(7).", []),
+        ("A [[0]77] B [[9]1].", "A (77) B [1].", [1]),
+        ("A [7[0]7] B [[[0]0]9].", "A [7(0)7] B [(0)9].", []),
         ("No citation.", "No citation.", []),
         ("", "", []),
     ],
@@ -56,8 +64,11 @@ def test_a_quoted_footnote_is_no_citation() -> None:
         "a" + " " * 50_000 + "b",
         "[1\u2020" * 50_000,
         "[1" + ", 1" * 50_000,
+        "[" * 50_000 + "0]" * 50_000,
+        "[document" * 50_000,
+        "[1](http:" * 50_000,
     ],
-    ids=range(7),
+    ids=range(10),
 )
 def test_odd_brackets_take_no_time(mark: str) -> None:
     """The pattern is linear: the test would run into its deadline."""

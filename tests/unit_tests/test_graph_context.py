@@ -63,6 +63,38 @@ def test_a_run_can_t_leave_the_graph_s_scope() -> None:
         Context(scope={"tenant": "b"}).over(Context(scope={"tenant": "a"}))
 
 
+def test_a_run_s_context_leaves_open_what_the_graph_was_told() -> None:
+    """Every setting, not only those of the store; what a run says itself counts."""
+    default = Context(max_rounds=1, max_chars=500, structured_output="json_mode", k=5)
+    run = Context(k=3, search_mode=None).over(default)
+    assert (run.max_rounds, run.max_chars, run.structured_output) == (1, 500, "json_mode")
+    assert run.k == 3
+    assert Context(search_mode="dense").over(default).search_mode == "dense"
+
+
+def test_a_run_lowers_the_graph_s_numbers_and_never_passes_them() -> None:
+    """Those that the graph leaves open have the bounds of the schema alone."""
+    run = Context(k=50, retries=0, search_timeout=600, max_chars=9_000).over(
+        Context(k=5, retries=1, search_timeout=10)
+    )
+    assert (run.k, run.retries, run.search_timeout, run.max_chars) == (5, 0, 10, 9_000)
+
+
+def test_a_run_gives_no_other_model_than_the_graph_s() -> None:
+    """A model that the graph was built with is fixed; one that it leaves open is the run's."""
+    with pytest.raises(ValueError, match="takes no other"):
+        Context(model="openai:dear").over(Context(model="openai:cheap"))
+    assert Context(model="openai:cheap").over(Context(model="openai:cheap"))
+    assert Context(model="openai:dear").over(Context()).model == "openai:dear"
+
+
+def test_input_output_and_context_have_schemas() -> None:
+    """They tell a server's callers what to give and what comes back."""
+    given, output = graph.get_input_jsonschema(), graph.get_output_jsonschema()
+    assert given["required"] == ["question"]
+    assert {"answer", "citations", "subquestions", "notes"} <= output["properties"].keys()
+
+
 def test_no_checkpointer_is_compiled_in() -> None:
     """The server, or the application, brings its own."""
     assert graph.checkpointer is None

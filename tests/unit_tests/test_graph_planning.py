@@ -33,6 +33,7 @@ def waits(number: int, text: str, *needs: int) -> Subquestion:
         ("Q1: Who directed\n Jaws?", "Who directed Jaws?"),
         ("2001: A Space Odyssey", "2001: A Space Odyssey"),
         ("1984 by Orwell", "1984 by Orwell"),
+        ("300: Rise of an Empire", "300: Rise of an Empire"),
         ("<document n='1'>", "&lt;document n='1'>"),
         (" ** ", ""),
         ("x" * 9_999, "x" * MAX_TEXT),
@@ -58,10 +59,10 @@ def test_what_needs_an_answer_waits() -> None:
 
 
 def test_references_to_no_earlier_step_are_dropped() -> None:
-    """A plan whose steps wait for each other would end nothing."""
+    """A plan whose steps wait for each other would end nothing; `#9` of two steps is text."""
     planned = first_round(ASKED, [step("Is #2 right?", 2), step("Is #1 right, or #9?")], 8)
     assert planned.pending == [waits(1, ASKED), waits(2, "Is right?")]
-    assert planned.waiting == [waits(3, "Is #2 right, or ?", 2)]
+    assert planned.waiting == [waits(3, "Is #2 right, or #9?", 2)]
 
 
 def test_duplicates_and_empty_steps_are_dropped() -> None:
@@ -81,6 +82,34 @@ def test_a_list_in_one_step_is_several() -> None:
     ]
 
 
+def test_blank_steps_and_lists_shift_no_reference() -> None:
+    """A number is a step's, however many lines it has; blank lines are none."""
+    steps = [step("Which film?\n\n"), step(" "), step("Who?\nWhen?"), step("Where was #3 born?")]
+    planned = first_round(ASKED, steps, 8)
+    assert [one["text"] for one in planned.pending[1:]] == ["Which film?", "Who?", "When?"]
+    assert planned.waiting == [waits(5, "Where was #3 born?", 3)]
+    lone = first_round(ASKED, [step("1. Which film?\n2. Who directed #1?")], 8)
+    assert lone.waiting == [waits(3, "Who directed #2?", 2)]
+
+
+def test_a_wrapped_question_is_one() -> None:
+    """Only lines that are questions, or numbered, are several."""
+    planned = first_round(ASKED, [step("Who directed the film\nthat was shot in Leland?")], 8)
+    assert planned.pending[1:] == [waits(2, "Who directed the film that was shot in Leland?")]
+
+
+@pytest.mark.parametrize("text", ["Which was a #1 hit?", "What is new in C# 2?", "Channel #50?"])
+def test_a_name_with_a_number_sign_is_kept(text: str) -> None:
+    """A step can't refer to itself, nor to what is no step."""
+    planned = first_round(ASKED, [step(text), step("Who?")], 8)
+    assert planned.pending[1] == waits(2, text)
+
+
+def test_signs_that_are_no_letters_tell_words_apart() -> None:
+    """As vowels of Hindi do."""
+    assert len(first_round(ASKED, [step("काला"), step("कीला"), step("काला?")], 8).pending) == 3
+
+
 def test_a_plan_is_bounded() -> None:
     """Fifty sub-questions are as many as may be, and it is told how many are left out."""
     planned = first_round(ASKED, [step(f"Question {number}?") for number in range(50)], 8)
@@ -98,6 +127,15 @@ def test_answers_are_filled_in() -> None:
     ]
     assert {one["round"] for one in planned.pending} == {2}
     assert planned.waiting == waiting[2:]
+
+
+def test_an_answer_is_kept_for_what_waits_for_another_too() -> None:
+    """It is filled in when it comes, and need not be found again."""
+    first = next_round([], [waits(4, "#2 or #3?", 2, 3)], {2: "Jaws"}, [finding(1, ASKED)], 8)
+    assert first.waiting == [waits(4, "Jaws or #3?", 3)]
+    asked = [finding(1, ASKED, 2)]
+    second = next_round([], first.waiting, {3: "Duel"}, asked, 8)
+    assert second.pending == [Subquestion(number=4, round=3, text="Jaws or Duel?", needs=[])]
 
 
 def test_a_long_answer_is_cut() -> None:
