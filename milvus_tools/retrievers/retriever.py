@@ -233,7 +233,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
             functools.partial(search_one, self, k=call.k, expr=expression),
             callbacks,
             max_concurrency=self.max_concurrency,
-            seconds=call.seconds,
+            deadline=call.deadline,
             stop_at_failure=self.on_error == "raise",
         )
         return merged(self, dict(zip(queries, outcomes, strict=True)), call.k, made.failure)
