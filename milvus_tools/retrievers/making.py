@@ -40,18 +40,18 @@ def maker_of_model(
         try:
             return _read(structured.invoke(messages, config))
         except Exception as error:
-            if (said := _withheld(error)) is None:
+            if not (queries := _withheld(error)):
                 raise
-            return read_answer(said)
+            return queries
 
     async def aask(question: str, config: RunnableConfig) -> list[str]:
         messages = await prompt.ainvoke(prompted(question), config)
         try:
             return _read(await structured.ainvoke(messages, config))
         except Exception as error:
-            if (said := _withheld(error)) is None:
+            if not (queries := _withheld(error)):
                 raise
-            return read_answer(said)
+            return queries
 
     return RunnableLambda(ask, aask, name=NAME)
 
@@ -105,14 +105,17 @@ def _read(answer: Any) -> list[str]:
     return read_answer(answer)
 
 
-def _withheld(error: Exception) -> list[str] | None:
-    """Return what a model said before it ran into the token limit.
+def _withheld(error: Exception) -> list[str]:
+    """Return the queries that a model made before it ran into the token limit.
 
     OpenAI's client raises an error with the answer in it then. A small model in a loop has often
-    said enough by that time.
+    said enough by that time; a model that only thought has said nothing.
     """
-    completion = getattr(error, "completion", None)
-    return completion and [str(choice.message.content) for choice in completion.choices]
+    choices = getattr(getattr(error, "completion", None), "choices", None)
+    if not isinstance(choices, list):
+        return []  # another error, whatever it calls a completion
+    said = [getattr(getattr(one, "message", None), "content", None) for one in choices]
+    return read_answer([content for content in said if isinstance(content, str)])
 
 
 def _taken(made: Any) -> list[str]:

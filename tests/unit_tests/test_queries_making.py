@@ -81,6 +81,29 @@ async def test_an_answer_that_met_the_token_limit_is_read() -> None:
     assert await both(lambda: maker_of_model(model, QUERY_PROMPT, 3)) == MADE
 
 
+def _choice(content: Any) -> Any:
+    return types.SimpleNamespace(message=types.SimpleNamespace(content=content))
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        *("text", 7, types.SimpleNamespace(), types.SimpleNamespace(choices=None)),
+        *(types.SimpleNamespace(choices=[one]) for one in (_choice(None), _choice(""), None)),
+    ],
+)
+async def test_an_error_that_holds_no_answer_stays_what_it_was(completion: Any) -> None:
+    """A completion without content makes no query, and another's shape hides no error."""
+    error = ConnectionError("gone")
+    error.completion = completion  # type: ignore[attr-defined]
+    model = Structured(messages=iter([]), outcome=error)
+    maker = maker_of_model(model, QUERY_PROMPT, 3)
+    with pytest.raises(ConnectionError, match="gone"):
+        await maker.ainvoke("what?")
+    with pytest.raises(ConnectionError, match="gone"):
+        maker.invoke("what?")
+
+
 async def test_a_model_that_fails_is_an_error() -> None:
     """Its own error comes out of both faces."""
     maker = maker_of_model(
