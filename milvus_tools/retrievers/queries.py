@@ -10,6 +10,7 @@ from milvus_tools.errors import InvalidInputError
 
 # Control characters and lone surrogates, which no embedding service takes alike.
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 _log = logging.getLogger(__name__)
 
@@ -64,14 +65,18 @@ def require_question(question: object) -> None:
     """Refuse what can't be searched for.
 
     Raises:
-        InvalidInputError: If it is no text, or an empty one.
+        InvalidInputError: If it is no text, one with nothing to read in it, or no Unicode.
     """
     if not isinstance(question, str):
         raise InvalidInputError(
             f"A retriever is asked with a string, not with a {type(question).__name__}; in a "
             "chain, take the question out first: itemgetter('question') | retriever."
         )
-    if not question.strip():
+    if _SURROGATE.search(question):
+        raise InvalidInputError(
+            "The question holds a lone surrogate, which is not valid Unicode; it is not changed."
+        )
+    if not tidy(question):
         raise InvalidInputError("The question is empty.")
 
 

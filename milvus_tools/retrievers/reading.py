@@ -91,11 +91,22 @@ def _from_text(text: str) -> list[str]:
 
 def _from_items(items: list[str]) -> list[str]:
     """Return the queries in the strings of a list, any of which may hold several."""
-    items = items[:_MAX_ITEMS]
+    items = _bounded(items)
     marks = [_LISTED.match(item) for item in items]
     if len(marks) > 1 and all(marks):
         items = [item[mark.end() :] for item, mark in zip(items, marks, strict=True) if mark]
     return [query for item in items for query in _from_text(item)]
+
+
+def _bounded(items: list[str]) -> list[str]:
+    """Return as much of a list as is read at all."""
+    items = items[:_MAX_ITEMS]
+    starts = itertools.accumulate(map(len, items), initial=0)
+    return [
+        item[: _MAX_TEXT - start]
+        for item, start in zip(items, starts, strict=False)
+        if start < _MAX_TEXT
+    ]
 
 
 def _from_json(text: str) -> list[str] | None:

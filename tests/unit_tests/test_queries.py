@@ -158,6 +158,14 @@ def test_an_answer_without_end_is_read_in_part(start: str, unit: str) -> None:
     assert len(made) <= 30_000
 
 
+@pytest.mark.parametrize("unit", ["a", "'", '"', "_", "\u201c"])
+def test_a_list_of_long_items_is_read_as_far_as_one_text(unit: str) -> None:
+    """The bound is for all items together: many long ones are no way around it."""
+    made = read_answer({"queries": ["x" + unit * 30_000] * 100})
+    assert len(made) == 2
+    assert sum(map(len, made)) == 50_000
+
+
 def test_a_query_is_one_line_of_sound_text() -> None:
     """Control characters and lone surrogates become spaces, of which one is enough."""
     assert tidy(" a\x00b\n\tc\ud800d\x7f e ") == "a b c d e"
@@ -201,8 +209,17 @@ def test_the_question_comes_first_and_once() -> None:
     assert alone == [Query("who?", 1)]
 
 
-@pytest.mark.parametrize("question", ["", " \n", None, 5, {"question": "who?"}])
+@pytest.mark.parametrize(
+    "question", ["", " \n", "\x00", "\x1b \x7f", None, 5, {"question": "who?"}]
+)
 def test_what_is_no_question_is_refused(question: Any) -> None:
-    """An empty string is none, nor is a dictionary that a chain passed on."""
+    """An empty string is none, nor control characters, nor a dictionary of a chain."""
     with pytest.raises(InvalidInputError, match=r"The question is empty|asked with a string"):
         require_question(question)
+
+
+def test_a_question_that_is_no_unicode_is_refused() -> None:
+    """What somebody asks is not changed, so a lone surrogate can't be asked."""
+    with pytest.raises(InvalidInputError, match="The question holds a lone surrogate"):
+        require_question("who \ud800?")
+    require_question("who\x00 \U0001f600?\n")
