@@ -32,7 +32,8 @@ def merged(
         not_made: Why there are no queries but the question, if they could not be made.
 
     Raises:
-        Exception: The first failure, if none may be skipped or no query succeeded.
+        Exception: The first failure, if none may be skipped or no query succeeded; a note says
+            why none were made.
     """
     found: dict[Query, Hits] = {}
     failed: dict[str, Exception] = {}
@@ -42,13 +43,25 @@ def merged(
         else:
             found[query] = outcome
     if failed and (settings.on_error == "raise" or not found):
-        raise next(iter(failed.values()))
+        raise _noted(next(iter(failed.values())), not_made)
     if not_made is not None:
         failed[MAKING] = not_made
     if failed:
         kinds = ", ".join(type(error).__name__ for error in failed.values())
         _log.warning("A retrieval goes on without what failed (%d): %s", len(failed), kinds)
     return _fused(settings, found, failed, k)
+
+
+def _noted(error: Exception, not_made: Exception | None) -> Exception:
+    """Return the error with a note, if the queries could not be made in the first place."""
+    if not_made is not None:
+        error.add_note(f"Nor could the queries be made: {_said(not_made)}")
+        _log.warning(
+            "A retrieval failed (%s), and its queries could not be made: %s",
+            type(error).__name__,
+            type(not_made).__name__,
+        )
+    return error
 
 
 def _fused(

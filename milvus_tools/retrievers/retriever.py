@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import functools
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -82,6 +82,9 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
     distance or a ranker's score; `None` with `mmr`. With `on_error="skip"`, `failed` names the
     queries that failed, if some did.
 
+    A retriever does not change. `model_copy(update={"k": 8})` makes another, over the same store,
+    whose settings are checked as at first.
+
     Example:
         ```python
         retriever = MilvusMultiQueryRetriever(store, init_chat_model("openai:gpt-5-mini"), k=8)
@@ -121,6 +124,32 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
             self._maker = maker_of_runnable(self.query_generator)
         elif self.query_generator is not None:
             self._maker = maker_of_function(self.query_generator)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Make a retriever with the same settings but some, over the same store.
+
+        Args:
+            update: The settings that differ.
+            deep: Not possible: a store can't be copied.
+
+        Raises:
+            ValidationError: If a setting is unknown, out of bounds, or contradicts another.
+        """
+        if deep:
+            self.__deepcopy__()
+        settings = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**settings, **(update or {})})
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> NoReturn:
+        """Say why there is no such copy.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "A retriever can't be copied deeply: its store holds connections. model_copy() and "
+            "copy.copy() make one over the same store."
+        )
 
     # An argument of a call reaches the async method only if the sync one has it, too.
     def _get_relevant_documents(

@@ -105,7 +105,8 @@ class RetrieverSettings(BaseModel):
     on_error: Literal["raise", "skip"] = "raise"
     """What to do if some queries fail. `raise` ends the others. `skip` goes on without them, logs
     it, and names them in every Document's metadata; if the queries can't be made, the question is
-    asked alone. If all fail, that is an error with both."""
+    asked alone. If all fail, the first failure is raised, with a note of why no queries were made
+    if they could not be."""
 
     max_concurrency: int = Field(16, ge=1, le=MOST_QUERIES)
     """The most queries of one call that are searched for at once."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_classic.retrievers.document_compressors import CrossEncoderReranker
 from langchain_classic.retrievers.document_compressors.cross_encoder import BaseCrossEncoder
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.output_parsers import StrOutputParser
@@ -201,6 +203,44 @@ async def test_when_all_fail_that_is_an_error(moody: tuple[Moody, AnyStore]) -> 
         await retriever.ainvoke(BROKEN)
     with pytest.raises(EmbeddingError):
         await asyncio.to_thread(retriever.invoke, BROKEN)
+
+
+async def test_when_all_fail_the_error_says_that_none_were_made(
+    moody: tuple[Moody, AnyStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The note and the log name the failure, and tell nothing of a foreign one."""
+    _, store = moody
+
+    def fail(_: str) -> list[str]:
+        raise ConnectionError("key sk-secret is wrong")
+
+    retriever = MilvusMultiQueryRetriever(store, query_generator=fail, on_error="skip")
+    for asked in (retriever.ainvoke, functools.partial(asyncio.to_thread, retriever.invoke)):
+        caplog.clear()
+        with (
+            caplog.at_level(logging.WARNING, "milvus_tools"),
+            pytest.raises(EmbeddingError) as raised,
+        ):
+            await asked(BROKEN)
+        assert raised.value.__notes__ == ["Nor could the queries be made: ConnectionError"]
+        (logged,) = (record for record in caplog.records if "retriev" in record.name)
+        assert logged.getMessage() == (
+            "A retrieval failed (EmbeddingError), and its queries could not be made: "
+            "ConnectionError"
+        )
+
+
+async def test_a_call_is_held_to_its_time_by_handlers_too(birds: Birds) -> None:
+    """One that never comes back from the start of a search costs the call, not more."""
+
+    class Stuck(AsyncCallbackHandler):
+        async def on_retriever_start(self, *_: Any, parent_run_id: Any, **__: Any) -> None:
+            if parent_run_id is not None:
+                await asyncio.Event().wait()
+
+    retriever = MilvusMultiQueryRetriever(birds.store, queries=[OWL], timeout=0.5)
+    with pytest.raises(DeadlineError, match="search was not done"):
+        await retriever.ainvoke(KITE, {"callbacks": [Stuck()]})
 
 
 async def test_a_slow_query_costs_only_itself(moody: tuple[Moody, AnyStore]) -> None:

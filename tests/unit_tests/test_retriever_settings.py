@@ -1,5 +1,6 @@
 """What a retriever refuses when it is made."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from milvus_tools.conditions import Condition, Operator
 from milvus_tools.fusion import fuse
 from tests.tools import unopened
 
+CONDITION = {"field": "n", "operator": "eq", "value": 1}
 MODEL = FakeListChatModel(responses=["who?"])
 
 
@@ -75,7 +77,7 @@ def test_a_store_is_needed() -> None:
 
 def test_what_was_decided_can_not_be_changed() -> None:
     """A filter can't be taken off a retriever that is there."""
-    retriever = made(filters={"field": "n", "operator": "eq", "value": 1})
+    retriever = made(filters=CONDITION)
     assert retriever.filters == Condition("n", Operator.EQ, 1)
     with pytest.raises(ValidationError, match="frozen"):
         retriever.filters = None
@@ -89,11 +91,41 @@ def test_a_prompt_may_leave_the_number_out() -> None:
 
 def test_a_configured_copy_keeps_the_rest() -> None:
     """LangChain makes such copies at each call of a configurable retriever."""
-    retriever = made(queries=["a"], filters={"field": "n", "operator": "eq", "value": 1})
+    retriever = made(queries=["a"], filters=CONDITION)
     open_to = retriever.configurable_fields(k=ConfigurableField("k"))
-    copy, _ = open_to.prepare({"configurable": {"k": 7}})  # type: ignore[attr-defined]
-    assert (copy.k, copy.queries, copy.filters) == (7, ["a"], retriever.filters)
-    assert copy.store is retriever.store
+    configured, _ = open_to.prepare({"configurable": {"k": 7}})  # type: ignore[attr-defined]
+    assert (configured.k, configured.queries) == (7, ["a"])
+    assert (configured.filters, configured.store) == (retriever.filters, retriever.store)
+
+
+async def test_a_copy_goes_by_its_new_settings() -> None:
+    """They are checked, and what makes queries is made anew; the rest and the store stay."""
+    first = made(query_generator=lambda _: ["old"], k=2, filters=CONDITION, tags=["mine"])
+    other = first.model_copy(update={"query_generator": lambda _: ["new"], "k": 3})
+    assert (other.k, other.filters, other.tags) == (3, first.filters, ["mine"])
+    assert other.store is first.store
+    call = other._call("who?", None, None, None, {})
+    for retriever, query in ((first, "old"), (other, "new"), (first.model_copy(), "old")):
+        assert [one.text for one in (await retriever._amade(call, {})).queries] == [query]
+
+
+@pytest.mark.parametrize(
+    "update", [{"k": 10**6}, {"max_queries": -1}, {"nonsense": 3}, {"queries": ["a"]}]
+)
+def test_a_copy_is_refused_what_a_new_one_is(update: dict[str, Any]) -> None:
+    """Bounds, names and contradictions."""
+    with pytest.raises(ValidationError, match="|".join(update)):
+        made(query_generator=list).model_copy(update=update)
+
+
+def test_a_deep_copy_is_refused_with_a_sentence() -> None:
+    """A plain copy, which shares the store, is none."""
+    retriever = made(queries=["a"])
+    assert copy.copy(retriever).store is retriever.store
+    with pytest.raises(TypeError, match="its store holds connections"):
+        copy.deepcopy(retriever)
+    with pytest.raises(TypeError, match="its store holds connections"):
+        retriever.model_copy(deep=True)
 
 
 def test_traces_name_the_store_and_the_embedding_model() -> None:
