@@ -2,7 +2,6 @@
 
 from milvus_tools.embeddings import BatchingEmbeddings, local_embeddings
 from milvus_tools.errors import MilvusToolsError
-from milvus_tools.ingest import IngestProgress, IngestResult, aingest, content_id, ingest
 from milvus_tools.retrievers import QUERY_PROMPT, MilvusMultiQueryRetriever
 from milvus_tools.store import DeleteResult, MilvusStore, ScopedMilvusStore
 from milvus_tools.toolkit import MilvusToolkit
@@ -13,15 +12,10 @@ __all__ = [
     "BatchingEmbeddings",
     "DeleteResult",
     "FilterField",
-    "IngestProgress",
-    "IngestResult",
     "MilvusMultiQueryRetriever",
     "MilvusStore",
     "MilvusToolkit",
     "MilvusToolsError",
     "ScopedMilvusStore",
-    "aingest",
-    "content_id",
-    "ingest",
     "local_embeddings",
 ]

@@ -1,8 +1,10 @@
 """Reading an iterable of any kind in batches, without blocking the event loop."""
 
 import asyncio
+import contextlib
 import contextvars
 import itertools
+import logging
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -11,14 +13,17 @@ from collections.abc import (
     Generator,
     Iterable,
 )
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeAlias, TypeVar
 
 from milvus_tools.errors import InvalidInputError
 
 Item = TypeVar("Item")
+Batches: TypeAlias = AsyncGenerator[Item, None]
 
 THREAD_NAME = "milvus-tools-reader"
+
+_logger = logging.getLogger(__name__)
 
 
 def batches_of(
@@ -26,9 +31,9 @@ def batches_of(
 ) -> AsyncGenerator[list[Item], None]:
     """Read items in batches.
 
-    An async iterable is read where the batches are awaited, any other in one thread of its own:
-    it may block. A generator is closed with the batches, in the place where it is read; if it is
-    being read just then, that is waited for.
+    An async iterable is read in one task, any other in one thread of its own: it may block. A
+    generator is closed with the batches, in the place where it is read; if it blocks its thread
+    just then, nobody waits: the thread closes it when it can.
 
     Args:
         items: The items.
@@ -45,13 +50,67 @@ def batches_of(
     return _in_a_thread(items, size, change)
 
 
+@contextlib.asynccontextmanager
+async def closing(
+    batches: AsyncGenerator[Item, None],
+) -> AsyncIterator[AsyncGenerator[Item, None]]:
+    """Close batches at the end; what that raises is logged where another error is on its way."""
+    try:
+        yield batches
+    except BaseException:
+        try:
+            await batches.aclose()
+        except Exception:
+            _logger.exception("The generator of the Documents failed when it was closed.")
+        raise
+    await batches.aclose()
+
+
 async def _awaited(
     items: AsyncIterable[Item], size: int, change: Callable[[Item], Item]
 ) -> AsyncGenerator[list[Item], None]:
+    """Read in one task from beginning to end: scopes that a generator holds belong to its task."""
+    wanted: asyncio.Queue[asyncio.Future[list[Item]]] = asyncio.Queue()
+    reader = asyncio.create_task(_answer(wanted, items, size, change))
+    try:
+        while batch := await _asked(wanted, reader):
+            yield batch
+    finally:
+        reader.cancel()
+        await asyncio.wait([reader])
+        if not reader.cancelled():
+            reader.result()  # or what the generator raised when it was closed
+
+
+async def _asked(
+    wanted: asyncio.Queue[asyncio.Future[list[Item]]], reader: asyncio.Task[None]
+) -> list[Item]:
+    answer: asyncio.Future[list[Item]] = asyncio.get_running_loop().create_future()
+    wanted.put_nowait(answer)
+    await _first_of(answer, reader)
+    if not answer.done():
+        raise RuntimeError("The generator of the Documents cancelled the task that reads it.")
+    return answer.result()
+
+
+async def _first_of(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _answer(
+    wanted: asyncio.Queue[asyncio.Future[list[Item]]],
+    items: AsyncIterable[Item],
+    size: int,
+    change: Callable[[Item], Item],
+) -> None:
     iterator = aiter(items)
     try:
-        while batch := [change(one) async for one in _some(iterator, size)]:
-            yield batch
+        while True:
+            answer = await wanted.get()
+            try:
+                answer.set_result([change(one) async for one in _some(iterator, size)])
+            except Exception as error:  # noqa: BLE001 - it is whose answer this is
+                answer.set_exception(error)
     finally:
         if isinstance(iterator, AsyncGenerator):
             await iterator.aclose()
@@ -71,19 +130,20 @@ async def _in_a_thread(
 ) -> AsyncGenerator[list[Item], None]:
     thread = ThreadPoolExecutor(1, thread_name_prefix=THREAD_NAME)
     context = contextvars.copy_context()
-    loop = asyncio.get_running_loop()
     batches = _batches(items, size, change)
+    reading: Future[list[Item]] = Future()
 
-    def read() -> list[Item] | None:
-        return context.run(next, batches, None)
+    def read() -> list[Item]:
+        return context.run(lambda: next(batches, []))
 
     try:
-        while batch := await loop.run_in_executor(thread, read):
+        while batch := await asyncio.wrap_future(reading := thread.submit(read)):
             yield batch
     finally:
-        closing = loop.run_in_executor(thread, context.run, batches.close)
+        closed = thread.submit(context.run, batches.close)
         thread.shutdown(wait=False)
-        await asyncio.shield(closing)
+        if reading.done():  # else it may block for ever
+            await asyncio.shield(asyncio.wrap_future(closed))
 
 
 def _batches(

@@ -8,6 +8,7 @@ to report them if the load fails.
 import contextlib
 import dataclasses
 import hashlib
+import inspect
 import itertools
 import json
 import time
@@ -20,8 +21,9 @@ from pymilvus import DataType
 
 from milvus_tools._overlap import overlap
 from milvus_tools._portal import wait
-from milvus_tools._reading import batches_of
+from milvus_tools._reading import batches_of, closing
 from milvus_tools.errors import (
+    CollectionNotFoundError,
     DeadlineError,
     InvalidInputError,
     MilvusToolsError,
@@ -90,13 +92,16 @@ async def aingest(
     Args:
         store: The store, or a view of it.
         documents: The Documents. An async iterable is read on the caller's event loop, any other
-            in a thread of its own, in which a generator runs from its beginning to its end. They
-            are read as they are needed, and a generator that was begun is closed in any case.
+            in a thread of its own; a generator runs in one task, or thread, from its beginning to
+            its end. They are read as they are needed, and a generator that was begun is closed in
+            any case: if it blocks just then, by its thread, when it goes on.
         batch_size: How many Documents are embedded and written together.
         max_in_flight: The most batches that are read and not yet written.
         skip_existing: Whether Documents whose ids the collection has already are left out, and
-            not embedded. Content ids then tell what is unchanged; ids of your own don't.
-        on_progress: Called on the event loop after each batch. What it raises ends the load.
+            not embedded, and so those whose id an earlier batch had. Content ids then tell what
+            is unchanged; ids of your own don't.
+        on_progress: A function, not an async one, that is called on the event loop after each
+            batch. What it raises ends the load.
         timeout: Seconds for each batch; `None` for the store's.
 
     Returns:
@@ -104,16 +109,21 @@ async def aingest(
 
     Raises:
         PartialWriteError: If the load failed after something was written. It has all ids that
-            were; its cause is the first failure. After it nothing more is read or begun.
+            Milvus confirmed; whether a batch was written whose answer did not come is unknown.
+            Its cause is the first failure. After it nothing more is read or begun.
         MilvusToolsError: If it failed before, or Milvus Lite failed to flush, which may lose
             what was written.
         Exception: What `documents` or `on_progress` raised, if nothing was written before.
     """
     limit(batch_size, name="batch_size")
     limit(max_in_flight, name="max_in_flight")
+    if isinstance(documents, Document):
+        raise InvalidInputError("Documents must be an iterable of them, not one.")
+    if inspect.iscoroutinefunction(on_progress):
+        raise InvalidInputError("on_progress must be a plain function: nobody would await it.")
     load = _Load(store, skip_existing=skip_existing, on_progress=on_progress, timeout=timeout)
     await load.prepare()
-    async with contextlib.aclosing(batches_of(documents, batch_size, load.named)) as read:
+    async with closing(batches_of(documents, batch_size, load.named)) as read:
         await load.run(read, max_in_flight)
     return load.result
 
@@ -197,7 +207,10 @@ class _Load:
 
     async def prepare(self) -> None:
         """See whether the collection takes ids, and which."""
-        schema = await self._store.aschema(self._timeout)
+        try:
+            schema = await self._store.aschema(self._timeout)
+        except CollectionNotFoundError:
+            schema = None  # the first write makes it anew
         auto_id = self._store.auto_id if schema is None else schema.primary.auto_id
         if auto_id and self._skips:
             raise InvalidInputError(
@@ -247,7 +260,10 @@ class _Load:
     async def _missing(self, batch: Batch) -> Batch:
         """Return the Documents whose ids are not there."""
         ids = [document.id for document in batch if document.id is not None]
-        there = await self._store.aexisting_ids(ids, self._timeout)
+        try:
+            there = await self._store.aexisting_ids(ids, self._timeout)
+        except CollectionNotFoundError:
+            return batch
         return [document for document in batch if document.id not in there]
 
     def _note(self, number: int, ids: list[str]) -> None:

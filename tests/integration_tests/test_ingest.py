@@ -11,15 +11,10 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
-from milvus_tools import (
-    IngestProgress,
-    MilvusStore,
-    aingest,
-    content_id,
-    ingest,
-)
+from milvus_tools import MilvusStore
 from milvus_tools._reading import THREAD_NAME
 from milvus_tools.errors import EmbeddingError, InvalidInputError, PartialWriteError
+from milvus_tools.ingest import IngestProgress, aingest, content_id, ingest
 from tests.probes import BOUND, happens, run_python
 from tests.support import DIM, ON_LITE, CountingEmbeddings, embeddings, texts_of
 
@@ -361,6 +356,10 @@ async def test_an_empty_input_makes_nothing(store: MilvusStore) -> None:
     assert await store.aschema() is None
 
 
+async def awaited_progress(_: object) -> None:
+    """Be a callback that nobody awaits."""
+
+
 def flushed(uri: str) -> int:
     """Return how many files of flushed entities a Milvus Lite file has."""
     return len(list(pathlib.Path(uri).rglob("data_*.parquet")))
@@ -443,7 +442,8 @@ LOSE = """
 import pathlib, sys
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
-from milvus_tools import MilvusStore, MilvusToolsError, ingest
+from milvus_tools import MilvusStore, MilvusToolsError
+from milvus_tools.ingest import ingest
 
 def load():
     return ingest(store, (Document(str(n), id=str(n)) for n in range(5))).written
@@ -489,3 +489,33 @@ async def test_models_may_answer_with_an_array(make_store: MakeStore) -> None:
     ((found, distance),) = await store.asimilarity_search_with_score_by_vector(exact, k=1)
     assert found.id == "array-a-0003"
     assert distance == pytest.approx(1.0, abs=1e-5)
+
+
+@ON_LITE
+async def test_a_load_makes_a_collection_anew_that_somebody_dropped(
+    make_store: MakeStore, own_uri: str
+) -> None:
+    """As any write does; and nothing of it is there already."""
+    store = make_store(connection_args={"uri": own_uri})
+    other = make_store(connection_args={"uri": own_uri})
+    await store.aadd_texts(["before"])
+    await other.adrop()
+    result = await aingest(store, documents("after", 3), skip_existing=True)
+    assert (result.written, result.skipped) == (3, 0)
+    assert await store.acount() == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"documents": Document("one")}, "an iterable of them"),
+        ({"documents": [], "on_progress": awaited_progress}, "plain function"),
+    ],
+)
+async def test_what_a_load_can_not_do_is_refused_at_once(
+    arguments: dict[str, Any], said: str
+) -> None:
+    """Before anything is opened."""
+    store = MilvusStore(embeddings(), connection_args={"uri": "nowhere/at_all.db"})
+    with pytest.raises(InvalidInputError, match=said):
+        await aingest(store, **arguments)

@@ -3,15 +3,14 @@
 import asyncio
 import contextvars
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milvus_tools._reading import THREAD_NAME, batches_of
+from milvus_tools._reading import THREAD_NAME, batches_of, closing
 from milvus_tools.errors import InvalidInputError
 from tests.probes import BOUND, no_new_threads
 
@@ -77,7 +76,7 @@ async def test_no_further_than_asked_is_read_and_then_closed(kind: str) -> None:
     """An input that nobody reads on is closed, with nothing read ahead."""
     source = Source(100)
     with no_new_threads():
-        async with aclosing(batches_of(source.of_kind(kind), 3, int)) as read:
+        async with closing(batches_of(source.of_kind(kind), 3, int)) as read:
             assert await anext(read) == [0, 1, 2]
             assert source.read == 3
             assert not source.closed
@@ -91,7 +90,7 @@ async def test_a_sync_iterable_is_read_in_one_thread_of_its_own() -> None:
     source = Source(4)
     source.hold.clear()
     with no_new_threads():
-        async with aclosing(batches_of(source, 2, int)) as read:
+        async with closing(batches_of(source, 2, int)) as read:
             first = asyncio.ensure_future(anext(read))
             assert await asyncio.to_thread(source.begun.wait, BOUND)
             source.hold.set()  # by the loop that would be blocked
@@ -102,18 +101,88 @@ async def test_a_sync_iterable_is_read_in_one_thread_of_its_own() -> None:
     assert source.names == {"caller"}
 
 
-async def test_a_read_under_way_is_waited_for_and_closed() -> None:
-    """A generator can't be closed while it runs; whoever gave it up has it closed afterwards."""
+async def test_nobody_waits_for_an_input_that_blocks() -> None:
+    """Whoever gives up returns at once; the thread closes the generator when it goes on."""
     source = Source(4)
     source.hold.clear()
     with no_new_threads():
         reading = asyncio.ensure_future(anext(batches_of(source, 2, int)))
         assert await asyncio.to_thread(source.begun.wait, BOUND)
         reading.cancel()
-        asyncio.get_running_loop().call_soon(source.hold.set)
         with pytest.raises(asyncio.CancelledError):
             await reading
+        assert not source.closed
+        source.hold.set()
     assert source.closed
+
+
+async def test_an_async_generator_is_read_in_one_task() -> None:
+    """What it sets, or holds open, around its items is its own from beginning to end."""
+    tasks: set[object] = set()
+
+    async def scoped() -> AsyncIterator[int]:
+        token = NAME.set("inside")
+        async with asyncio.timeout(BOUND):
+            for number in range(4):
+                tasks.add(asyncio.current_task())
+                yield number
+        NAME.reset(token)
+
+    async with closing(batches_of(scoped(), 1, int)) as read:
+        assert [batch async for batch in read] == [[0], [1], [2], [3]]
+    assert len(tasks) == 1
+
+
+async def test_a_generator_that_cancels_its_task_is_an_error() -> None:
+    """It does not look as if the caller had been cancelled, and nobody waits for ever."""
+
+    async def cancelling() -> AsyncIterator[int]:
+        yield 1
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+        yield 2
+
+    async with closing(batches_of(cancelling(), 1, int)) as read:
+        assert await anext(read) == [1]
+        with pytest.raises(RuntimeError, match="cancelled the task"):
+            await anext(read)
+
+
+@KINDS
+async def test_an_error_is_not_lost_because_closing_fails_too(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What closing raises is logged; alone, it is raised."""
+
+    def failing() -> Iterator[int]:
+        try:
+            yield from range(9)
+        finally:
+            raise OSError("can't close")
+
+    make = failing if kind == "sync" else closes_badly
+
+    async def read_one(then: Callable[[], object]) -> None:
+        async with closing(batches_of(make(), 2, int)) as read:
+            await anext(read)
+            then()
+
+    with pytest.raises(ZeroDivisionError):
+        await read_one(lambda: 1 / 0)
+    assert "failed when it was closed" in caplog.text
+    with pytest.raises(OSError, match="can't close"):
+        await read_one(lambda: None)
+
+
+async def closes_badly() -> AsyncIterator[int]:
+    """Yield numbers, and fail at the end."""
+    try:
+        for number in range(9):
+            yield number
+    finally:
+        raise OSError("can't close")
 
 
 @KINDS

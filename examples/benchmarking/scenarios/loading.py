@@ -16,7 +16,8 @@ from benchmarking.measures import in_new_process, peak_megabytes
 from benchmarking.results import OURS, PEER, Case, Measured, Run
 from benchmarking.service import EmbeddingService
 from benchmarking.sides import Place, Store, Subject
-from milvus_tools import MilvusStore, aingest
+from milvus_tools import MilvusStore
+from milvus_tools.ingest import aingest
 
 _PER_TEXT: Final = 0.0003  # seconds: 0.3 for 1000
 _AFTERWARDS: Final = 5  # questions, whose answers show that the same is there
