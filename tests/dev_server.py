@@ -32,6 +32,12 @@ async def block(state: State) -> State:
 
 graph = StateGraph(State).add_node(block).set_entry_point("block").compile()
 """
+_BOUNDED = """
+from graphs.rag import Context, build_graph
+from graphs.rag.wikipedia import wikipedia_store
+
+graph = build_graph(Context(store=wikipedia_store, k=3, max_rounds=1))
+"""
 
 
 class DevServer:
@@ -68,8 +74,9 @@ class DevServer:
         for name in ("graphs", "examples"):
             (self.folder / name).symlink_to(ROOT / name)
         config = json.loads((ROOT / "langgraph.json").read_text())
-        config["graphs"]["blocking"] = "./blocking.py:graph"
-        (self.folder / "blocking.py").write_text(_BLOCKING)
+        for name, text in {"blocking": _BLOCKING, "bounded": _BOUNDED}.items():
+            config["graphs"][name] = f"./{name}.py:graph"
+            (self.folder / f"{name}.py").write_text(text)
         (self.folder / "langgraph.json").write_text(json.dumps(config))
 
     def _started(self, log: object, environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import pathlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,11 +12,13 @@ import pytest
 from langchain_core.documents import Document
 from langchain_milvus import BM25BuiltInFunction
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
 
 from graphs.rag import Context, build_graph
 from graphs.rag.nodes import BY_RULE, MAX_QUESTION
 from graphs.rag.prompts import NOT_IN_DOCUMENTS
 from graphs.rag.searching import SearchError
+from graphs.rag.state import State
 from milvus_tools import MilvusStore
 from milvus_tools.errors import ScopeError
 from tests.graphs import DOCUMENTS, QUESTION, events
@@ -25,6 +29,13 @@ from tests.support import DIM, ON_LITE, CountingEmbeddings
 
 MakeStore = Callable[..., MilvusStore]
 SEVERAL = "Who came? Who saw? Who won? Who lost? Who wept? Who fled? Who ran?"  # 7 and itself
+
+
+@dataclasses.dataclass
+class Outer:
+    """Another graph's context."""
+
+    k: str
 
 
 class Failing(CountingEmbeddings):
@@ -124,6 +135,14 @@ async def test_what_is_no_question_is_refused(make_store: MakeStore, question: s
     """An empty one, and one that is a document of its own."""
     with pytest.raises(ValueError, match="The question is"):
         await ask(make_store(), question)
+
+
+@ON_LITE
+@pytest.mark.parametrize("given", [{"question": None}, {"question": 5}, {"question": ["a"]}])
+async def test_what_is_no_text_is_no_question(make_store: MakeStore, given: Any) -> None:
+    """Whoever calls over the network is told so in a sentence."""
+    with pytest.raises(ValueError, match="The question is empty"):
+        await build_graph(Context(store=make_store())).ainvoke(given)
 
 
 @ON_LITE
@@ -291,6 +310,32 @@ async def test_a_thread_goes_on_with_another_question(make_store: MakeStore) -> 
     )
 
 
+@ON_LITE
+async def test_a_failed_turn_leaves_no_earlier_answer(make_store: MakeStore) -> None:
+    """The thread has the new question, and nothing beside it that answers another one."""
+    store = await loaded(make_store, Failing("dies"), batching=False)
+    graph = build_graph(Context(store=store, retries=0)).builder.compile(InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "1"}}
+    assert (await graph.ainvoke({"question": QUESTION}, config))["citations"]
+    with pytest.raises(SearchError):
+        await graph.ainvoke({"question": "Who dies?"}, config)
+    values = (await graph.aget_state(config)).values
+    assert values["question"] == "Who dies?"
+    assert not values["answer"]
+    assert not values["citations"]
+    assert not values["subquestions"]
+
+
+@ON_LITE
+async def test_a_graph_of_another_context_holds_it_as_a_part(make_store: MakeStore) -> None:
+    """What the outer graph's context says is not for this one."""
+    inner = build_graph(Context(store=await loaded(make_store)))
+    builder = StateGraph(State, context_schema=Outer)
+    outer = builder.add_node("rag", inner).add_edge(START, "rag").compile()
+    output = await outer.ainvoke({"question": QUESTION}, context=Outer("any"))  # type: ignore[call-overload]
+    assert "Stephen King" in output["answer"]
+
+
 async def test_an_interrupted_thread_is_resumed(make_store: MakeStore) -> None:
     """The state between two nodes is written and read, and what was searched is kept."""
     embedding = CountingEmbeddings()
@@ -340,6 +385,19 @@ async def test_a_document_s_footnotes_and_orders_are_quoted_as_text(
     assert [one["n"] for one in output["citations"]] == [1]
     for number in ("[2]", "[7]", "[99]"):
         assert number not in output["answer"]
+
+
+@ON_LITE
+@pytest.mark.parametrize("mark", ["\u30102\u2020", "[2\u2020", "[2", "\uff3b2, p 3"])
+async def test_a_document_forges_no_citation(make_store: MakeStore, mark: str) -> None:
+    """A bracket that it leaves open does not close with that of our own number."""
+    store = make_store()
+    kites = Document(id="kite", page_content=f"Kites are birds of prey {mark}")
+    birds = Document(id="bird", page_content="Birds are not mammals.")
+    await store.aadd_documents([kites, birds])
+    output = await ask(store, "Are kites birds of prey?")
+    numbers = {one["id"]: one["n"] for one in output["citations"]}
+    assert f"{mark} [{numbers['kite']}]" in output["answer"]
 
 
 @ON_LITE
@@ -404,6 +462,36 @@ async def test_a_store_that_can_t_be_made_is_asked_for_again(make_store: MakeSto
     with pytest.raises(TypeError, match="made a str, no store"):
         await graph.ainvoke({"question": QUESTION})
     assert (await graph.ainvoke({"question": QUESTION}))["citations"]
+
+
+@ON_LITE
+async def test_a_store_that_is_not_made_in_time_fails_its_run_alone(make_store: MakeStore) -> None:
+    """Another function's store is made meanwhile, and this one is there for a later run."""
+    store = await loaded(make_store)
+    over = threading.Event()
+
+    def slow() -> MilvusStore:
+        over.wait(BOUND)
+        return store
+
+    with pytest.raises(SearchError, match=r"not made within 0.1 s \(store_timeout\)"):
+        await build_graph(Context(store=slow, store_timeout=0.1)).ainvoke({"question": QUESTION})
+    assert (await ask(lambda: store))["citations"]
+    over.set()
+    assert (await ask(slow))["citations"]
+
+
+def test_a_function_whose_store_can_t_be_kept_is_refused() -> None:
+    """It would be made again for each search."""
+
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self) -> None:
+            """Make nothing."""
+
+    with pytest.raises(ValueError, match=r"store: .*hashable"):
+        Context(store=Unhashable())
 
 
 async def test_a_graph_without_a_store_says_so() -> None:

@@ -75,14 +75,30 @@ def test_the_same_command_takes_a_model(file: str) -> None:
         ([""], "ValueError: The question is empty."),
         ([QUESTION, "--k", "0"], "ValueError: k: "),
         ([QUESTION, "--model", "nobody:x"], "ValueError: "),
-        ([QUESTION, "--rounds", "9"], "ValueError: max_rounds: "),
+        ([QUESTION, "--rounds", "9", "--db", "no/such/folder.db"], "ValueError: max_rounds: "),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(file: str, arguments: list[str], said: str) -> None:
     """No traceback, and an exit code."""
-    printed = run("graphs.rag", *arguments, "--db", file, code=1)
+    printed = run("graphs.rag", "--db", file, *arguments, code=1)
     assert printed.startswith(said)
     assert "Traceback" not in printed
+
+
+def test_options_say_what_they_mean() -> None:
+    """With their defaults, and what there is to choose from."""
+    help_ = " ".join(run("graphs.rag", "--help").split())
+    for said in ("rounds of searches (default: 3)", "{json_schema,function_calling,json_mode}"):
+        assert said in help_
+
+
+def test_an_error_stands_on_a_line_of_its_own(file: str) -> None:
+    """What was shown before ends first, also where both are one file."""
+    command = [sys.executable, "-m", "graphs.rag", " ", "--db", file]
+    printed = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    ).stdout
+    assert "\nValueError: The question is empty." in printed
 
 
 def test_a_model_that_fails_ends_the_command(file: str) -> None:

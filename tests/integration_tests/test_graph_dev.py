@@ -131,6 +131,26 @@ async def test_a_caller_can_give_no_store_and_no_bound_of_its_own(
     assert "k: " in of(parts, "error")[0]["message"]
 
 
+@pytest.mark.parametrize("context", [None, {}, {"max_rounds": 6, "k": 100}])
+async def test_a_caller_is_held_to_what_the_graph_was_built_with(
+    client: LangGraphClient, context: Any
+) -> None:
+    """One that says nothing, and one that asks for more."""
+    asked: Any = {"question": QUESTION}
+    output: Any = await client.runs.wait(None, "bounded", input=asked, context=context)
+    assert {one["round"] for one in output["subquestions"]} == {1}
+    assert {len(one["found"]) for one in output["subquestions"]} == {3}
+
+
+async def test_the_server_tells_its_schemas(client: LangGraphClient) -> None:
+    """What a run is given, gives back and may be told."""
+    assistant = (await client.assistants.search(graph_id=RAG))[0]
+    schemas: Any = await client.assistants.get_schemas(assistant["assistant_id"])
+    assert "question" in schemas["input_schema"]["properties"]
+    assert "citations" in schemas["output_schema"]["properties"]
+    assert "max_rounds" in schemas["context_schema"]["properties"]
+
+
 async def test_no_call_blocks_the_server_s_loop(
     client: LangGraphClient, server: DevServer
 ) -> None:

@@ -1,5 +1,8 @@
 """The context of a run."""
 
+import json
+import pathlib
+import tomllib
 from typing import Any
 
 import pytest
@@ -99,6 +102,18 @@ def test_no_checkpointer_is_compiled_in() -> None:
     """The server, or the application, brings its own."""
     assert graph.checkpointer is None
     assert build_graph().checkpointer is None
+
+
+def test_an_image_has_what_the_graph_imports() -> None:
+    """An extra can't be named for a folder: its requirements are, as it has them."""
+    root = pathlib.Path(__file__).parents[2]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    named = json.loads((root / "langgraph.json").read_text())["dependencies"]
+    langchain, langgraph = extras["agents"]
+    assert named == [".", langchain, *extras["local"]]
+    assert langgraph.startswith("langgraph")  # which every image has
 
 
 def test_the_drawing_has_the_steps() -> None:
