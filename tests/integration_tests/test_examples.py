@@ -129,7 +129,7 @@ def test_the_chain_takes_a_model_of_one_s_own(tmp_path: pathlib.Path) -> None:
         _, answering = service.chat_requests
     assert "query 2   Demon Dice collectible game" in printed
     assert printed.strip().endswith("Answer      Lester Smith and Tim Brown.")
-    assert "Demon Dice, originally published as" in answering["messages"][0]["content"]
+    assert "Demon Dice, originally published as" in answering["messages"][1]["content"]
 
 
 def test_the_readme_s_python_blocks_run(

@@ -131,12 +131,26 @@ def test_the_evaluation_compares_ways_and_parts(evaluated: Any) -> None:
     """A line for each, in percent, with intervals; the graph finds more than one query."""
     printed, folder = evaluated
     table = rows(printed)
-    assert {"single query, hybrid", "a query per name, hybrid", "graph, hybrid"} <= table.keys()
+    ways = {"single query", "a query per name", "question and first hit", "graph"}
+    assert {f"{way}, hybrid" for way in ways} <= table.keys()
+    assert table["single query, hybrid"][-2] == "0 (0 to 0)"
+    gain = float(table["graph, hybrid"][-2].split()[0])
+    assert gain > 0
+    assert "were tuned on these questions" in printed
     assert sum(name.startswith("graph, hybrid: ") for name in table) >= 3
     assert float(table["graph, hybrid"][0].split()[0]) > float(
         table["single query, hybrid"][0].split()[0]
     )
     assert (folder / "evaluation.md").read_text(encoding="utf-8").strip() == printed.strip()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [(["--questions", "0"], 2, "at least 1"), (["--only", "zzz"], 1, "has 'zzz' in its name")],
+)
+def test_an_evaluation_of_nothing_is_refused(options: list[str], code: int, said: str) -> None:
+    """No question, or no way to search."""
+    assert said in run("examples.evaluate", *options, code=code)
 
 
 def test_the_evaluation_draws_a_chart(evaluated: Any) -> None:
