@@ -1,12 +1,12 @@
 """What a scenario works with: a backend, the stores of both sides, and the embedding service."""
 
-import contextlib
 import dataclasses
 import itertools
 import os
 import pathlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from benchmarking.comparing import Contender, compare
@@ -71,16 +71,9 @@ class Bench:
         uri = self.server or str(self.folder / f"{file}.db")
         return Place(uri, f"benchmark_{os.getpid()}_{next(_numbers)}")
 
-    @contextlib.asynccontextmanager
-    async def subject(self, side: str) -> AsyncIterator[Subject]:
-        """Make a side's store, without a collection yet; drop and close it afterwards."""
-        subject = Subject.make(side, self.service.model(), self.place(side))
-        try:
-            await subject.open()
-            yield subject
-        finally:
-            await subject.drop()
-            await subject.close()
+    def subject(self, side: str) -> AbstractAsyncContextManager[Subject]:
+        """Make a side's store, as `Subject.opened` does."""
+        return Subject.opened(side, self.service.model(), self.place(side))
 
     async def compare(self, name: str, contenders: Sequence[Contender], **about: str) -> Case:
         """Run contenders in turns, as `comparing.compare` does."""

@@ -58,7 +58,7 @@ def _draw_panel(panel: Axes, cases: Sequence[Case]) -> None:
     panel.invert_yaxis()
     panel.set_xscale("log")
     panel.set_xlim(_FLOOR, _ROOM * max([_FLOOR, *_medians(cases)]))
-    panel.xaxis.set_major_formatter(lambda seconds, _: figure(seconds, "s"))
+    panel.xaxis.set_major_formatter(lambda seconds, _: _tick(seconds))
     panel.set_xlabel("time, less is better (logarithmic)")
 
 
@@ -70,7 +70,11 @@ def _label(case: Case, side: str) -> str:
     """Write a bar's figure, and by how much the other side's is longer."""
     value = case.of(side).median
     if value is None:
-        return "fails"
+        return "fails" if case.of(side).problem.startswith("fails") else "does not count"
     ratio = case.ratio(side)
     beside = "" if side == OURS or ratio is None else f"  {times(ratio)}"
     return figure(value, case.unit) + beside
+
+
+def _tick(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds >= 1 else f"{seconds * 1000:g} ms"

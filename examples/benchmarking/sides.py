@@ -1,8 +1,9 @@
 """The two sides: ours and langchain-milvus, with the same arguments, and how to look at both."""
 
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Self
 
 from langchain_core.documents import Document
@@ -84,6 +85,18 @@ class Subject:
     def make(cls, side: str, model: Embeddings, place: Place) -> Self:
         """Make a side's store; langchain-milvus's connects at once."""
         return cls(_MAKERS[side](model, place), place)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(cls, side: str, model: Embeddings, place: Place) -> AsyncIterator[Self]:
+        """Make a side's store, without a collection yet; drop and close it afterwards."""
+        subject = cls.make(side, model, place)
+        try:
+            await subject.open()
+            yield subject
+        finally:
+            await subject.drop()
+            await subject.close()
 
     async def open(self) -> None:
         """Connect, if it has not done so yet."""

@@ -97,16 +97,13 @@ def _weigh(loader: _Loader, place: Place, port: int, count: int) -> tuple[float,
     """Tell by how many megabytes this process grows, and what it then finds."""
 
     async def load() -> tuple[float, object]:
-        subject = Subject.make(loader.side, EmbeddingService(port).model(), place)
-        await subject.open()
-        loading = await _Loading.of(subject, loader, count, streams=loader.streams)
-        before = peak_megabytes()
-        await loading.finish()
-        grown = peak_megabytes() - before
-        answer = await loading.answer(0)
-        await subject.drop()
-        await subject.close()
-        return grown, answer
+        model = EmbeddingService(port).model()
+        async with Subject.opened(loader.side, model, place) as subject:
+            loading = await _Loading.of(subject, loader, count, streams=loader.streams)
+            before = peak_megabytes()
+            await loading.finish()
+            grown = peak_megabytes() - before
+            return grown, await loading.answer(0)
 
     return asyncio.run(load())
 
