@@ -44,6 +44,7 @@ class Blueprint:
         index_params: Per vector field, `{"index_type": …, "metric_type": …, "params": {…}}`.
         options: Further keyword arguments of `create_collection`.
         properties: Collection properties.
+        dense_index: The index of dense vectors that have none in `index_params`.
     """
 
     collection_name: str
@@ -61,6 +62,7 @@ class Blueprint:
     index_params: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     properties: Mapping[str, Any] | None = None
+    dense_index: str = "AUTOINDEX"
 
     @property
     def function_fields(self) -> tuple[str, ...]:
@@ -140,7 +142,7 @@ class Blueprint:
             return {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "IP", "params": {}}
         if type_ == DataType.BINARY_VECTOR:
             return {"index_type": "AUTOINDEX", "metric_type": "HAMMING", "params": {}}
-        return {"index_type": "AUTOINDEX", "metric_type": "COSINE", "params": {}}
+        return {"index_type": self.dense_index, "metric_type": "COSINE", "params": {}}
 
     def _add_text(self, schema: CollectionSchema) -> None:
         analyzer: dict[str, Any] = {}

@@ -82,6 +82,10 @@ class Index:
     index_type: str
 
 
+# Those that look at every entity.
+_EXHAUSTIVE = frozenset({"FLAT", "BIN_FLAT", "SPARSE_INVERTED_INDEX"})
+
+
 @dataclasses.dataclass(frozen=True)
 class Schema:
     """A collection as Milvus describes it.
@@ -104,6 +108,11 @@ class Schema:
     indexes: Mapping[str, Index]
     dynamic: bool
     bm25_inputs: Mapping[str, str]
+
+    @property
+    def searches_all(self) -> bool:
+        """Whether every search looks at every entity that its filter leaves."""
+        return all(index.index_type in _EXHAUSTIVE for index in self.indexes.values())
 
     @classmethod
     def read(cls, client: MilvusClient, collection_name: str, timeout: float) -> "Schema":

@@ -5,7 +5,6 @@ Everything here runs on the I/O loop.
 
 import asyncio
 import contextlib
-import dataclasses
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -55,7 +54,7 @@ class Collection:
 
     def __init__(self, settings: Settings, connection: Connection, transport: Transport) -> None:
         """Keep the parts; nothing is opened yet."""
-        self.settings = dataclasses.replace(settings, loads_whole=connection.lite)
+        self.settings = settings.on_lite() if connection.lite else settings
         self.connection = connection
         self.transport = transport
         self.memory = WriteMemory()
@@ -184,9 +183,13 @@ class Collection:
 
     async def _read_schema(self, deadline: Deadline) -> Schema | None:
         self._schema = await self._administer(definition.open_existing, deadline)
+        self._note()
+        return self._schema
+
+    def _note(self) -> None:
         if self._schema is not None:
             self._was_there = True
-        return self._schema
+            self.flusher.allowed = self._schema.searches_all
 
     async def _read_again(self, deadline: Deadline) -> Schema | None:
         """Read the schema once for all who ask while an earlier reading is under way."""
@@ -290,7 +293,7 @@ class Collection:
         async with self.locked([None]):
             if self._schema is None:
                 self._schema = await self._administer(definition.create, deadline, planned)
-                self._was_there = True
+                self._note()
             return self._schema
 
     def layout(self, schema: Schema) -> Layout:

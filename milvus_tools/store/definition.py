@@ -40,6 +40,15 @@ class Settings:
     drop_old: bool
     loads_whole: bool = False
 
+    def on_lite(self) -> "Settings":
+        """Return what they are on Milvus Lite.
+
+        It loads no single partitions. With AUTOINDEX, which is HNSW there, a filtered search of
+        flushed entities finds but some of those that match; with FLAT it finds them all.
+        """
+        blueprint = dataclasses.replace(self.blueprint, dense_index="FLAT")
+        return dataclasses.replace(self, blueprint=blueprint, loads_whole=True)
+
     @property
     def models(self) -> tuple[EmbeddingModel | None, ...]:
         """The embedding models; `None` for one that has not been made yet."""

@@ -5,7 +5,9 @@ after a flush, which takes 0.1 s and 0.1 ms per entity. So a flush is due when t
 lost about as much as it takes, or soon will, and writing has paused; and before Milvus Lite would
 flush by itself, as it does at 128 MB. While it flushes, a read may miss what is being flushed: so
 reads wait. A flush that fails loses what it should have flushed: so none is begun on a disk that
-is nearly full. A server sees to all this itself.
+is nearly full. An approximate index (AUTOINDEX, HNSW), which entities get with a flush, answers a
+search that has a filter with some of what matches: so none is begun where there is one. A server
+sees to all this itself.
 """
 
 import asyncio
@@ -114,7 +116,11 @@ class Unflushed:
 
 
 class Flusher:
-    """Flushes one collection for one store."""
+    """Flushes one collection for one store.
+
+    Attributes:
+        allowed: Whether searches find after a flush all that they found before it.
+    """
 
     def __init__(self, connection: Connection, collection_name: str) -> None:
         """Flush nothing yet."""
@@ -122,10 +128,11 @@ class Flusher:
         self._connection = connection
         self._name = collection_name
         self._task: asyncio.Task[None] | None = None
+        self.allowed = False
 
     def flush_if_due(self) -> None:
         """Begin to flush, if it is worth it; a failure is logged."""
-        if self._connection.lite and self.unflushed.due and self._task is None:
+        if self._flushes and self.unflushed.due and self._task is None:
             self._begin(only_if_due=True).add_done_callback(self._report)
 
     async def flush(self) -> None:
@@ -134,9 +141,13 @@ class Flusher:
         Raises:
             MilvusToolsError: If Milvus Lite could not.
         """
-        if self._connection.lite:
+        if self._flushes:
             await self.aclose()
             await asyncio.shield(self._task or self._begin())
+
+    @property
+    def _flushes(self) -> bool:
+        return self._connection.lite and self.allowed
 
     async def aclose(self) -> None:
         """Wait for what is being flushed: Milvus Lite goes on with it in any case."""

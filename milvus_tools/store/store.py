@@ -104,7 +104,8 @@ class MilvusStore(ScopedMethods):
             consistency_level: `Strong`, `Bounded`, `Session` or `Eventually`, for reads that
                 follow no write of this store; those that do see it.
             index_params: `{"index_type": …, "metric_type": …, "params": {…}}` of a new
-                collection; by default `AUTOINDEX` with `COSINE`. A list for several fields.
+                collection; by default `AUTOINDEX` with `COSINE`, on Milvus Lite `FLAT`. A list for
+                several fields.
             search_params: `{"params": {…}}` of all searches. A list for several fields.
             drop_old: Whether to drop the collection at the first call; not again in a process
                 that is forked after it.

@@ -219,7 +219,8 @@ class WriteMethods(StoreBase):
         Milvus Lite searches what it has not flushed entity by entity. The store lets it flush
         when that is worth it, in the background; after a load one may want to wait for it. A
         server does all this itself: there nothing is sent. Nor is it if the disk is nearly full,
-        which is logged.
+        which is logged, or if the collection has an approximate index (`AUTOINDEX`, `HNSW`):
+        Milvus Lite's searches with a filter would then miss some of what matches.
 
         Args:
             timeout: Seconds for the call; `None` for the store's. Milvus Lite goes on after it.

@@ -198,7 +198,7 @@ def check(world: World, answers: Iterable[Any]) -> None:
             assert answer <= len(own_keys)
         if isinstance(answer, DeleteResult):
             assert answer.count <= len(own_keys)
-        for one in answer if isinstance(answer, list) else ():
+        for one in answer if isinstance(answer, list | set) else ():
             document = one[0] if isinstance(one, tuple) else one
             if isinstance(document, Document):
                 assert document.metadata.get("tenant", "a") == "a"

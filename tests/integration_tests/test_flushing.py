@@ -43,6 +43,26 @@ async def test_a_program_that_starts_anew_can_be_run_again_at_once(
 
 
 @ON_LITE
+@pytest.mark.parametrize("index_type", [None, "AUTOINDEX", "HNSW"])
+async def test_a_filtered_search_finds_after_flushes_what_it_found_before(
+    make_store: MakeStore, own_uri: str, index_type: str | None
+) -> None:
+    """With an approximate index Milvus Lite would find a few of 60 rows among thousands."""
+    index = {"index_type": index_type, "metric_type": "COSINE", "params": {}}
+    store = make_store(
+        connection_args={"uri": own_uri}, index_params=index if index_type else None
+    )
+    await store.aadd_documents([Document(f"other {n}") for n in range(2_000)])
+    view = store.scoped(case="mine")
+    await view.aadd_documents([Document(f"mine {n}") for n in range(60)])
+    for turn in range(4):
+        await store.aflush()
+        found = await asyncio.gather(*(view.asimilarity_search(f"q{n}", k=10) for n in range(20)))
+        assert [len(hits) for hits in found] == [10] * 20
+        await store.aadd_documents([Document(f"other {turn} {n}") for n in range(500)])
+
+
+@ON_LITE
 def test_one_milvus_lite_file_has_one_writer(own_uri: str) -> None:
     """However its database is named: there is but one."""
     named, unnamed = (

@@ -146,6 +146,7 @@ async def test_a_flush_in_the_background_that_fails_is_logged(
 ) -> None:
     """It fails no call, and nobody tries again at once."""
     flusher = Flusher(connection(tmp_path), "any")
+    flusher.allowed = True
     flusher.unflushed.wrote([ROW] * 1_000)
     flusher.flush_if_due()
     flusher.flush_if_due()
@@ -167,6 +168,7 @@ async def test_nothing_is_flushed_on_a_disk_that_is_nearly_full(
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     flusher = Flusher(connection(tmp_path), "any")
+    flusher.allowed = True
     await flusher.flush()
     (record,) = caplog.records
     assert "nearly full" in record.getMessage()
