@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import operator
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -93,7 +94,11 @@ async def _watched(side: str, place: Place, service: EmbeddingService, count: in
     """Connect, add, search, close, and note the loop's longest stall of each."""
     stalled = dict.fromkeys(_PHASES, 0.0)
     connecting, adding, searching, closing = _PHASES
-    model = service.model()  # takes long itself, whoever uses it
+    # Making the model takes long, and so does a full garbage collection of all that is imported:
+    # neither is a store's doing.
+    model = service.model()
+    gc.collect()
+    gc.freeze()
     async with Ticker() as ticker:
         subject = Subject.make(side, model, place)
         await subject.open()
