@@ -260,6 +260,7 @@ class Proxy:
 
     def require_no_connection(self) -> None:
         """Wait until the connections have ended, and fail if one has not."""
+        gc.collect()  # some gRPCs end a channel that was closed when its last object is gone
         for thread in self.connections:
             thread.join(BOUND)
             assert not thread.is_alive(), "A connection was left open."
