@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from graphs.rag import Context, build_graph
-from graphs.rag.rules import merge_rounds, names
+from graphs.rag.rules import names, ranked
 from graphs.rag.state import Asked
 from graphs.rag.wikipedia import PARAGRAPHS, paragraphs
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore, local_embeddings
@@ -171,10 +171,7 @@ def by_graph(store: MilvusStore, **settings: Any) -> Find:
 
 def merged(asked: Sequence[Asked]) -> list[str]:
     """Return the ranking from which the graph answers."""
-    rounds = sorted({one["round"] for one in asked})
-    return merge_rounds(
-        [[one["found"] for one in asked if one["round"] == number] for number in rounds]
-    )
+    return ranked([(one["round"], one["found"]) for one in asked])
 
 
 async def measure(name: str, find: Find, questions: Sequence[Question]) -> Measured:

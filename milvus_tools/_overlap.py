@@ -9,6 +9,8 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable
 from typing import Any, Generic, TypeVar
 
+from milvus_tools._together import end
+
 Item = TypeVar("Item")
 
 
@@ -58,7 +60,7 @@ class _Overlap(Generic[Item]):
                 await self._until(lambda: len(self._running) < most)
             await self._until(lambda: not self._running, despite_failure=True)
         finally:
-            await _end(self._running)  # there are some only if this was cancelled
+            await end(self._running)  # there are some only if this was cancelled
         if self._failed is not None:
             raise self._failed
 
@@ -74,7 +76,8 @@ class _Overlap(Generic[Item]):
         except Exception as error:  # noqa: BLE001 - raised when what is under way has ended
             self._failed = error
         finally:
-            await _end({reading})
+            if not reading.done():
+                await end([reading])
         return True
 
     def _start(self, item: Item) -> None:
@@ -111,12 +114,3 @@ class _Overlap(Generic[Item]):
         while not reached() and (despite_failure or self._failed is None):
             waited: set[asyncio.Future[Any]] = {*self._running, *reading}
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-
-
-async def _end(tasks: Collection[asyncio.Future[Item]]) -> None:
-    """Cancel tasks and wait until they have ended."""
-    pending = [task for task in tasks if not task.done()]
-    for task in pending:
-        task.cancel()
-    if pending:
-        await asyncio.wait(pending)

@@ -7,12 +7,11 @@ anywhere, and requests from everywhere can share a batch.
 
 import asyncio
 import concurrent.futures
-import functools
 import logging
 import os
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -132,7 +131,7 @@ class Portal:
 
         def begin() -> None:
             running.append(self._loop.create_task(work))
-            running[0].add_done_callback(functools.partial(_hand_over, answer))
+            running[0].add_done_callback(lambda task: _hand_over(answer, task, task.result))
 
         def end() -> None:
             running[0].cancel() if running else work.close()
@@ -167,12 +166,7 @@ class Portal:
 
         def release(done: Future[object]) -> None:
             thread = self.release()
-            if done.cancelled():
-                ending.cancel()
-            elif (error := done.exception()) is not None:
-                ending.set_exception(error)
-            else:
-                ending.set_result(thread)
+            _hand_over(ending, done, lambda: thread)
 
         asyncio.run_coroutine_threadsafe(work, self._loop).add_done_callback(release)
         return ending
@@ -195,14 +189,18 @@ def _result_of(answer: Future[Result]) -> Result:
     return answer.result()
 
 
-def _hand_over(answer: Future[Result], task: asyncio.Task[Result]) -> None:
-    """Give what came of a task to the thread that waits for it."""
-    if task.cancelled():
+def _hand_over(
+    answer: Future[Result],
+    done: asyncio.Task[Any] | Future[Any],
+    result: Callable[[], Result],
+) -> None:
+    """Give what came of some work to the thread that waits for it."""
+    if done.cancelled():
         answer.cancel()
-    elif (error := task.exception()) is not None:
+    elif (error := done.exception()) is not None:
         answer.set_exception(error)
     else:
-        answer.set_result(task.result())
+        answer.set_result(result())
 
 
 def wait(work: Coroutine[Any, Any, Result]) -> Result:
@@ -231,14 +229,16 @@ async def ajoin(thread: _Server | None) -> None:
         thread.join(0)
 
 
-def finished(ending: Ending) -> None:
-    """Wait for what `Portal.finish` began; it goes on if the wait is interrupted."""
-    join(_result_of(ending))
+def finished(ending: Ending | None) -> None:
+    """Wait for what `Portal.finish` began, if it did; it goes on if the wait is interrupted."""
+    if ending is not None:
+        join(_result_of(ending))
 
 
-async def afinished(ending: Ending) -> None:
+async def afinished(ending: Ending | None) -> None:
     """Wait for it without blocking the caller's loop; it goes on if the wait is cancelled."""
-    await ajoin(await asyncio.shield(asyncio.wrap_future(ending)))
+    if ending is not None:
+        await ajoin(await asyncio.shield(asyncio.wrap_future(ending)))
 
 
 class _Quiet(logging.Filter):

@@ -87,14 +87,11 @@ async def _asked(
 ) -> list[Item]:
     answer: asyncio.Future[list[Item]] = asyncio.get_running_loop().create_future()
     wanted.put_nowait(answer)
-    await _first_of(answer, reader)
+    waited: set[asyncio.Future[Any]] = {answer, reader}
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     if not answer.done():
         raise RuntimeError("The generator of the Documents cancelled the task that reads it.")
     return answer.result()
-
-
-async def _first_of(*futures: asyncio.Future[Any]) -> None:
-    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _answer(

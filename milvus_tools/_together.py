@@ -1,4 +1,4 @@
-"""Calls that belong together: none goes on when one has failed."""
+"""Calls that belong together, and tasks that are to end: none goes on for nobody."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -17,7 +17,13 @@ async def together(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]
     try:
         return await asyncio.gather(*tasks)
     except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
         raise
+
+
+async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancel tasks, and return when they have ended, however."""
+    ending = [*tasks]
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)

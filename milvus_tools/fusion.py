@@ -46,12 +46,11 @@ def fuse(
             found_by.setdefault(document.id, []).append(one)
     rankings = [[document.id for document, _ in hits] for hits in found.values()]
     scores = reciprocal_rank_fusion(rankings, weights, rank_constant)
-    retrievals = {
-        id_: {"score": score, "found_by": found_by[id_]} for id_, score in scores.items()
-    }
     return [
-        _with(documents[id_], key, {**retrieval, **_failures(failed)})
-        for id_, retrieval in list(retrievals.items())[:k]
+        _with(
+            documents[id_], key, {"score": score, "found_by": found_by[id_], **_failures(failed)}
+        )
+        for id_, score in list(scores.items())[:k]
     ]
 
 

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import functools
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast
 
 from langchain.chat_models import init_chat_model
@@ -15,6 +16,7 @@ from langgraph.constants import TAG_NOSTREAM
 from pydantic import BaseModel, ValidationError
 
 from graphs.rag.context import ChatModel, Context
+from graphs.rag.deadlines import within
 from graphs.rag.prompts import JSON
 
 Reply = TypeVar("Reply", bound=BaseModel)
@@ -117,14 +119,6 @@ async def _required(context: Context) -> ChatModel:
     return await chat_model(context.model)
 
 
-@contextlib.asynccontextmanager
-async def _in_time(context: Context) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(context.model_timeout) as deadline:
-            yield
-    except TimeoutError as error:
-        if not deadline.expired():
-            raise
-        raise ModelError(
-            f"The model did not answer within {context.model_timeout:g} s (model_timeout)."
-        ) from error
+def _in_time(context: Context) -> AbstractAsyncContextManager[None]:
+    late = f"The model did not answer within {context.model_timeout:g} s (model_timeout)."
+    return within(context.model_timeout, ModelError(late))

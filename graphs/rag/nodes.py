@@ -102,12 +102,8 @@ class Nodes:
         if all(one["error"] for one in findings):
             raise SearchError(f"Nothing could be searched. {_unsearched(findings)}")
         known = {one["id"]: one for finding in findings for one in finding["passages"]}
-        rounds = sorted({one["round"] for one in findings})
-        merged = rules.merge_rounds(
-            [
-                [[hit["id"] for hit in one["passages"]] for one in findings if one["round"] == at]
-                for at in rounds
-            ]
+        merged = rules.ranked(
+            [(one["round"], [hit["id"] for hit in one["passages"]]) for one in findings]
         )
         return {"passages": [known[id_] for id_ in merged[: context.max_passages]], "pending": []}
 

@@ -136,6 +136,12 @@ def content_words(text: str) -> list[str]:
     return unique(word for word in words if word not in _STOP_WORDS)
 
 
+def ranked(found: Sequence[tuple[int, Sequence[str]]]) -> list[str]:
+    """Make one ranking of what was found, each in a round of a number."""
+    rounds = sorted({number for number, _ in found})
+    return merge_rounds([[ids for at, ids in found if at == number] for number in rounds])
+
+
 def merge_rounds(rounds: Iterable[Sequence[Sequence[str]]]) -> list[str]:
     """Make one ranking of each round's: within a round, and then of the rounds, in turn."""
     return interleave([interleave(rankings) for rankings in rounds])

@@ -16,6 +16,7 @@ from tenacity import (
 )
 
 from graphs.rag.context import AnyStore, Context, StoreSource
+from graphs.rag.deadlines import within
 from graphs.rag.state import Passage
 from milvus_tools import MilvusStore, MilvusToolsError, ScopedMilvusStore
 from milvus_tools.errors import AccessError, DeadlineError, EmbeddingError, MilvusError
@@ -55,15 +56,9 @@ async def open_store(context: Context) -> AnyStore:
 
 
 async def _made_in_time(make: Callable[[], Any], context: Context) -> AnyStore:
-    try:
-        async with asyncio.timeout(context.store_timeout) as deadline:
-            return await asyncio.to_thread(_make_once, make)
-    except TimeoutError as error:
-        if not deadline.expired():
-            raise
-        raise SearchError(
-            f"The store was not made within {context.store_timeout:g} s (store_timeout)."
-        ) from error
+    late = f"The store was not made within {context.store_timeout:g} s (store_timeout)."
+    async with within(context.store_timeout, SearchError(late)):
+        return await asyncio.to_thread(_make_once, make)
 
 
 def _make_once(make: Callable[[], Any]) -> AnyStore:

@@ -163,16 +163,12 @@ class BatchingEmbeddings(Embeddings):
 
         It goes on if the caller is cancelled; whoever calls this again waits for the same.
         """
-        ending = self._end()
-        if ending is not None:
-            await afinished(ending)
+        await afinished(self._end())
 
     def close(self) -> None:
         """Do what `aclose` does, and wait."""
         portal().require_elsewhere()
-        ending = self._end()
-        if ending is not None:
-            finished(ending)
+        finished(self._end())
 
     def __del__(self) -> None:
         """Let the I/O loop's thread go, without waiting for it."""

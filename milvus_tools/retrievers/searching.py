@@ -11,7 +11,7 @@ from langchain_core.callbacks import (
     BaseCallbackManager,
 )
 
-from milvus_tools._together import together
+from milvus_tools._together import end, together
 from milvus_tools.errors import DeadlineError
 from milvus_tools.fusion import Hits
 from milvus_tools.store.requests import Deadline
@@ -116,9 +116,7 @@ async def _one(
 
 async def _ended(tasks: Sequence[asyncio.Task[Hits]], open_runs: Sequence[Run]) -> None:
     """Cancel what is still under way, and wait until it is over; its runs end, too."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await end(tasks)
     given_up = DeadlineError("The search was given up.")
     told = [run.on_retriever_error(given_up) for run in open_runs]
     await asyncio.gather(*told, return_exceptions=True)

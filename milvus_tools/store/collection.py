@@ -13,7 +13,7 @@ from langchain_core.documents import Document
 from pymilvus import CollectionSchema, MilvusClient
 from pymilvus.client.cache import GlobalCache
 
-from milvus_tools._together import together
+from milvus_tools._together import end, together
 from milvus_tools.connection import Connection, shared_lock
 from milvus_tools.errors import (
     NOT_LOADED,
@@ -129,9 +129,7 @@ class Collection:
         self._closed = True
         making = [] if self._making is None else [self._making]
         running = [one for one in (*self._running, *making) if one is not asyncio.current_task()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await end(running)
         async with contextlib.AsyncExitStack() as last_first:
             last_first.push_async_callback(self.connection.close)
             last_first.push_async_callback(self.transport.aclose)

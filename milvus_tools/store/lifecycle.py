@@ -68,16 +68,12 @@ class Lifecycle:
 
         It goes on if the caller is cancelled; whoever calls this again waits for the same.
         """
-        ending = self._end()
-        if ending is not None:
-            await afinished(ending)
+        await afinished(self._end())
 
     def close(self) -> None:
         """Do what `aclose` does, and wait."""
         portal().require_elsewhere()
-        ending = self._end()
-        if ending is not None:
-            finished(ending)
+        finished(self._end())
 
     def __del__(self) -> None:
         """Close a store that was forgotten, without waiting for it."""

@@ -19,7 +19,7 @@ from milvus_tools.store.requests import (
     QueryRequest,
     Row,
 )
-from milvus_tools.store.rows import Key, batches
+from milvus_tools.store.rows import Key, Layout, batches
 from milvus_tools.store.values import id_text
 
 KEYS_PER_REQUEST = 1_000
@@ -82,7 +82,7 @@ class Reads(Operations):
 
         async def work(schema: Schema) -> list[Document]:
             layout = self._collection.layout(schema)
-            keys = list(dict.fromkeys(layout.key(id_, self._scope) for id_ in ids))
+            keys = self._keys_of(layout, ids)
             rows = await self._rows_of(schema, keys, schema.output_fields, {}, deadline)
             return [layout.document(rows[key], self._scope) for key in keys if key in rows]
 
@@ -94,11 +94,15 @@ class Reads(Operations):
 
         async def work(schema: Schema) -> set[str]:
             layout = self._collection.layout(schema)
-            keys = list(dict.fromkeys(layout.key(id_, self._scope) for id_ in ids))
+            keys = self._keys_of(layout, ids)
             rows = await self._rows_of(schema, keys, self._key_fields(schema), STRONG, deadline)
             return {layout.id(key, self._scope) for key in rows}
 
         return await self._collection.with_schema(work, set(), deadline)
+
+    def _keys_of(self, layout: Layout, ids: Sequence[str]) -> list[Key]:
+        """Return the stored keys of some ids, each once."""
+        return list(dict.fromkeys(layout.key(id_, self._scope) for id_ in ids))
 
     async def keys(
         self, expr: str | None, extra: Mapping[str, Any], deadline: Deadline

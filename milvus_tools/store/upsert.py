@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
+from milvus_tools._together import end
 from milvus_tools.schema import Schema
 from milvus_tools.store.requests import Row, Vector
 from milvus_tools.store.rows import batches
@@ -52,9 +53,7 @@ class Embedded:
 
     async def aclose(self) -> None:
         """End what nobody needs any more."""
-        for task in self._begun.values():
-            task.cancel()
-        await asyncio.gather(*self._begun.values(), return_exceptions=True)
+        await end(self._begun.values())
 
     async def _make(self, number: int) -> Columns:
         self._made[number] = columns = await self._embed(self._batches[number])

@@ -69,7 +69,9 @@ class Narrowing:
     async def expression(
         self, store: AnyStore, settings: ToolSettings, fields: Mapping[str, FilterField]
     ) -> str | None:
-        """Write it for Milvus; `""` for all, `None` if the collection is not there yet."""
+        """Write it for Milvus; `""` for all, `None` if what it narrows is not there yet."""
+        if not self:
+            return ""
         if self.filter is None:
             return self.raw if await store.aschema() is not None else None
         declared = {name: field.type for name, field in fields.items() if name != ID}

@@ -7,11 +7,9 @@ from typing import Final
 from langchain_core.documents import Document
 from langchain_core.tools import StructuredTool, ToolException
 
-from milvus_tools.conditions import Operator
 from milvus_tools.tools.arguments import Arguments, upsert_arguments
 from milvus_tools.tools.calls import Answer, make_tool
 from milvus_tools.tools.content import counted, listed
-from milvus_tools.tools.filtering import ID
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 
 DESCRIPTION: Final = (
@@ -28,7 +26,7 @@ def upsert_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
         wanted = [_document(one, settings) for one in documents]
         given = [one.id for one in wanted if one.id is not None]
         _require_different(given)
-        there = await _there(store, given)
+        there = await store.aexisting_ids(given)  # somebody else may write in between
         written = await store.aupsert(documents=wanted)
         new = [id_ for id_ in written if id_ not in there]
         replaced = [id_ for id_ in written if id_ in there]
@@ -37,15 +35,6 @@ def upsert_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
     what = settings.description or "documents into the collection"
     arguments = upsert_arguments(settings, fields)
     return make_tool(settings, "upsert", DESCRIPTION.format(what=what), arguments, upsert)
-
-
-async def _there(store: AnyStore, ids: Sequence[str]) -> set[str]:
-    """Return which ids exist now; somebody else may write in between."""
-    named = {"field": ID, "operator": Operator.IN, "value": list(ids)}
-    expr = await store.afilter_expression(named) if ids else None
-    if expr is None:
-        return set()
-    return {str(key) for key in await store.aget_pks(expr, consistency_level="Strong")}
 
 
 def _document(given: Arguments, settings: ToolSettings) -> Document:
