@@ -61,6 +61,7 @@ class OpenAIService:
         refuse_when_full: Answer 429 to those above `max_concurrent`, rather than let them wait
             in line.
         retry_after: How many seconds a 429 asks to wait.
+        numbers_only: Send vectors as numbers though base64 is asked for, as some services do.
     """
 
     def __init__(
@@ -72,12 +73,15 @@ class OpenAIService:
         max_concurrent: int | None = None,
         refuse_when_full: bool = False,
         retry_after: float = 0.01,
+        numbers_only: bool = False,
     ) -> None:
         self.dim = dim
         self.latency = latency
         self.max_concurrent = max_concurrent
         self.refuse_when_full = refuse_when_full
         self.retry_after = retry_after
+        self.numbers_only = numbers_only
+        self.empty = False  # answer 200 without a vector
         self.requests: collections.Counter[str] = collections.Counter()
         self.embedding_inputs: list[list[str]] = []
         self.chat_requests: list[Body] = []
@@ -204,7 +208,7 @@ class OpenAIService:
         async with self._work():
             await asyncio.sleep(self.latency)
             if request.path == EMBEDDINGS:
-                return embedding_list(_texts(request.body), request.body, self.dim)
+                return self._embeddings(request.body)
             return await self._chat(request.body)
 
     def _fail_if_told(self, path: str) -> None:
@@ -239,6 +243,12 @@ class OpenAIService:
 
     def _has_room(self) -> bool:
         return self.max_concurrent is None or self._at_work < self.max_concurrent
+
+    def _embeddings(self, request: Body) -> Body:
+        if self.empty:
+            return {"error": {"message": "The model is not loaded."}}
+        encoding = {"encoding_format": "float"} if self.numbers_only else {}
+        return embedding_list(_texts(request), {**request, **encoding}, self.dim)
 
     async def _chat(self, request: Body) -> Body | Iterator[Body]:
         try:

@@ -4,17 +4,19 @@ import asyncio
 import functools
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 from langchain_core.embeddings import Embeddings
 
 from milvus_tools._crossing import cross
 from milvus_tools._portal import Ending, afinished, finished, portal, wait
+from milvus_tools._together import together
 from milvus_tools.batching import BatcherClosedError, BatcherStats, Limits
-from milvus_tools.embeddings.models import Embed, Vector, query_method, retries_itself
+from milvus_tools.embeddings.models import document_method, query_method, retries_itself
 from milvus_tools.embeddings.retrying import RetryPolicy, Sleep
 from milvus_tools.embeddings.sending import CLOSED, Sender
+from milvus_tools.embeddings.vectors import Embed, Vector, as_list
 
 Result = TypeVar("Result")
 
@@ -93,6 +95,7 @@ class BatchingEmbeddings(Embeddings):
             Sender,
             model,
             method,
+            document_method(model),
             _limits(
                 _QUERIES if max_batch_size is None else max_batch_size,
                 (_IN_FLIGHT if method.shared else _IN_FLIGHT_ALONE)
@@ -118,7 +121,7 @@ class BatchingEmbeddings(Embeddings):
         sender = self._sender
         return BatcherStats() if sender is None else sender.stats
 
-    async def aembed_query(self, text: str) -> Vector:
+    async def aembed_query(self, text: str) -> list[float]:
         """Embed a query, in a request that it shares with others.
 
         Args:
@@ -132,9 +135,9 @@ class BatchingEmbeddings(Embeddings):
             DimensionError: If the model made more vectors than texts, or fewer.
             Exception: What the model raised, as it is.
         """
-        return await self._run(lambda sender: sender.query(text))
+        return as_list(await self._run(lambda sender: sender.query(text)))
 
-    async def aembed_documents(self, texts: list[str]) -> list[Vector]:
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts, in as many requests as their number needs.
 
         Args:
@@ -148,15 +151,34 @@ class BatchingEmbeddings(Embeddings):
             DimensionError: If the model made more vectors than texts, or fewer.
             Exception: What the model raised, as it is.
         """
+        return list(map(as_list, await self._run(lambda sender: sender.documents(texts))))
+
+    async def avectors(self, texts: Sequence[str], *, query: bool) -> Sequence[Vector]:
+        """Embed texts as queries or as documents, in float32 arrays where the model makes them.
+
+        Args:
+            texts: The texts.
+            query: Whether they are queries.
+
+        Returns:
+            What `aembed_query` or `aembed_documents` would, without making lists of arrays.
+
+        Raises:
+            Exception: What those raise.
+        """
+        if query:
+            return await together(
+                self._run(functools.partial(Sender.query, text=text)) for text in texts
+            )
         return await self._run(lambda sender: sender.documents(texts))
 
-    def embed_query(self, text: str) -> Vector:
+    def embed_query(self, text: str) -> list[float]:
         """Do what `aembed_query` does, and wait; threads share requests too."""
-        return self._wait(lambda sender: sender.query(text))
+        return as_list(self._wait(lambda sender: sender.query(text)))
 
-    def embed_documents(self, texts: list[str]) -> list[Vector]:
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Do what `aembed_documents` does, and wait; threads share requests too."""
-        return self._wait(lambda sender: sender.documents(texts))
+        return list(map(as_list, self._wait(lambda sender: sender.documents(texts))))
 
     async def aclose(self) -> None:
         """Refuse new calls, and return when those under way have ended.

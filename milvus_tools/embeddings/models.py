@@ -1,13 +1,13 @@
 """What can be known of an embedding model without importing it, and without guessing."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import run_in_executor
 
-Vector = list[float]
-Embed = Callable[[list[str]], Awaitable[list[Vector]]]
+from milvus_tools.embeddings import openai_vectors
+from milvus_tools.embeddings.vectors import Embed, Vector
 
 # Their `embed_query` is their `embed_documents` of one text.
 _ALIKE: Final = {
@@ -42,12 +42,20 @@ def query_method(
     if embed_queries is not None:
         return QueryMethod(embed_queries, shared=True)
     if embeds_alike or (embeds_alike is None and _is_known_alike(type(model))):
-        return QueryMethod(model.aembed_documents, shared=True)
+        return QueryMethod(document_method(model), shared=True)
     if callable(getattr(type(model), "aembed_queries", None)):
         return QueryMethod(model.aembed_queries, shared=True)  # type: ignore[attr-defined]
     if callable(getattr(type(model), "embed_queries", None)):
         return QueryMethod(_in_a_thread(model.embed_queries), shared=True)  # type: ignore[attr-defined]
     return QueryMethod(_one_by_one(model), shared=False)
+
+
+def document_method(model: Embeddings) -> Embed:
+    """Return how a model embeds documents: into float32 arrays, where that is known to be so."""
+    by_openai = _owner(type(model), "aembed_documents") in _ALIKE
+    if by_openai and openai_vectors.readable(model):
+        return openai_vectors.reader(model)
+    return model.aembed_documents
 
 
 def retries_itself(model: Embeddings) -> bool:

@@ -16,8 +16,9 @@ from milvus_tools.batching import (
     MicroBatcher,
 )
 from milvus_tools.embeddings.failures import is_invalid
-from milvus_tools.embeddings.models import Embed, QueryMethod, Vector
+from milvus_tools.embeddings.models import QueryMethod
 from milvus_tools.embeddings.retrying import RetryPolicy
+from milvus_tools.embeddings.vectors import Embed, Vector
 from milvus_tools.errors import DimensionError
 
 CLOSED: Final = "These embeddings are closed; make new ones."
@@ -30,6 +31,7 @@ class Sender:
         self,
         model: Embeddings,
         query_method: QueryMethod,
+        embed_documents: Embed,
         queries: Limits,
         documents: Limits,
         policy: RetryPolicy,
@@ -39,16 +41,17 @@ class Sender:
         Args:
             model: The model.
             query_method: How it embeds queries.
+            embed_documents: How it embeds documents.
             queries: The bounds of queries.
             documents: The bounds of documents, in texts.
             policy: How requests are tried again.
         """
         self._name = type(model).__name__
         self._embed_queries = query_method.embed
-        self._embed_documents: Embed = model.aembed_documents
+        self._embed_documents = embed_documents
         self._policy = policy
         self._size = documents.max_batch_size
-        self._queries = MicroBatcher(
+        self._queries: MicroBatcher[str, Vector] = MicroBatcher(
             self._send_queries,
             limits=queries if query_method.shared else _one_at_a_time(queries),
             identity=lambda text: text,
@@ -73,7 +76,7 @@ class Sender:
         # Callers who asked the same get one object: what one of them changes is its own.
         return copy.copy(await self._queries.submit(text))
 
-    async def documents(self, texts: Sequence[str]) -> list[Vector]:
+    async def documents(self, texts: Sequence[str]) -> Sequence[Vector]:
         """Embed documents in as many requests as their number needs, at once."""
         starts = range(0, len(texts), self._size)
         parts = [list(texts[start : start + self._size]) for start in starts]
@@ -89,10 +92,10 @@ class Sender:
             self._queries.aclose(error=closed), self._documents.aclose(error=closed)
         )
 
-    async def _send_queries(self, texts: Sequence[str]) -> list[Vector]:
+    async def _send_queries(self, texts: Sequence[str]) -> Sequence[Vector]:
         return await self._embed(self._embed_queries, list(texts))
 
-    async def _send_documents(self, parts: Sequence[list[str]]) -> list[list[Vector]]:
+    async def _send_documents(self, parts: Sequence[list[str]]) -> list[Sequence[Vector]]:
         texts = list(itertools.chain.from_iterable(parts))
         vectors = await self._embed(self._embed_documents, texts)
         if len(parts) == 1:
@@ -100,7 +103,7 @@ class Sender:
         ends = itertools.accumulate(map(len, parts))
         return [vectors[end - len(part) : end] for part, end in zip(parts, ends, strict=True)]
 
-    async def _embed(self, embed: Embed, texts: list[str]) -> list[Vector]:
+    async def _embed(self, embed: Embed, texts: list[str]) -> Sequence[Vector]:
         """Send a request.
 
         Raises:

@@ -173,9 +173,11 @@ class BatchedTransport:
         self, model: EmbeddingModel, texts: Sequence[str], *, query: bool
     ) -> Sequence[Vector]:
         """Embed texts together with those of others, as far as the model allows."""
-        if isinstance(model, Embeddings) and not isinstance(model, BatchingEmbeddings):
+        if not isinstance(model, Embeddings):
+            return await self._direct.embed(model, texts, query=query)
+        if not isinstance(model, BatchingEmbeddings):
             model = self._shared.setdefault(id(model), BatchingEmbeddings(model))
-        return await self._direct.embed(model, texts, query=query)
+        return await model.avectors(texts, query=query)
 
     async def aclose(self) -> None:
         """Cancel what is under way."""

@@ -42,7 +42,9 @@ class MilvusStore(ScopedMethods):
 
     It takes the arguments of `langchain_milvus.Milvus` and has its methods, each with an async
     twin. Nothing is opened before the first call (or `open`/`aopen`, or `async with`). It can be
-    used from any event loop and any thread at once.
+    used from any event loop and any thread at once. A process that is forked can use it, too,
+    except if gRPC, on which all clients of Milvus stand, was at work just then: its calls may
+    end with a `DeadlineError`. Fork before the first call, or spawn.
 
     Example:
         ```python

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import pytest
 
 from milvus_tools import BatchingEmbeddings, MilvusStore
 from milvus_tools._portal import THREAD_NAME, wait
+from milvus_tools.embeddings.vectors import Vector
+from milvus_tools.errors import DimensionError
 from tests.fake_embeddings import outcomes
 from tests.openai_answers import unit_vector
 from tests.openai_clients import Clients
@@ -58,7 +60,7 @@ def make(clients: Clients) -> Iterator[Make]:
             assert not thread.is_alive()
 
 
-def require_vectors(vectors: list[list[float]], embedded: list[str]) -> None:
+def require_vectors(vectors: Sequence[Vector], embedded: list[str]) -> None:
     """Demand the vectors that the service makes of the texts."""
     assert len(vectors) == len(embedded)
     for vector, text in zip(vectors, embedded, strict=True):
@@ -223,6 +225,49 @@ async def test_a_text_that_can_not_be_sent_fails_alone(service: OpenAIService, m
     require_vectors([first, last], ["a", "c"])
     assert isinstance(bad, UnicodeEncodeError)
     assert sorted(service.embedding_inputs) == [["a"], ["c"]]
+
+
+# What comes back.
+
+
+@pytest.mark.parametrize("numbers_only", [False, True])
+async def test_lists_for_langchain_and_arrays_for_the_store(
+    service: OpenAIService, make: Make, *, numbers_only: bool
+) -> None:
+    """The same float32 values, whether the service sends base64, as it is asked to, or numbers."""
+    service.numbers_only = numbers_only
+    embeddings = make()
+    for vectors in (
+        await embeddings.aembed_documents(TEXTS),
+        [await embeddings.aembed_query(TEXTS[0])],
+        await asyncio.to_thread(embeddings.embed_documents, TEXTS),
+        [await asyncio.to_thread(embeddings.embed_query, TEXTS[0])],
+    ):
+        require_vectors(vectors, TEXTS[: len(vectors)])
+        assert all(type(value) is float for value in vectors[0])
+    for query in (False, True):
+        arrays = await embeddings.avectors(TEXTS, query=query)
+        require_vectors(arrays, TEXTS)
+        if not numbers_only:
+            assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+
+
+async def test_a_model_is_asked_as_it_was_set_up(service: OpenAIService, clients: Clients) -> None:
+    """Its dimensions, its chunk size and its further arguments count."""
+    options = {"dimensions": 3, "chunk_size": 2, "model_kwargs": {"user": "tests"}}
+    plain = clients.embeddings(**options)
+    embeddings = BatchingEmbeddings(plain)
+    vectors = await embeddings.aembed_documents(["a", "b", "c"])
+    assert vectors == await asyncio.to_thread(plain.embed_documents, ["a", "b", "c"])
+    assert service.embedding_inputs == [["a", "b"], ["c"]] * 2
+    await embeddings.aclose()
+
+
+async def test_an_answer_without_vectors_is_an_error(service: OpenAIService, make: Make) -> None:
+    """Some services answer 200 with an error in it."""
+    service.empty = True
+    with pytest.raises(DimensionError, match="0 vectors of 1 text"):
+        await make().aembed_documents(["a"])
 
 
 # A store's model.

@@ -17,7 +17,7 @@ from milvus_tools import BatchingEmbeddings
 from milvus_tools._portal import THREAD_NAME, join, portal
 from milvus_tools.batching import BatcherClosedError, BatcherStats, MicroBatcher
 from milvus_tools.embeddings import LocalEmbeddings
-from milvus_tools.embeddings.models import query_method
+from milvus_tools.embeddings.models import document_method, query_method
 from milvus_tools.errors import DimensionError
 from tests.batches import nothing_left, turns
 from tests.fake_embeddings import (
@@ -158,6 +158,38 @@ def test_known_models_embed_queries_as_documents(model: Embeddings, alike: bool)
     """A subclass is known as long as it embeds queries as its parent does."""
     assert query_method(model, None, None).shared == alike
     assert not query_method(model, embeds_alike=False, embed_queries=None).shared
+
+
+class PrefixedDocuments(OpenAIEmbeddings):
+    """A subclass that embeds documents in its own way."""
+
+    async def aembed_documents(
+        self, texts: list[str], chunk_size: int | None = None, **kwargs: Any
+    ) -> list[list[float]]:
+        texts = [f"document: {text}" for text in texts]
+        return await super().aembed_documents(texts, chunk_size, **kwargs)
+
+
+AS_THEY_ARE: dict[str, Any] = {"check_embedding_ctx_length": False, **KEY}
+
+
+@pytest.mark.parametrize(
+    ("model", "arrays"),
+    [
+        (OpenAIEmbeddings(**AS_THEY_ARE), True),
+        (AzureOpenAIEmbeddings(**{**AZURE, **AS_THEY_ARE}), True),
+        (Plain(**AS_THEY_ARE), True),
+        (OpenAIEmbeddings(**KEY), False),
+        (OpenAIEmbeddings(model_kwargs={"encoding_format": "float"}, **AS_THEY_ARE), False),
+        (PrefixedDocuments(**AS_THEY_ARE), False),
+        (FakeModel(), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_arrays_are_read_where_it_changes_nothing_else(model: Embeddings, arrays: bool) -> None:
+    """A model that cuts long texts, or embeds documents in its own way, is left to do so."""
+    own = document_method(model) == model.aembed_documents
+    assert own != arrays
 
 
 # Queries.
