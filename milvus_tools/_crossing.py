@@ -78,6 +78,7 @@ class _Group:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._calls: list[_Call] = []
+        self._running = 0
         self._ended: list[_Call] = []
 
     def add(self, work: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
@@ -94,21 +95,23 @@ class _Group:
         calls = [call for call in calls if call.wanted()]
         if calls:
             portal().acquire()
-            portal().forget(self._carry_out(calls))
+            portal().call_soon(self._carry_out, calls)
 
-    async def _carry_out(self, calls: list[_Call]) -> None:
-        tasks = [call.start() for call in calls]
-        for call, task in zip(calls, tasks, strict=True):
-            task.add_done_callback(functools.partial(self._note, call))
-        await asyncio.wait(tasks)
-        self._hand_back()
+    def _carry_out(self, calls: list[_Call]) -> None:
+        self._running = len(calls)
+        for call in calls:
+            call.start().add_done_callback(functools.partial(self._note, call))
 
     def _note(self, call: _Call, task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
             task.exception()  # seen, though the caller may have gone
-        if not self._ended:
-            task.get_loop().call_soon(self._hand_back)
+        self._running -= 1
         self._ended.append(call)
+        if not self._running:
+            self._hand_back()
+            portal().release()
+        elif len(self._ended) == 1:
+            task.get_loop().call_soon(self._hand_back)
 
     def _hand_back(self) -> None:
         """Cross back with all that ended in the same tick of the I/O loop."""

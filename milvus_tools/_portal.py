@@ -143,6 +143,10 @@ class Portal:
             self._loop.call_soon_threadsafe(end)  # Ctrl-C reaches the request, whenever it comes
             raise
 
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """Call a function on the I/O loop; the caller holds the portal until it has run."""
+        self._loop.call_soon_threadsafe(callback, *args)
+
     def require_elsewhere(self) -> None:
         """Refuse a caller that is on the I/O loop and wants to wait for it.
 
