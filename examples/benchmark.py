@@ -1,8 +1,8 @@
 """Measure milvus_tools beside langchain-milvus, in turns, on Milvus Lite or on a server.
 
-Needs `pip install -e . --group benchmark`, and neither a key nor a network: the embedding service
-is a process on this machine. `--backend server` takes the server at `--uri`, or starts one if
-the package `milvus` is installed.
+Needs `pip install -e ".[graph]" --group benchmark`, and neither a key nor a network: the embedding
+service is a process on this machine. `--backend server` takes the server at `--uri`, or starts one
+if the package `milvus` is installed.
 
     python examples/benchmark.py --list
     python examples/benchmark.py searches loading --backend lite

@@ -23,7 +23,8 @@ Result = TypeVar("Result")
 _RETRIES: Final = 4
 _QUERIES: Final = 256  # in one request
 _DOCUMENTS: Final = 1_000  # as LangChain's models for services have it
-_IN_FLIGHT: Final = 4
+_IN_FLIGHT: Final = 16  # of queries: threads, who come one by one, soon have taken four
+_IN_FLIGHT_DOCUMENTS: Final = 4
 _IN_FLIGHT_ALONE: Final = 64  # for queries that can't share a request
 
 
@@ -74,7 +75,8 @@ class BatchingEmbeddings(Embeddings):
             max_batch_size: The most texts in one request. `None` for 256 queries or 1000
                 documents.
             max_in_flight: The most requests under way at once: so many of queries, and so many
-                of documents. `None` for 4; for queries that have a request of their own each, 64.
+                of documents. `None` for 16 and 4; for queries that have a request of their own
+                each, 64.
             retries: How often a request is sent again when the service is overloaded, fails or
                 can't be reached. `None` leaves it to the model if that has `max_retries`, and
                 is 4 else.
@@ -104,7 +106,7 @@ class BatchingEmbeddings(Embeddings):
             ),
             _limits(
                 _DOCUMENTS if max_batch_size is None else max_batch_size,
-                _IN_FLIGHT if max_in_flight is None else max_in_flight,
+                _IN_FLIGHT_DOCUMENTS if max_in_flight is None else max_in_flight,
             ),
             RetryPolicy(retries, retry_seconds, sleep),
         )

@@ -67,7 +67,7 @@ class Collection:
         self._opened = False
         self._closed = False
         self._opening = asyncio.Lock()
-        self._reading = asyncio.Lock()
+        self._read: asyncio.Event | None = None  # set when the reading under way has ended
         self._readings = self._latest = 0
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -190,14 +190,27 @@ class Collection:
             self.flusher.allowed = self._schema.searches_all
 
     async def _read_again(self, deadline: Deadline) -> Schema | None:
-        """Read the schema once for all who ask while an earlier reading is under way."""
+        """Read the schema once for all who ask while an earlier reading is under way.
+
+        All of them go on in one tick, so that what they do next goes out together.
+        """
         asked = self._readings
-        async with self._reading:
-            if self._latest <= asked:  # none that began since has ended well
-                self._readings = reading = self._readings + 1
-                await self._read_schema(deadline)
-                self._latest = reading
+        while self._latest <= asked:  # none that began since has ended well
+            if self._read is None:
+                await self._read_now(deadline)
+            else:
+                await self._read.wait()
         return self._schema
+
+    async def _read_now(self, deadline: Deadline) -> None:
+        self._read = ended = asyncio.Event()
+        self._readings = reading = self._readings + 1
+        try:
+            await self._read_schema(deadline)
+            self._latest = reading
+        finally:
+            self._read = None
+            ended.set()
 
     async def with_schema(
         self, work: Callable[[Schema], Awaitable[Result]], absent: Result, deadline: Deadline

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 from benchmarking.bench import Bench
 from benchmarking.results import Case
-from benchmarking.scenarios import calls, loading, lone, loops, retrieving, tutorial
+from benchmarking.scenarios import calls, graphs, loading, lone, loops, retrieving, tutorial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,7 @@ SCENARIOS = {
     "limited": Scenario("An embedding service that works on 8 requests at a time", calls.limited),
     "threads": Scenario("Blocking searches from 32 threads", loops.threads),
     "questions": Scenario("Sub-questions of one question, at once", calls.sub_questions),
+    "graph": Scenario("The LangGraph app, embedding in 300 ms", graphs.cases),
     "retriever": Scenario("Multi-query retrievers, whose queries are given", retrieving.cases),
     "stalls": Scenario("The longest stall of the caller's event loop", loops.stalls),
     "loading": Scenario("Loading, embedding in 0.3 s per 1000 texts", loading.time_taken),
