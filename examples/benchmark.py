@@ -27,7 +27,7 @@ from benchmarking.chart import draw
 from benchmarking.report import markdown
 from benchmarking.results import Case, Results
 from benchmarking.scenarios import SCENARIOS, cases_of
-from benchmarking.server import is_installed, running_server
+from benchmarking.server import MilvusServer, is_installed
 from benchmarking.service import running_service
 from pymilvus import MilvusClient
 
@@ -104,8 +104,8 @@ def backend(arguments: argparse.Namespace, folder: pathlib.Path) -> Iterator[str
     elif arguments.uri:
         yield arguments.uri
     elif is_installed():
-        with running_server(folder / "server") as uri:
-            yield uri
+        with MilvusServer(folder / "server").running() as server:
+            yield server.uri
     else:
         sys.exit("Name a server with --uri, or install one: pip install 'milvus==2.3.5'.")
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from benchmarking.server import MilvusServer
 from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore
-from tests.support import MilvusServer, embeddings, raw_client
+from tests.support import embeddings, raw_client
 
 _numbers = itertools.count(1)
 

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import dataclasses
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
@@ -80,9 +81,9 @@ async def compare(name: str, contenders: Sequence[Contender], turns: int, **abou
         **about: Further attributes of the case.
     """
     records = [_Record(contender) for contender in contenders]
+    orders = list(itertools.permutations(records))  # what one leaves behind, another has to bear
     for turn in range(turns + (turns > 1)):
-        start = turn % len(records)
-        for record in (*records[start:], *records[:start]):
+        for record in orders[turn % len(orders)]:
             await record.take_turn(turn)
     for record in records:
         record.compare(records[-1])

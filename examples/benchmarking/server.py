@@ -1,23 +1,48 @@
-"""A Milvus server of the benchmark's own, from the package `milvus` on PyPI (Linux)."""
+"""A Milvus server of one's own, from the package `milvus` on PyPI (Linux)."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Final
 
 from pymilvus import MilvusClient, MilvusException
 
 _START_SECONDS: Final = 120
-_STOP_SECONDS: Final = 60
-_PARTS: Final = (
-    *("etcd", "root-coord", "proxy-internal", "query-coord", "query-node"),
+_STOP_SECONDS: Final = 60  # to say goodbye, which 2.3.5 seldom ends
+_KILL_SECONDS: Final = 5
+# The package's launcher, made to take ports that a server had a minute ago.
+_LAUNCHER: Final = """
+import socket, sys
+from milvus import main
+
+bind = socket.socket.bind
+
+def bind_again(self, address):
+    self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return bind(self, address)
+
+socket.socket.bind = bind_again
+sys.exit(main())
+"""
+# Its etcd takes a second port from this file alone, whose place it reads from the environment.
+_ETCD: Final = """
+name: default
+listen-client-urls: http://127.0.0.1:{client}
+advertise-client-urls: http://127.0.0.1:{client}
+listen-peer-urls: http://127.0.0.1:{peer}
+initial-advertise-peer-urls: http://127.0.0.1:{peer}
+initial-cluster: default=http://127.0.0.1:{peer}
+"""
+_PORTS: Final = (
+    *("proxy", "etcd", "root-coord", "proxy-internal", "query-coord", "query-node"),
     *("index-coord", "index-node", "data-coord", "data-node"),
 )
 
@@ -27,30 +52,8 @@ def is_installed() -> bool:
     return importlib.util.find_spec("milvus") is not None
 
 
-@contextlib.contextmanager
-def running_server(folder: pathlib.Path) -> Iterator[str]:
-    """Start a server with its data in a folder, and stop it afterwards.
-
-    Yields:
-        Its address.
-    """
-    first, *others = _free_ports(len(_PARTS) + 1)
-    command = [sys.executable, "-c", "from milvus import main; main()", "--data", str(folder)]
-    command += ["--proxy-port", str(first)]
-    for part, port in zip(_PARTS, others, strict=True):
-        command += [f"--{part}-port", str(port)]
-    process = subprocess.Popen(  # noqa: S603 - it is the package's launcher
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        uri = f"http://127.0.0.1:{first}"
-        _await_answer(process, uri)
-        yield uri
-    finally:
-        _stop(process)
-
-
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -58,33 +61,92 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _await_answer(process: subprocess.Popen[bytes], uri: str) -> None:
-    for _ in range(_START_SECONDS):
-        if process.poll() is not None:
-            raise RuntimeError("The Milvus server ended as soon as it was started.")
-        if _answers(uri):
+@dataclasses.dataclass
+class MilvusServer:
+    """A Milvus server, with a folder and ports of its own: several can run at once.
+
+    Attributes:
+        folder: Where its data and its output go.
+        ports: Its ports, the one of its address first.
+        process: The launcher, while it runs.
+    """
+
+    folder: pathlib.Path
+    ports: list[int] = dataclasses.field(default_factory=lambda: free_ports(len(_PORTS) + 1))
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.ports[0]}"
+
+    def start(self) -> None:
+        """Start it, and return when it answers.
+
+        Raises:
+            RuntimeError: If it ended; with what it printed.
+            TimeoutError: If it did not answer.
+        """
+        command = [sys.executable, "-c", _LAUNCHER, "--data", str(self.folder)]
+        *ports, peer = self.ports
+        for name, port in zip(_PORTS, ports, strict=True):
+            command += [f"--{name}-port", str(port)]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        etcd = self.folder / "etcd.yaml"
+        etcd.write_text(_ETCD.format(client=ports[_PORTS.index("etcd")], peer=peer))
+        environment = {**os.environ, "ETCD_CONFIG_PATH": str(etcd)}
+        with (self.folder / "output.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # noqa: S603
+        self._await_answer(self.process)
+
+    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
+        for _ in range(_START_SECONDS):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=1)
+                raise RuntimeError((self.folder / "output.log").read_text())
+            if self._answers():
+                return
+        self.stop()
+        raise TimeoutError(f"The Milvus server did not answer within {_START_SECONDS} s.")
+
+    def _answers(self) -> bool:
+        try:
+            client = MilvusClient(self.uri, timeout=5, dedicated=True)
+        except MilvusException:
+            return False
+        with contextlib.closing(client):
+            try:
+                client.list_collections(timeout=5)
+            except MilvusException:
+                return False
+        return True
+
+    def stop(self, seconds: int = _STOP_SECONDS) -> None:
+        """Stop it; one that is to start again in its folder needs time to end well.
+
+        The process is a launcher: SIGTERM would end it and leave the server. It ends when the
+        server ends, and at SIGINT it kills the server.
+        """
+        if self.process is None:
             return
-        time.sleep(1)
-    raise TimeoutError(f"The Milvus server did not answer within {_START_SECONDS} s.")
+        pid = self.process.pid
+        if self.process.poll() is None:
+            children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+            for child in map(int, children.split()):
+                os.kill(child, signal.SIGTERM)
+        try:
+            self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(timeout=_STOP_SECONDS)
+        self.process = None
 
-
-def _answers(uri: str) -> bool:
-    try:
-        with contextlib.closing(MilvusClient(uri, timeout=5, dedicated=True)) as client:
-            client.list_collections(timeout=5)
-    except MilvusException:
-        return False
-    return True
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop the server, which is the launcher's child: the launcher ends when the server does."""
-    if process.poll() is None:
-        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-        for child in map(int, children.split()):
-            os.kill(child, signal.SIGTERM)
-    try:
-        process.wait(timeout=_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=_STOP_SECONDS)
+    @contextlib.contextmanager
+    def running(self) -> Iterator["MilvusServer"]:
+        """Start it, and leave nothing of it behind."""
+        self.start()
+        try:
+            yield self
+        finally:
+            self.stop(_KILL_SECONDS)
+            shutil.rmtree(self.folder, ignore_errors=True)

@@ -32,7 +32,7 @@ from milvus_tools.store.requests import Row, weight
 
 _FLUSH_COST: Final = 4_000  # entities that are searched one by one in the time of a flush
 _SEARCHES_TO_COME: Final = 4
-_MAX_BYTES: Final = 48_000_000
+_MAX_BYTES: Final = 16_000_000
 _SAMPLE: Final = 16  # of so many rows one is weighed
 _LEAST_ROOM: Final = 64_000_000  # bytes
 _SECONDS: Final = 600.0

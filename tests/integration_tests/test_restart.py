@@ -6,13 +6,14 @@ import os
 import subprocess
 
 import pytest
+from benchmarking.server import MilvusServer
 from pymilvus import MilvusClient, MilvusException
 
 from milvus_tools import MilvusStore
 from milvus_tools.errors import NOT_LOADED
 from tests.conftest import new_name
 from tests.outage import require_errors, require_recovery
-from tests.support import MilvusServer, embeddings
+from tests.support import embeddings
 
 TRIES = 60
 

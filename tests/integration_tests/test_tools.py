@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import pytest
+from benchmarking.server import free_ports
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.tools import BaseTool
@@ -13,7 +14,7 @@ from langchain_milvus import BM25BuiltInFunction
 from pymilvus import DataType
 
 from milvus_tools import MilvusStore, MilvusToolkit, ScopedMilvusStore
-from tests.support import DIM, ON_LITE, embeddings, free_ports, make_collection
+from tests.support import DIM, ON_LITE, embeddings, make_collection
 from tests.tools import call, toolkit, tools_of
 
 MakeStore = Callable[..., MilvusStore]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from benchmarking.server import free_ports
 from milvus_lite.adapter.grpc import server as lite_server
 from pymilvus import MilvusClient
 
@@ -34,7 +35,7 @@ from tests.probes import (
     proxy_of,
     texts,
 )
-from tests.support import ON_SERVER, embeddings, free_ports
+from tests.support import ON_SERVER, embeddings
 
 MakeStore = Callable[..., MilvusStore]
 OPERATIONS: dict[str, Callable[..., Any]] = {

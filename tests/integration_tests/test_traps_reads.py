@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+from benchmarking.server import free_ports
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_milvus import BM25BuiltInFunction
@@ -22,7 +23,7 @@ from milvus_tools.errors import (
     UnsupportedError,
 )
 from milvus_tools.filters import equals, literal
-from tests.support import DIM, ON_LITE, ON_SERVER, embeddings, free_ports, make_collection
+from tests.support import DIM, ON_LITE, ON_SERVER, embeddings, make_collection
 
 MakeStore = Callable[..., MilvusStore]
 
