@@ -24,7 +24,7 @@ from collections.abc import Iterator
 
 from benchmarking.bench import Bench
 from benchmarking.chart import draw
-from benchmarking.report import markdown
+from benchmarking.report import markdown, summary
 from benchmarking.results import Case, Results
 from benchmarking.scenarios import SCENARIOS, cases_of
 from benchmarking.server import MilvusServer, is_installed
@@ -52,6 +52,7 @@ def main() -> None:
         (arguments.out / f"benchmark-{one.backend}.md").write_text(text, encoding="utf-8")
         one.save(arguments.out / f"benchmark-{one.backend}.json")
         print(text)
+    (arguments.out / "benchmark.md").write_text(summary(results), encoding="utf-8")
     draw(results, arguments.out / "benchmark.png")
 
 

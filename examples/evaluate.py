@@ -41,6 +41,7 @@ ALL = "all@10"
 MEASURES = {"recall@5": R @ 5, "recall@10": R @ 10, "nDCG@10": nDCG @ 10, "MRR": RR}
 COLUMNS = [ALL, *MEASURES]
 RESAMPLES = 2_000
+MAX_QUERY = 1_000  # characters that the retriever takes
 BASELINE = "single query"
 TUNED = (
     "The constants of the graph's rules were tuned on these questions: take its lines for high."
@@ -153,7 +154,7 @@ def follow_up_in(store: MilvusStore) -> Callable[[str], Awaitable[list[str]]]:
 
     async def follow_up(question: str) -> list[str]:
         found = await store.asimilarity_search(question, 1)
-        return [f"{question} {document.page_content}" for document in found]
+        return [f"{question} {document.page_content}"[:MAX_QUERY] for document in found]
 
     return follow_up
 

@@ -1,9 +1,10 @@
 """The results as Markdown."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from benchmarking.results import Case, Measured, Results
+from benchmarking.results import OURS, PEER, Case, Measured, Results
 
 LEFT_OUT: Final = """
 - All of it runs on one machine, with no network between the processes: a real one adds the same
@@ -38,6 +39,36 @@ def markdown(results: Results, titles: Mapping[str, str]) -> str:
     about = "\n".join(f"- {name}: {value}" for name, value in results.about.items())
     parts += ["## What it ran on", about]
     return "\n\n".join(parts) + "\n"
+
+
+def summary(results: Sequence[Results]) -> str:
+    """Write the cases that have a headline as one table, with two columns per backend.
+
+    Args:
+        results: What was measured on each backend.
+    """
+    by = [{case.headline: case for case in one.cases if case.headline} for one in results]
+    heads = [f"{_backend(one)}: {side}" for one in results for side in (PEER, OURS)]
+    lines = [["", *heads], ["---"] * (len(heads) + 1)]
+    for headline in dict.fromkeys(itertools.chain.from_iterable(by)):
+        pairs = [_pair(cases.get(headline)) for cases in by]
+        lines.append([headline, *itertools.chain.from_iterable(pairs)])
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _pair(case: Case | None) -> tuple[str, str]:
+    """Write both sides' figures, and by how much the other's is ours."""
+    if case is None:
+        return "", ""
+    peer, ours = (_brief(case, case.of(side)) for side in (PEER, OURS))
+    ratio = case.ratio(PEER)
+    return peer, ours if ratio is None else f"{ours} ({times(ratio)})"
+
+
+def _brief(case: Case, one: Measured) -> str:
+    if one.median is None:
+        return one.problem.partition(" (")[0]
+    return figure(one.median, case.unit)
 
 
 def _backend(results: Results) -> str:

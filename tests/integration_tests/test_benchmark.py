@@ -134,7 +134,7 @@ def test_one_chart_shows_several_backends(
     assert (alone[0, 0, :3] == 1).all()  # a light ground
     assert alone.std() > 0
     assert {path.name for path in tmp_path.glob("*.md")} == {
-        *("benchmark-lite.md", "benchmark-server.md")
+        *("benchmark.md", "benchmark-lite.md", "benchmark-server.md")
     }
 
 

@@ -14,6 +14,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from benchmarking.report import summary
+from benchmarking.results import Results
 
 from tests.openai_answers import Reply, ToolCall
 from tests.openai_service import OpenAIService
@@ -163,6 +165,40 @@ def test_the_graph_prints_what_the_readme_shows(tmp_path: pathlib.Path) -> None:
     position = 0
     for shown in block_after("output of the graph").strip().split("\n…\n"):
         position = lines.index(shown, position) + len(shown)
+
+
+RESULTS = ROOT / "examples" / "results"
+
+
+def table_after(marker: str) -> str:
+    """Return the README's table that follows a marker."""
+    found = re.search(rf"<!-- {re.escape(marker)} -->\n((?:\|.*\n)+)", README)
+    assert found is not None, marker
+    return found[1]
+
+
+def test_the_readme_s_figures_are_those_of_the_benchmark() -> None:
+    """The table is made of the results that are kept beside the examples."""
+    kept = [Results.load(RESULTS / f"benchmark-{one}.json") for one in ("lite", "server")]
+    assert table_after("figures of the benchmark") == summary(kept)
+
+
+def test_the_readme_s_shares_are_those_of_the_evaluation() -> None:
+    """Each line of the table stands in the results that are kept beside the examples."""
+    kept = (RESULTS / "evaluation.md").read_text(encoding="utf-8")
+    by_name = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", kept, re.MULTILINE))
+    shown = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", table_after("shares"), re.MULTILINE)
+    assert len(shown) > 4
+    assert {name: by_name[name] for name, _ in shown[2:]} == dict(shown[2:])
+
+
+def test_the_readme_s_benchmarks_can_be_run(tmp_path: pathlib.Path) -> None:
+    """What the README says to type is understood."""
+    commands = re.findall(r"python examples/(benchmark\.py[^`]*)", README)
+    assert commands
+    for command in commands:
+        name, *arguments = command.split()
+        assert "searches" in run_example(name, tmp_path, *arguments, "--list")
 
 
 @pytest.mark.parametrize("marker", ["quickstart", "tests", "graph"])

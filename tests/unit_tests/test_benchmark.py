@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 from benchmarking.comparing import CallsFailedError, Contender, compare, together
-from benchmarking.report import figure, markdown, times
+from benchmarking.report import figure, markdown, summary, times
 from benchmarking.results import OURS, PEER, Case, Measured, Results, Run, measured
 
 
@@ -168,3 +168,23 @@ def test_the_table_holds_every_case_and_says_what_does_not_count():
         "- backend: lite",
     ):
         assert line in text.splitlines()
+
+
+def test_the_summary_has_the_headlines_of_all_backends():
+    """A pair of columns per backend; a problem stands where no figure counts."""
+    fast, slow = Measured(OURS, (0.5,)), Measured(PEER, (1.0,))
+    failed = Measured(PEER, problem="fails: 1 of 2 calls (1 OSError)")
+    lite = Results(
+        {"backend": "lite"},
+        (
+            Case("a", (slow, fast), headline="both"),
+            Case("b", (failed, fast), headline="one fails"),
+            Case("c", (slow, fast)),
+        ),
+    )
+    server = Results({"backend": "server"}, (Case("a", (slow, fast), headline="elsewhere"),))
+    assert summary([lite, server]).splitlines()[2:] == [
+        "| both | 1.00 s | 500 ms (2.00x) |  |  |",
+        "| one fails | fails: 1 of 2 calls | 500 ms |  |  |",
+        "| elsewhere |  |  | 1.00 s | 500 ms (2.00x) |",
+    ]
