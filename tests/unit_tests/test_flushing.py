@@ -60,9 +60,9 @@ def test_a_load_is_flushed_before_milvus_lite_would_do_so_itself() -> None:
     """By weight, though the writing goes on: beside its own flush reads miss rows."""
     state = Unflushed()
     with state.growing():
-        for _ in range(11):
+        for _ in range(3):
             state.wrote([HEAVY])
-        assert not state.due  # 44 MB
+        assert not state.due  # 12 MB
         state.wrote([HEAVY] * 2)
         assert state.due
 
