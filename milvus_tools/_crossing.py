@@ -13,7 +13,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from milvus_tools._portal import portal
+from milvus_tools._portal import hand_over, portal
 
 Result = TypeVar("Result")
 
@@ -56,14 +56,8 @@ class _Call:
 
     def settle(self) -> None:
         """Give the caller the outcome, on the caller's loop."""
-        if self.answer.done() or self.task is None:
-            return
-        if self.task.cancelled():
-            self.answer.cancel()
-        elif (error := self.task.exception()) is not None:
-            self.answer.set_exception(error)
-        else:
-            self.answer.set_result(self.task.result())
+        if self.task is not None and not self.answer.done():
+            hand_over(self.answer, self.task, self.task.result)
 
     def _notice(self, answer: asyncio.Future[Any]) -> None:
         """Cancel the work of a caller who was cancelled."""

@@ -131,7 +131,7 @@ class Portal:
 
         def begin() -> None:
             running.append(self._loop.create_task(work))
-            running[0].add_done_callback(lambda task: _hand_over(answer, task, task.result))
+            running[0].add_done_callback(lambda task: hand_over(answer, task, task.result))
 
         def end() -> None:
             running[0].cancel() if running else work.close()
@@ -170,7 +170,7 @@ class Portal:
 
         def release(done: Future[object]) -> None:
             thread = self.release()
-            _hand_over(ending, done, lambda: thread)
+            hand_over(ending, done, lambda: thread)
 
         asyncio.run_coroutine_threadsafe(work, self._loop).add_done_callback(release)
         return ending
@@ -193,12 +193,12 @@ def _result_of(answer: Future[Result]) -> Result:
     return answer.result()
 
 
-def _hand_over(
-    answer: Future[Result],
+def hand_over(
+    answer: asyncio.Future[Result] | Future[Result],
     done: asyncio.Task[Any] | Future[Any],
     result: Callable[[], Result],
 ) -> None:
-    """Give what came of some work to the thread that waits for it."""
+    """Give what came of some work to whoever waits for it, on a loop or in a thread."""
     if done.cancelled():
         answer.cancel()
     elif (error := done.exception()) is not None:

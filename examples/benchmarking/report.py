@@ -1,7 +1,7 @@
 """The results as Markdown."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from benchmarking.results import OURS, PEER, Case, Measured, Results
@@ -49,11 +49,11 @@ def summary(results: Sequence[Results]) -> str:
     """
     by = [{case.headline: case for case in one.cases if case.headline} for one in results]
     heads = [f"{_backend(one)}: {side}" for one in results for side in (PEER, OURS)]
-    lines = [["", *heads], ["---"] * (len(heads) + 1)]
-    for headline in dict.fromkeys(itertools.chain.from_iterable(by)):
-        pairs = [_pair(cases.get(headline)) for cases in by]
-        lines.append([headline, *itertools.chain.from_iterable(pairs)])
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    rows = [
+        [headline, *itertools.chain.from_iterable(_pair(cases.get(headline)) for cases in by)]
+        for headline in dict.fromkeys(itertools.chain.from_iterable(by))
+    ]
+    return _table(heads, rows) + "\n"
 
 
 def _pair(case: Case | None) -> tuple[str, str]:
@@ -79,8 +79,13 @@ def _tables(cases: Sequence[Case]) -> Iterator[str]:
     """Write a table for all cases that have the same sides."""
     for sides in dict.fromkeys(tuple(one.side for one in case.measured) for case in cases):
         alike = [case for case in cases if tuple(one.side for one in case.measured) == sides]
-        lines = [["", *sides], ["---"] * (len(sides) + 1), *map(_cells, alike)]
-        yield "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        yield _table(sides, map(_cells, alike))
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write rows, each with its name first, under the heads of the others."""
+    lines = [["", *heads], ["---"] * (len(heads) + 1), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _cells(case: Case) -> list[str]:

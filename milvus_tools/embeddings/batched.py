@@ -11,7 +11,6 @@ from langchain_core.embeddings import Embeddings
 
 from milvus_tools._crossing import cross
 from milvus_tools._portal import Ending, afinished, finished, portal, wait
-from milvus_tools._together import together
 from milvus_tools.batching import BatcherClosedError, BatcherStats, Limits
 from milvus_tools.embeddings.models import document_method, query_method, retries_itself
 from milvus_tools.embeddings.retrying import RetryPolicy, Sleep
@@ -169,9 +168,7 @@ class BatchingEmbeddings(Embeddings):
             Exception: What those raise.
         """
         if query:
-            return await together(
-                self._run(functools.partial(Sender.query, text=text)) for text in texts
-            )
+            return [await self._run(functools.partial(Sender.query, text=text)) for text in texts]
         return await self._run(lambda sender: sender.documents(texts))
 
     def embed_query(self, text: str) -> list[float]:

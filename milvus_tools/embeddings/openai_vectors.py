@@ -1,8 +1,8 @@
 """OpenAI's vectors, read from the service's answer as they are: float32.
 
-The client makes a list of Python floats of each, and LangChain copies that: 140 microseconds for
-a vector of 384 values, which this reads in 10. langchain-openai is not imported: the caller's
-model is known by its class.
+The client makes a list of Python floats of each, and LangChain copies that: a vector of 384
+values takes 99 microseconds, with its part of the request, instead of 19. langchain-openai is not
+imported: the caller's model is known by its class.
 """
 
 import base64
