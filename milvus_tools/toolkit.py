@@ -9,6 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.tools import BaseTool, BaseToolkit
 
 from milvus_tools._portal import wait
+from milvus_tools._text import cut
 from milvus_tools.conditions import describe, parse
 from milvus_tools.errors import FilterError
 from milvus_tools.tools import (
@@ -20,7 +21,7 @@ from milvus_tools.tools import (
     upsert_tool,
 )
 from milvus_tools.tools.calls import view_for
-from milvus_tools.tools.content import as_data, counted, cut, inline
+from milvus_tools.tools.content import as_data, counted, inline
 from milvus_tools.tools.filtering import ID, known_fields
 from milvus_tools.tools.settings import AnyStore
 

@@ -6,20 +6,25 @@ from typing import Final
 
 from graphs.rag.state import Citation, Passage
 from milvus_tools.ranking import unique
+from milvus_tools.tools.content import as_data
 
-# As models write them: [1], [1, 2], [1-3], also in other brackets, with words or a mark before
-# the number, a page behind it, or as a link. Each part is bounded, so that no text makes the
-# search slow.
-_OPEN, _CLOSE = r"\[\u3010\uff3b", r"\]\u3011\uff3d"
-_NUMBER: Final = r"(?:(?:document|doc|source|passage|n)s?[\s=:#.'\"-]{0,3}){0,2}[#^]?\d{1,9}"
+# As models write them: [1], [1, 2], [1-3], [**1**], also in other brackets, with words or a mark
+# before the number, a page behind it, or as a link. Nothing here is read twice: each part is
+# bounded, or does not give back what it has read.
+_OPEN, _CLOSE = r"\[\u3010\uff3b\ufe47", r"\]\u3011\uff3d\ufe48"
+_SIGNS: Final = r"[\s*_`~'\"\ufe0f\u20e3]{0,4}+"
+_WORDS: Final = r"(?:(?:document|doc|source|passage|n)s?[\s=:#.'\"-]{0,3}+){0,2}"
+_NUMBER: Final = rf"{_SIGNS}{_WORDS}[#^]?\d{{1,9}}{_SIGNS}"
+_NUMBER_LIST: Final = rf"{_NUMBER}(?:(?:[,;&\u2013-]|and\b|or\b){_NUMBER})*+"
+_PAGE: Final = rf"(?:\u2020|,?\s{{0,2}}p(?:p|ages?)?\b)[^{_OPEN}{_CLOSE}]{{0,100}}"
+_LINKS: Final = r"(?:\([a-z]{2,10}:[^()\s]{0,1000}\))*+"
 _MARK: Final = re.compile(
-    rf"[{_OPEN}]\s{{0,2}}({_NUMBER}(?:\s{{0,2}}(?:[,;&\u2013-]|and|or)\s{{0,2}}{_NUMBER}){{0,30}})"
-    rf"['\".]{{0,2}}\s{{0,2}}(?:(?:\u2020|,?\s{{0,2}}p(?:p|ages?)?\b)[^{_OPEN}{_CLOSE}]{{0,100}})?[{_CLOSE}]"
-    r"(?:\([a-z]{2,10}:[^()\s]{0,1000}\))*",
-    re.IGNORECASE,
+    rf"[{_OPEN}]({_NUMBER_LIST})[.:^]?{_SIGNS}(?:{_PAGE})?[{_CLOSE}]{_LINKS}", re.IGNORECASE
 )
-_WITH_SPACE: Final = re.compile(rf"(?<![ \t])([ \t]*){_MARK.pattern}", re.IGNORECASE)
-_NUMBERS: Final = re.compile(r"(\d+)(?:\s*[\u2013-]\s*[#^]?(\d+))?")
+_WITH_SPACE: Final = re.compile(rf"(?<![ \t])([ \t]*+){_MARK.pattern}", re.IGNORECASE)
+_NUMBERS: Final = re.compile(r"(\d+)(?:[\s*_`~'\"]{0,4}[\u2013-][\s*_`~'\"]{0,4}[#^]?(\d+))?")
+_BRACKETED: Final = re.compile(rf"[{_OPEN}].*[{_CLOSE}]", re.DOTALL)
+_ROUND: Final = str.maketrans("[\u3010\uff3b\ufe47]\u3011\uff3d\ufe48", "(((())))")
 
 
 def cite(text: str, passages: Sequence[Passage]) -> tuple[str, list[Citation]]:
@@ -32,6 +37,7 @@ def cite(text: str, passages: Sequence[Passage]) -> tuple[str, list[Citation]]:
     Returns:
         The answer, and what its citations mean, in the order in which they stand.
     """
+    text = as_data(text)
     cited: list[int] = []
 
     def right(found: re.Match[str]) -> str:
@@ -51,8 +57,14 @@ def cite(text: str, passages: Sequence[Passage]) -> tuple[str, list[Citation]]:
 
 
 def uncited(text: str) -> str:
-    """Turn what looks like a citation, in a text that is quoted, into something else."""
-    return _MARK.sub(lambda found: f"({found[1]})", text)
+    """Make sure that a text that is quoted holds no citation of its own.
+
+    Where a number stands between brackets, all its brackets become round: whatever else is
+    between them, nothing in the text looks like a citation then.
+    """
+    found = _BRACKETED.search(text)
+    numbered = found is not None and any(map(str.isdigit, found[0]))
+    return text.translate(_ROUND) if numbered else text
 
 
 def _numbers(text: str, most: int) -> list[int]:

@@ -7,8 +7,8 @@ from typing import Final
 
 from pymilvus import DataType
 
+from milvus_tools._text import shown
 from milvus_tools.conditions.model import FieldType
-from milvus_tools.conditions.words import shown
 from milvus_tools.errors import FilterError
 from milvus_tools.filters import any_of, dynamic_key, json_key, reference
 from milvus_tools.schema import DYNAMIC_FIELD, Field, Schema

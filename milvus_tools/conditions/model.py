@@ -16,7 +16,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from milvus_tools.conditions.words import listed, named, quoted, shown
+from milvus_tools._text import listed, named, quoted, shown
 from milvus_tools.errors import FilterError
 
 MAX_DEPTH: Final = 4

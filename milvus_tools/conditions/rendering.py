@@ -6,6 +6,7 @@ Negations are pushed down to the conditions, where a missing field can be told a
 from collections.abc import Mapping
 from typing import Final
 
+from milvus_tools._text import shown
 from milvus_tools.conditions.fields import ITEMS, Fields, Target
 from milvus_tools.conditions.model import (
     All,
@@ -18,7 +19,6 @@ from milvus_tools.conditions.model import (
     require_bounds,
 )
 from milvus_tools.conditions.values import flag
-from milvus_tools.conditions.words import shown
 from milvus_tools.conditions.writers import WRITERS
 from milvus_tools.errors import FilterError
 from milvus_tools.filters import all_of, any_of, checked

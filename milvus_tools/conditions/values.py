@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 from pymilvus import DataType
 
+from milvus_tools._text import shown
 from milvus_tools.conditions.fields import ITEMS, Target
 from milvus_tools.conditions.model import MAX_VALUES, FieldType
-from milvus_tools.conditions.words import shown
 from milvus_tools.errors import FilterError
 from milvus_tools.filters import INT64_MAX, Scalar
 

@@ -10,6 +10,7 @@ from langchain_core.tools import StructuredTool, ToolException
 from pydantic import BaseModel
 
 from milvus_tools._portal import wait
+from milvus_tools._text import cut
 from milvus_tools.errors import (
     AccessError,
     DeadlineError,
@@ -20,7 +21,7 @@ from milvus_tools.errors import (
     UnavailableError,
 )
 from milvus_tools.tools.arguments import explained
-from milvus_tools.tools.content import cut, listed
+from milvus_tools.tools.content import listed
 from milvus_tools.tools.settings import AnyStore, ToolSettings
 
 Answer = tuple[str, Any]

@@ -5,9 +5,10 @@ from typing import Any, Final
 
 from langchain_core.tools import StructuredTool, ToolException
 
+from milvus_tools._text import cut
 from milvus_tools.tools.arguments import delete_arguments
 from milvus_tools.tools.calls import Answer, make_tool
-from milvus_tools.tools.content import as_data, counted, cut, listed
+from milvus_tools.tools.content import as_data, counted, listed
 from milvus_tools.tools.filtering import Narrowing, narrowing
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 

@@ -17,7 +17,7 @@ import milvus_tools
 ROOT = pathlib.Path(str(milvus_tools.__file__)).parent
 # A module imports only from a lower level.
 LEVELS = [
-    {"errors", "batching", "ranking", "_portal", "_together"},
+    {"errors", "batching", "ranking", "_portal", "_text", "_together"},
     {"_overlap"},
     {"_crossing", "_reading", "folding"},
     {"filters", "schema", "embeddings", "lite", "fusion", "diversity"},

@@ -1,9 +1,12 @@
 """Citations that are right."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from graphs.rag.citations import cite, uncited
 from graphs.rag.state import Citation, Passage
+from milvus_tools.tools.content import as_data
 
 PASSAGES = [Passage(id=f"p{n}", source=f"s{n}", text="") for n in range(1, 6)]
 
@@ -46,6 +49,40 @@ def test_every_number_means_a_passage(written: str, kept: str, numbers: list[int
 def test_no_passage_has_no_citation() -> None:
     """Nothing can be cited."""
     assert cite("A [1].", []) == ("A.", [])
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["[*1*]", "**[1]**", "[1:]", "[`1`]", "[ 1 ]", "[1\ufe0f\u20e3]", "[^1^]", "\ufe471\ufe48"]
+    + ["[" + ", ".join(["1"] * count) + "]" for count in (2, 33, 1_000)],
+)
+def test_a_decorated_mark_is_a_citation(mark: str) -> None:
+    """However a model decorates a number, and however many there are, it is read."""
+    answer, citations = cite(f"A {mark}.", PASSAGES)
+    assert answer.replace("*", "") == "A [1]."
+    assert citations == [Citation(n=1, id="p1", source="s1")]
+
+
+HIDDEN = [chr(point) for point in (0xAD, 0x200B, 0x200D, 0xFE0F, 0x3164, 0xE0101, 0x2066)]
+
+
+@pytest.mark.parametrize("hidden", HIDDEN, ids=ascii)
+def test_r06_nothing_invisible_makes_a_citation(hidden: str) -> None:
+    """A mark with something invisible in it is shown with that, and cites nothing."""
+    for mark in (f"[{hidden}1]", f"[1{hidden}]", f"[{hidden}1{hidden}]"):
+        answer, citations = cite(f"A {mark}.", PASSAGES)
+        assert ("[1]" in answer) == bool(citations)
+        assert hidden not in answer
+        assert not uncited(as_data(f"A {mark}.")).count("[")
+
+
+@given(st.text(st.sampled_from("[]\u3010\u3011\uff3b\ufe480123\u0661 ,-*_:#^pn\u200d\ufe0f")))
+def test_r06_a_quoted_text_holds_no_citation(text: str) -> None:
+    """No brackets with a number between them are left, however they are nested or decorated."""
+    shown = uncited(as_data(text))
+    assert cite(f"A. {shown}", PASSAGES)[1] == []
+    first, last = shown.find("["), shown.rfind("]")
+    assert last < first or not any(one.isdigit() for one in shown[first:last])
 
 
 def test_a_quoted_footnote_is_no_citation() -> None:
