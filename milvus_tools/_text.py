@@ -50,14 +50,22 @@ def visible(text: str) -> str:
     return _UNUSUAL.sub(functools.partial(_written_out, _as_python), text)
 
 
-def as_json(value: object) -> str:
+def as_json(value: object, most: int | None = None) -> str:
     """Write a value as JSON on one line, with what can't be seen written out.
+
+    Args:
+        value: The value; what JSON has no form for becomes its `str`.
+        most: The most characters, or `None` for all.
 
     Raises:
         ValueError: If it holds an integer of thousands of digits, or itself.
         RecursionError: If it is too deep.
     """
     text = json.dumps(value, ensure_ascii=False, default=str)
+    return _visible_json(text) if most is None else cut(text, most, clean=_visible_json)
+
+
+def _visible_json(text: str) -> str:
     return _UNUSUAL.sub(functools.partial(_written_out, _as_json), text)
 
 
@@ -125,20 +133,25 @@ def _is_emoji_part(character: str) -> bool:
     return _is_emoji(character) or character == "\ufe0f" or character in _SKIN_TONES
 
 
-def cut(text: str, most: int) -> str:
-    """Cut a text, and say how much is left out."""
-    if len(text) <= most:
-        return text
-    return f"{text[:most]} … ({len(text) - most} more characters)"
+def cut(text: str, most: int, *, clean: Callable[[str], str] = str) -> str:
+    """Cut a text, and say how much is left out.
+
+    Args:
+        text: The text.
+        most: The most characters to keep.
+        clean: Cleans what is kept, which may make it longer; the rest is not read.
+    """
+    kept = clean(text[:most])
+    rest = max(len(text) - most, 0) + max(len(kept) - most, 0)
+    return f"{kept[:most]} … ({rest} more characters)" if rest else kept
 
 
 def quoted(value: object) -> str:
     """Return a value as JSON has it, with what can't be seen written out."""
     try:
-        text = as_json(value)
+        return as_json(value, MAX_CHARS)
     except (ValueError, RecursionError):  # an integer of thousands of digits, a list in itself
         return f"a value of type {type(value).__name__}"
-    return cut(text, MAX_CHARS)
 
 
 def listed(values: Sequence[Any]) -> str:

@@ -67,7 +67,7 @@ def _block(
     lines = [f"<document {attributes}>"]
     if metadata:
         lines.append(inline(metadata, max_chars))
-    lines += [cut(as_data(document.page_content), max_chars), "</document>"]
+    lines += [cut(document.page_content, max_chars, clean=as_data), "</document>"]
     return "\n".join(lines)
 
 
@@ -93,8 +93,7 @@ def _short(value: Any) -> Any:
 
 def inline(value: Any, most: int | None = None) -> str:
     """Write a value as JSON on one line, which no text in it can leave, and cut that."""
-    text = _TAG.sub("&lt;", as_json(value))
-    return text if most is None else cut(text, most)
+    return _TAG.sub("&lt;", as_json(value, most))
 
 
 def as_data(text: str) -> str:
