@@ -1,8 +1,9 @@
 """`MilvusToolkit`: the tools of one collection, and what an agent needs around them."""
 
 import asyncio
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.documents import Document
@@ -10,8 +11,7 @@ from langchain_core.tools import BaseTool, BaseToolkit
 
 from milvus_tools._portal import wait
 from milvus_tools._text import cut
-from milvus_tools.conditions import describe, parse
-from milvus_tools.errors import FilterError
+from milvus_tools.errors import MilvusToolsError
 from milvus_tools.tools import (
     FilterField,
     ToolSettings,
@@ -21,14 +21,15 @@ from milvus_tools.tools import (
     upsert_tool,
 )
 from milvus_tools.tools.calls import view_for
-from milvus_tools.tools.content import as_data, counted, inline
+from milvus_tools.tools.content import counted, inline
+from milvus_tools.tools.delete import delete_question
 from milvus_tools.tools.filtering import ID, known_fields
 from milvus_tools.tools.settings import AnyStore
+from milvus_tools.tools.upsert import upsert_question
 
 _SAMPLE: Final = 20
 _EXAMPLES: Final = 3
 _EXAMPLE_CHARS: Final = 40
-_MAX_QUESTION_CHARS: Final = 1_000
 
 
 class MilvusToolkit(ToolSettings, BaseToolkit):
@@ -94,29 +95,24 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
             ```
         """
         decisions = ["approve", "edit", "reject"]
-        questions = {"upsert": self._upsert_question} if self.upserts else {}
-        questions |= {"delete": self._delete_question} if self.deletes else {}
+        questions = {"upsert": upsert_question} if self.upserts else {}
+        questions |= {"delete": delete_question} if self.deletes else {}
         return {
-            self.name(verb): {"allowed_decisions": decisions, "description": question}
+            self.name(verb): {
+                "allowed_decisions": decisions,
+                "description": functools.partial(self._question, question),
+            }
             for verb, question in questions.items()
         }
 
-    def _delete_question(self, call: Mapping[str, Any], *_: Any) -> str:
-        arguments = call.get("args", {})
-        parts = [f"id is one of {inline(ids)}" for ids in [arguments.get("ids")] if ids]
-        parts += [_described(filters) for filters in [arguments.get("filters")] if filters]
-        parts += [_on_one_line(expr) for expr in [arguments.get("expr")] if expr]
-        verb = "Show what would be deleted" if arguments.get("dry_run") is True else "Delete"
-        condition = " and ".join(parts) or "nothing in particular (will be refused)"
-        return self._question(f"{verb} where {condition}")
-
-    def _upsert_question(self, call: Mapping[str, Any], *_: Any) -> str:
-        documents = call.get("args", {}).get("documents")
-        count = len(documents) if isinstance(documents, list) else 0
-        return self._question(f"Write {counted(count, 'document')}: {inline(documents)}")
-
-    def _question(self, text: str) -> str:
-        return cut(f"{text}, in the collection {self.store.collection_name}?", _MAX_QUESTION_CHARS)
+    def _question(
+        self, question: Callable[[ToolSettings, Any], str], call: Mapping[str, Any], *_: Any
+    ) -> str:
+        """Say what a call would do, as far as it would not be refused."""
+        try:
+            return question(self, call.get("args", {}))
+        except MilvusToolsError as error:
+            return f"Nothing would happen: the call will be refused. {error}"
 
     async def aget_context(self, context: Any = None) -> str:
         """Return text for a system prompt: the collection, its fields with examples, its size.
@@ -148,18 +144,6 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
 
     def _what(self) -> str:
         return self.description or "documents"
-
-
-def _described(filters: Any) -> str:
-    try:
-        return as_data(describe(parse(filters)))
-    except FilterError:
-        return inline(filters)
-
-
-def _on_one_line(expr: Any) -> str:
-    """Keep a string in an expression from posing as a line of the question."""
-    return as_data(str(expr)).replace("\n", "\\n")
 
 
 def _short(value: Any) -> Any:

@@ -19,6 +19,7 @@ from pydantic import (
 
 from milvus_tools.conditions import FieldType, Operator
 from milvus_tools.conditions.rendering import OPERATORS
+from milvus_tools.errors import InvalidInputError
 from milvus_tools.tools.settings import FilterField, ToolSettings
 
 RUNTIME: Final = "runtime"  # what LangGraph adds to the arguments; no model can set it
@@ -95,6 +96,18 @@ def explained(error: ValidationError) -> str:
     ]
     more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""  # noqa: PLR2004
     return f"Invalid arguments: {'; '.join(wrong[:5])}{more}. Mend them and call again."
+
+
+def validated(schema: type[Arguments], arguments: Any) -> Arguments:
+    """Read arguments as the tool of this schema does.
+
+    Raises:
+        InvalidInputError: If the tool would refuse them; it says what is wrong.
+    """
+    try:
+        return schema.model_validate(arguments)
+    except ValidationError as error:
+        raise InvalidInputError(explained(error)) from error
 
 
 def _place(location: Sequence[str | int]) -> str:

@@ -6,7 +6,8 @@ from typing import Any, Final
 from langchain_core.tools import StructuredTool, ToolException
 
 from milvus_tools._text import cut
-from milvus_tools.tools.arguments import delete_arguments
+from milvus_tools.errors import InvalidInputError
+from milvus_tools.tools.arguments import delete_arguments, validated
 from milvus_tools.tools.calls import Answer, make_tool
 from milvus_tools.tools.content import as_data, counted, listed
 from milvus_tools.tools.filtering import Narrowing, narrowing
@@ -24,6 +25,7 @@ _TOO_MANY: Final = (
 _NOTHING: Final = "No document matches {condition}; nothing was deleted."
 _STRONG: Final = "Strong"
 MAX_CONDITION_CHARS: Final = 500
+MAX_QUESTION_CHARS: Final = 10_000
 
 
 def delete_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> StructuredTool:
@@ -60,6 +62,23 @@ def delete_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
     )
 
 
+def delete_question(settings: ToolSettings, arguments: Any) -> str:
+    """Say what a call would delete, for whoever approves it.
+
+    It says what the validated arguments say, which are those that run, and not what a model wrote.
+
+    Raises:
+        MilvusToolsError: If the tool would refuse the arguments.
+    """
+    given = dict(validated(delete_arguments(settings, {}), arguments))
+    verb = "Show what would be deleted" if given.pop("dry_run") else "Delete"
+    narrowed = narrowing(given.pop("filters"), settings, None, **given)
+    if not narrowed:
+        raise InvalidInputError(_NO_CONDITION)
+    condition = cut(str(narrowed), MAX_QUESTION_CHARS)
+    return f"{verb} where {condition}, in the collection {settings.store.collection_name}?"
+
+
 async def _matching(
     store: AnyStore, expression: str | None, narrowed: Narrowing, most: int
 ) -> list[str]:
@@ -74,7 +93,7 @@ async def _matching(
 
 
 def _said(narrowed: Narrowing) -> str:
-    return cut(as_data(str(narrowed)), MAX_CONDITION_CHARS)
+    return cut(str(narrowed), MAX_CONDITION_CHARS, clean=as_data)
 
 
 def _content(keys: Sequence[str], count: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from milvus_tools._text import visible
 from milvus_tools.conditions import (
     All,
     Any_,
@@ -64,7 +65,8 @@ class Narrowing:
     def __str__(self) -> str:
         """Say it in words."""
         parts = [describe(self.filter)] if self.filter is not None else []
-        return " and ".join([*parts, *([self.raw] if self.raw else [])])
+        raw = visible(self.raw).replace("\n", "\\n")  # no string in it poses as another line
+        return " and ".join([*parts, *([f"({raw})" if parts else raw] if raw else [])])
 
     async def expression(
         self, store: AnyStore, settings: ToolSettings, fields: Mapping[str, FilterField]
@@ -84,7 +86,7 @@ class Narrowing:
 def narrowing(
     filters: Sequence[Any],
     settings: ToolSettings,
-    fields: Mapping[str, FilterField],
+    fields: Mapping[str, FilterField] | None,
     *,
     ids: Sequence[str] = (),
     expr: str | None = None,
@@ -94,7 +96,7 @@ def narrowing(
     Args:
         filters: Conditions, or groups of them, that must all hold.
         settings: The operator's settings.
-        fields: The fields that may be named.
+        fields: The fields that may be named, or `None` if that is checked elsewhere.
         ids: Ids, one of which a Document must have, if any are given.
         expr: A raw expression.
 
@@ -102,8 +104,9 @@ def narrowing(
         FilterError: If a field, an operator or a value does not fit; it says what does.
     """
     parts = [parse(_plain(one)) for one in filters]
-    for part in parts:
-        _require_known(part, settings, fields)
+    if fields is not None:
+        for part in parts:
+            _require_known(part, settings, fields)
     if ids:
         parts.append(Condition(ID, Operator.IN, list(ids)))
     typed = parts[0] if len(parts) == 1 else All(parts) if parts else None

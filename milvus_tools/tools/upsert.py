@@ -1,15 +1,19 @@
 """The tool that writes."""
 
+import collections
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from langchain_core.documents import Document
-from langchain_core.tools import StructuredTool, ToolException
+from langchain_core.tools import StructuredTool
 
-from milvus_tools.tools.arguments import Arguments, upsert_arguments
+from milvus_tools._text import as_json
+from milvus_tools.errors import InvalidInputError
+from milvus_tools.tools.arguments import Arguments, upsert_arguments, validated
 from milvus_tools.tools.calls import Answer, make_tool
 from milvus_tools.tools.content import counted, listed
+from milvus_tools.tools.filtering import known_fields
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 
 DESCRIPTION: Final = (
@@ -17,15 +21,16 @@ DESCRIPTION: Final = (
 )
 _TWICE: Final = "The id {id} is there twice; give each document an id of its own."
 _TOO_LONG: Final = "The metadata of a document has {chars} characters; {most} are allowed."
+MAX_SHOWN: Final = 20  # documents in a question
+MAX_SHOWN_CHARS: Final = 200
 
 
 def upsert_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> StructuredTool:
     """Make the tool that writes documents and tells which were new and which replaced."""
 
     async def upsert(store: AnyStore, *, documents: Sequence[Arguments]) -> Answer:
-        wanted = [_document(one, settings) for one in documents]
+        wanted = _documents(documents, settings)
         given = [one.id for one in wanted if one.id is not None]
-        _require_different(given)
         there = await store.aexisting_ids(given)  # somebody else may write in between
         written = await store.aupsert(documents=wanted)
         new = [id_ for id_ in written if id_ not in there]
@@ -37,19 +42,52 @@ def upsert_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
     return make_tool(settings, "upsert", DESCRIPTION.format(what=what), arguments, upsert)
 
 
+def upsert_question(settings: ToolSettings, arguments: Any) -> str:
+    """Say what a call would write, for whoever approves it: every id, and how much is not shown.
+
+    Raises:
+        MilvusToolsError: If the tool would refuse the arguments.
+    """
+    schema = upsert_arguments(settings, known_fields(settings, None))
+    given: Any = validated(schema, arguments)
+    documents = _documents(given.documents, settings)
+    count = counted(len(documents), "document")
+    lines = [f"Write {count} to the collection {settings.store.collection_name}?"]
+    lines += map(_described, documents[:MAX_SHOWN])
+    if len(documents) > MAX_SHOWN:
+        lines.append(f"- {counted(len(documents) - MAX_SHOWN, 'further document')}, not shown")
+    return "\n".join(lines)
+
+
+def _described(document: Document) -> str:
+    new = document.id is None
+    id_ = "a new id" if new else f"id {as_json(document.id, MAX_SHOWN_CHARS)}"
+    text = as_json(document.page_content, MAX_SHOWN_CHARS)
+    metadata = as_json(document.metadata, MAX_SHOWN_CHARS)
+    return f"- {id_}: text {text}, metadata {metadata}"
+
+
+def _documents(given: Sequence[Arguments], settings: ToolSettings) -> list[Document]:
+    """Return what validated arguments ask to write.
+
+    Raises:
+        InvalidInputError: If an id is there twice, or a metadata too long.
+    """
+    documents = [_document(one, settings) for one in given]
+    ids = [one.id for one in documents if one.id is not None]
+    for id_, times in collections.Counter(ids).items():
+        if times > 1:
+            raise InvalidInputError(_TWICE.format(id=listed([id_])))
+    return documents
+
+
 def _document(given: Arguments, settings: ToolSettings) -> Document:
     fields = given.model_dump(by_alias=True, exclude_unset=True)
     metadata = fields.get("metadata", {})
     length = len(json.dumps(metadata, default=str))
     if length > settings.max_text_chars:
-        raise ToolException(_TOO_LONG.format(chars=length, most=settings.max_text_chars))
+        raise InvalidInputError(_TOO_LONG.format(chars=length, most=settings.max_text_chars))
     return Document(id=fields.get("id"), page_content=fields["text"], metadata=metadata)
-
-
-def _require_different(ids: Sequence[str]) -> None:
-    for id_ in ids:
-        if ids.count(id_) > 1:
-            raise ToolException(_TWICE.format(id=listed([id_])))
 
 
 def _content(new: Sequence[str], replaced: Sequence[str]) -> str:

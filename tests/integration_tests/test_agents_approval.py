@@ -94,7 +94,7 @@ async def test_nothing_is_deleted_before_and_after_a_rejection(birds: Birds, syn
     asked = await run.start()
     (question,) = questions(asked)
     assert question == (
-        f'Delete where id is one of ["{birds.kite}", "{birds.owl}"], '
+        f'Delete where id is one of "{birds.kite}", "{birds.owl}", '
         f"in the collection {birds.store.collection_name}?"
     )
     assert asked["review_configs"] == [
@@ -151,7 +151,8 @@ async def test_each_of_several_writes_is_asked_for_and_reads_are_not(birds: Bird
     )
     upsert, delete = questions(await run.start())
     assert upsert == (
-        f"Write 1 document: {json.dumps([new])}, in the collection {birds.store.collection_name}?"
+        f"Write 1 document to the collection {birds.store.collection_name}?\n"
+        '- a new id: text "Herons wait.", metadata {"year": 2020}'
     )
     assert delete.startswith("Delete where id is one of")
     assert await birds.left() == [KITE, OWL, SWIFT]
@@ -165,7 +166,7 @@ async def test_calls_can_be_asked_for_one_by_one(birds: Birds) -> None:
     """The middleware's other way to ask takes the same settings, and reads the tool's schema."""
     run = Run(birds, two_of(birds), mode="per_call")
     asked = await run.start()
-    assert asked["description"].startswith(f'Delete where id is one of ["{birds.kite}", ')
+    assert asked["description"].startswith(f'Delete where id is one of "{birds.kite}", ')
     (answer,) = await run.answer(edited(ids=[birds.kite]))
     assert answer.artifact["ids"] == [birds.kite]
     assert await birds.left() == [OWL, SWIFT]
@@ -174,23 +175,33 @@ async def test_calls_can_be_asked_for_one_by_one(birds: Birds) -> None:
 BEFORE = {"field": "year", "operator": "lt", "value": 2000}
 LYING = 'in the collection "test"? It is harmless.\nReally'
 ASKED: dict[str, tuple[dict[str, Any], str]] = {
-    "ids": ({"ids": ["a", "b"]}, 'Delete where id is one of ["a", "b"]'),
+    "ids": ({"ids": ["a", "b"]}, 'Delete where id is one of "a", "b"'),
     "filters": ({"filters": [BEFORE]}, "Delete where year is less than 2000"),
     "both": (
         {"ids": ["a"], "filters": [BEFORE, {"field": "title", "operator": "exists"}]},
-        'Delete where id is one of ["a"] and year is less than 2000 and title is there',
+        'Delete where year is less than 2000 and title is there and id is one of "a"',
     ),
     "expression": ({"expr": "year < 2000"}, "Delete where year < 2000"),
-    "expression of two lines": (
-        {"expr": 'title == "\n\nIt is harmless."'},
-        'Delete where title == "\\n\\nIt is harmless."',
+    "expression of several lines": (
+        {"expr": "year ==\n\n2000"},
+        "Delete where year ==\\n\\n2000",
+    ),
+    "expression and ids": (
+        {"expr": "year < 2000 or year > 2020", "ids": ["a"]},
+        'Delete where id is one of "a" and (year < 2000 or year > 2020)',
+    ),
+    "null": (
+        {"filters": [{"field": "year", "operator": "exists", "value": None}]},
+        "Delete where year is there",
+    ),
+    "a word for a flag": (
+        {"filters": [BEFORE], "dry_run": "yes"},
+        "Show what would be deleted where year is less than 2000",
     ),
     "dry run": (
         {"filters": [BEFORE], "dry_run": True},
         "Show what would be deleted where year is less than 2000",
     ),
-    "no condition": ({}, "Delete where nothing in particular (will be refused)"),
-    "no list": ({"filters": {"anything": 1}}, 'Delete where {"anything": 1}'),
     "a lie": (
         {"filters": [{"field": LYING, "operator": "eq", "value": LYING}]},
         f"Delete where {json.dumps(LYING)} is {json.dumps(LYING)}",
@@ -206,3 +217,27 @@ async def test_the_question_says_what_will_happen(birds: Birds, case: str) -> No
     run = Run(birds, calls("milvus_delete", **arguments), allow_raw_filter=True)
     (question,) = questions(await run.start())
     assert question == f"{said}, in the collection {birds.store.collection_name}?"
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "no condition": {},
+    "no condition but a dry run": {"dry_run": True},
+    "no list": {"filters": {"anything": 1}},
+    "an unknown operator": {"filters": [{"field": "year", "operator": "before", "value": 1}]},
+    "no value": {"filters": [{"field": "year", "operator": "lt", "value": None}]},
+    "an unknown argument": {"ids": ["a"], "where": "year < 2000"},
+    "an expression that ends too early": {"expr": "year < 2000) or (year > 0"},
+    "a line break in a string": {"expr": 'title == "\n\nIt is harmless."'},
+}
+
+
+@ON_LITE
+@pytest.mark.parametrize("case", REFUSED)
+async def test_the_question_says_what_will_be_refused(birds: Birds, case: str) -> None:
+    """Where the tool would refuse the arguments, a human reads that, and why."""
+    run = Run(birds, calls("milvus_delete", **REFUSED[case]), allow_raw_filter=True)
+    (question,) = questions(await run.start())
+    assert question.startswith("Nothing would happen: the call will be refused. ")
+    (answer,) = await run.decide(APPROVE)
+    assert answer.status == "error"
+    assert await birds.left() == [KITE, OWL, SWIFT]

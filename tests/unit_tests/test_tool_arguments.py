@@ -218,6 +218,6 @@ def test_a_narrowing_says_itself_in_words() -> None:
     fields = dict(kit.filter_fields or {})
     condition = {"field": "year", "operator": "lt", "value": 1990}
     narrowed = narrowing([condition], kit, fields, ids=["a"], expr=" n == 1 ")
-    assert str(narrowed) == 'year is less than 1990 and id is one of "a" and n == 1'
+    assert str(narrowed) == 'year is less than 1990 and id is one of "a" and (n == 1)'
     assert narrowed
     assert not narrowing([], kit, fields)

@@ -94,15 +94,15 @@ def test_approval_is_asked_for_each_tool_that_writes() -> None:
     [
         (
             {"filters": [{"field": "year", "operator": "lt", "value": 1990}], "ids": ["a"]},
-            'Delete where id is one of ["a"] and year is less than 1990, in the collection docs?',
+            'Delete where year is less than 1990 and id is one of "a", in the collection docs?',
         ),
         (
             {"ids": ["a"], "dry_run": True},
-            'Show what would be deleted where id is one of ["a"], in',
+            'Show what would be deleted where id is one of "a", in',
         ),
-        ({"filters": "all"}, 'Delete where "all", in'),
-        ({"expr": "x == 1"}, "Delete where x == 1, in"),
-        ({}, "Delete where nothing in particular (will be refused), in"),
+        ({"filters": "all"}, "Nothing would happen: the call will be refused. Invalid argum"),
+        ({"expr": "x == 1"}, "Nothing would happen: the call will be refused. Invalid argum"),
+        ({}, "Nothing would happen: the call will be refused. Give ids or filters"),
     ],
 )
 def test_a_delete_is_put_to_people_in_words(arguments: dict[str, Any], question: str) -> None:
@@ -113,12 +113,33 @@ def test_a_delete_is_put_to_people_in_words(arguments: dict[str, Any], question:
     assert description({"args": arguments}, None, None).startswith(question)
 
 
-def test_an_upsert_is_put_to_people_whole_but_bounded() -> None:
-    """Whoever approves reads the documents, cut where they are long."""
-    description = toolkit().interrupt_on()["milvus_upsert"]["description"]
-    question = description({"args": {"documents": [{"text": "x" * 9_999}]}}, None, None)
-    assert question.startswith('Write 1 document: [{"text": "xxx')
-    assert len(question) < 1_100
+def upsert_question(*documents: dict[str, Any], **settings: Any) -> str:
+    """Return what a human is asked before documents are written."""
+    description = toolkit(**settings).interrupt_on()["milvus_upsert"]["description"]
+    return str(description({"args": {"documents": list(documents)}}, None, None))
+
+
+def test_r02_an_upsert_is_put_to_people_with_every_id() -> None:
+    """Whoever approves reads each id, before any text, and how much of a long text is cut."""
+    documents = [{"id": f"id {number}", "text": "x" * 9_999} for number in range(20)]
+    first, *lines = upsert_question(*documents).splitlines()
+    assert first.startswith("Write 20 documents to the collection ")
+    for document, line in zip(documents, lines, strict=True):
+        assert line.startswith(f'- id "{document["id"]}": text "xxx')
+        assert "… (9801 more characters), metadata {}" in line
+    assert len(first) + sum(map(len, lines)) < 20 * 300
+
+
+def test_r02_what_a_question_leaves_out_is_counted() -> None:
+    """Documents and ids past the first twenty are counted; a long id says that it is cut."""
+    documents = [{"id": str(number), "text": "x"} for number in range(50)]
+    question = upsert_question(*documents, max_documents=50)
+    assert question.endswith("\n- 30 further documents, not shown")
+    delete = toolkit().interrupt_on()["milvus_delete"]["description"]
+    ids = ["x" * 900, *map(str, range(30))]
+    said = delete({"args": {"ids": ids}}, None, None)
+    assert "xxx … (702 more characters), " in said
+    assert '"18" and 11 more, in the collection' in said
 
 
 def test_scope_from_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
