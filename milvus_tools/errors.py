@@ -22,6 +22,7 @@ error of the part below is always there as `__cause__`, for the developer.
 """
 
 import contextlib
+import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 
@@ -120,14 +121,19 @@ _BY_STATUS: dict[grpc.StatusCode, tuple[type[MilvusError], str]] = {
     grpc.StatusCode.UNAUTHENTICATED: (AccessError, _NO_ACCESS),
     grpc.StatusCode.PERMISSION_DENIED: (AccessError, _NO_ACCESS),
 }
-_ADDRESS = re.compile(
-    r"(?:unix:|tcp://|https?://)[^\s\"'<>,]+"
-    r"|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
-    r"|\b(?:localhost|[A-Za-z][\w-]*(?:\.[\w-]+)+):\d{2,5}\b"
-    r"|\b[A-Za-z][\w-]*:\d{5}\b"
-    r"|\[[0-9a-fA-F]*(?::[0-9a-fA-F.]*){2,}\](?::\d+)?"
-    r"|(?<=lookup )[\w.-]+"
+# A message is read word by word, so that what is hostile in it takes linear time.
+_WORD = re.compile(r"[^\s\"'<>(),;]+")
+_PART = re.compile(r"[^=|{}\[\]]+")
+_IP_IN_BRACKETS = re.compile(r"\[(?=[0-9a-fA-F.]{0,40}:)[0-9a-fA-F:.%]{2,60}\](?::\d{1,5})?")
+_LOOKED_UP = re.compile(r"(?<=lookup )[\w.-]+")
+_SECRET = re.compile(
+    r"(?<!\w)(token|passw(?:or)?d|secret|credentials?|authorization|signature|(?:api|access|secret)[_-]?key)"
+    r"([\"']?\s{0,2}[=:]\s{0,2}[\"']?)(?:(?:bearer|basic)\s{1,2})?[^\s\"',;&)]+",
+    re.IGNORECASE,
 )
+_SCHEMES = ("ipv4:", "ipv6:", "unix:", "unix-abstract:", "dns:", "vsock:", "tcp:")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_SHORT_PORT, _LONG_PORT = 2, 4  # digits: after a name with dots, and after one without
 _ACCESS_CODES = {1400, 1401}  # Milvus's "privilege not permitted" and "unauthenticated"
 
 
@@ -165,12 +171,56 @@ def _translate(error: Exception) -> MilvusToolsError:
     if isinstance(error, TimeoutError):
         return DeadlineError(_DEADLINE)
     if isinstance(error, grpc.RpcError):
-        return _from_status(error.code(), _without_addresses(error.details() or ""))
+        return _from_status(error.code(), redacted(error.details() or ""))
     return _from_milvus(error)
 
 
-def _without_addresses(message: str) -> str:
-    return _ADDRESS.sub("<address>", message)
+def redacted(message: str) -> str:
+    """Take addresses, paths and secrets out of what another part says."""
+    message = _SECRET.sub(r"\1\2<secret>", message)
+    for pattern in (_LOOKED_UP, _IP_IN_BRACKETS):
+        message = pattern.sub("<address>", message)
+    return _WORD.sub(_redacted_word, message)
+
+
+def _redacted_word(found: re.Match[str]) -> str:
+    word = found[0]
+    return "<address>" if "://" in word else _PART.sub(_redacted_part, word)
+
+
+def _redacted_part(found: re.Match[str]) -> str:
+    part = found[0]
+    bare = part.strip(".:")
+    if _is_path(bare) or _is_path(part):
+        return "<path>"
+    if part.lower().startswith(_SCHEMES) or _is_ip(part) or _is_ip(bare) or _is_host(bare):
+        return "<address>"
+    return part
+
+
+def _is_path(part: str) -> bool:
+    rooted = part.lstrip("~.").startswith(("/", "\\\\")) or _DRIVE.match(part)
+    nested = part.count("/") > 1 or part.count("\\") > 1
+    return bool(rooted or nested) and any(map(str.isalpha, part))
+
+
+def _is_ip(part: str) -> bool:
+    host, _, port = part.rpartition(":")
+    without_port = host if port.isdigit() and host.count(".") == 3 else part  # noqa: PLR2004
+    if without_port.count(".") != 3 and part.count(":") < 2:  # noqa: PLR2004
+        return False
+    try:
+        ipaddress.ip_address(without_port)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host(part: str) -> bool:
+    host, _, port = part.rpartition(":")
+    shortest = _SHORT_PORT if "." in host or host == "localhost" else _LONG_PORT
+    with_port = port.isdigit() and len(port) >= shortest and any(map(str.isalpha, host))
+    return with_port or ("@" in part and ("." in part or ":" in part))
 
 
 def _from_status(status: object, details: str) -> MilvusToolsError:
@@ -184,7 +234,7 @@ def _from_status(status: object, details: str) -> MilvusToolsError:
 
 def _from_milvus(error: Exception) -> MilvusToolsError:
     code = getattr(error, "code", 0)
-    message = _without_addresses(str(getattr(error, "message", "") or error))
+    message = redacted(str(getattr(error, "message", "") or error))
     if isinstance(code, grpc.StatusCode):
         return _from_status(code, message)
     if isinstance(error, ConnectionConfigException):

@@ -7,7 +7,12 @@ import threading
 import traceback
 from typing import Any
 
-from milvus_tools.errors import InvalidInputError, UnavailableError, UnsupportedError
+from milvus_tools.errors import (
+    InvalidInputError,
+    UnavailableError,
+    UnsupportedError,
+    redacted,
+)
 
 
 def is_lite(uri: str) -> bool:
@@ -116,7 +121,9 @@ def _start_server(path: str) -> None:
         raise UnavailableError(
             "The Milvus Lite file is open in another process; one process at a time can use it."
         ) from reason.error
-    raise UnavailableError(f"Milvus Lite can't open its file: {reason.error}") from reason.error
+    raise UnavailableError(
+        f"Milvus Lite can't open its file: {redacted(str(reason.error))}"
+    ) from reason.error
 
 
 files = _LiteFiles()

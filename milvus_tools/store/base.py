@@ -45,7 +45,7 @@ class StoreBase(VectorStore):
             raise StoreClosedError("The store is closed; make a new one.")
 
         async def run(collection: Collection, deadline: Deadline) -> Result:
-            with self._scope.discreet(lite=collection.connection.lite):
+            with self._scope.redacting_errors(lite=collection.connection.lite):
                 return await work(StoreOperations(collection, self._scope), deadline)
 
         return await self._lifecycle.run(run, timeout)

@@ -3,15 +3,31 @@
 import contextlib
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from pymilvus import MilvusException
 
-from milvus_tools.errors import ILLEGAL_ARGUMENT, InvalidInputError, MilvusError, ScopeError
-from milvus_tools.filters import Scalar, all_of, equals
+from milvus_tools.errors import (
+    ILLEGAL_ARGUMENT,
+    InvalidInputError,
+    MilvusError,
+    MilvusToolsError,
+    PartialWriteError,
+    ScopeError,
+)
+from milvus_tools.filters import Scalar, all_of, equals, literal
 from milvus_tools.schema import Schema
+
+_EVALUATED: Final = (
+    "Milvus Lite could not evaluate the filter; the reason may lie in rows outside the scope, and "
+    "is not told."
+)
+_NAMES_SCOPE: Final = "Milvus refused the request; its reason names the scope, and is not told."
+_WORD: Final = re.compile(r"\w+")
+_LONG: Final = 3  # characters; a shorter value may be a part of any word
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,25 +131,37 @@ class Scope:
             raise ScopeError("Milvus returned a row outside the store's scope; it is withheld.")
 
     @contextlib.contextmanager
-    def discreet(self, *, lite: bool) -> Iterator[None]:
-        """Withhold what Milvus Lite says of rows outside the scope.
+    def redacting_errors(self, *, lite: bool) -> Iterator[None]:
+        """Take out of an error what Milvus says of the scope, and of rows outside it.
 
-        It evaluates the filter for all rows, and an error may quote a value of any.
-
-        Raises:
-            MilvusError: In place of the one that may tell too much, which becomes its cause.
+        Milvus quotes the whole filter, of which the scope is a part. Milvus Lite evaluates it for
+        all rows, and an error may quote a value of any. The error of the part below stays the
+        cause, for the developer.
         """
         try:
             yield
-        except MilvusError as error:
-            may_quote = type(error) is MilvusError and error.code != ILLEGAL_ARGUMENT
-            if not (self and lite and may_quote and isinstance(error.__cause__, MilvusException)):
-                raise
-            raise MilvusError(
-                "Milvus Lite could not evaluate the filter; the reason may lie in rows outside "
-                "the scope, and is not told.",
-                error.code,
-            ) from error
+        except MilvusToolsError as error:
+            said = error.__cause__ if isinstance(error, PartialWriteError) else error
+            if self and said is not None and _is_foreign(said):
+                told = self._redacted(said, lite=lite)
+                error.args = (str(error).replace(str(said), told), *error.args[1:])
+            raise
+
+    def _redacted(self, error: BaseException, *, lite: bool) -> str:
+        evaluated = isinstance(error, MilvusError) and error.code != ILLEGAL_ARGUMENT
+        if lite and evaluated:
+            return _EVALUATED
+        text = str(error)
+        for field, value in self.values.items():
+            text = text.replace(equals(field, value, dynamic=True), "…")
+        return _NAMES_SCOPE if self._is_named_in(text) else text
+
+    def _is_named_in(self, text: str) -> bool:
+        """Tell whether a field or a value of the scope stands in a text; a short one as a word."""
+        told = [*self.values, *map(str, self.values.values())]
+        told += [literal(value).strip('"') for value in self.values.values()]
+        words = set(_WORD.findall(text))
+        return any(one in words or (len(one) >= _LONG and one in text) for one in told)
 
     def key(self, id_: str) -> str:
         """Return the stored key of an id."""
@@ -162,6 +190,11 @@ class Scope:
             for field, value in sorted(self.keyed.items())
         )
         return "&".join(parts) + ":"
+
+
+def _is_foreign(error: BaseException) -> bool:
+    """Tell whether an error of ours repeats what Milvus, or its client, says."""
+    return type(error) is MilvusError or isinstance(error.__cause__, MilvusException)
 
 
 def _plain(value: Scalar) -> Scalar:

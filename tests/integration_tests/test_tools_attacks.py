@@ -5,6 +5,7 @@ SECURITY.md lists what is promised here.
 """
 
 import asyncio
+import pathlib
 import re
 from typing import Any
 
@@ -15,6 +16,7 @@ from langchain_core.tools import BaseTool
 from milvus_tools import MilvusStore, ScopedMilvusStore
 from tests import attacks
 from tests.attacks import B_IDS, B_KEYS, B_TEXT, MARK
+from tests.support import embeddings
 from tests.tools import FIELDS, call, toolkit, tools_of
 
 # What may not reach a model: addresses, tokens, tracebacks, other people's rows.
@@ -177,3 +179,39 @@ async def test_a_document_can_not_leave_its_block(views: dict[str, ScopedMilvusS
     examples = await kit.aget_context()
     assert "</document" not in examples
     assert len(examples.splitlines()) == 6
+
+
+@pytest.mark.parametrize(
+    "expr",
+    ["n ===  7", "n ==", "foo bar", "json_contains(n)", "nosuch(n)", "pk == 5", "text in [1]"],
+)
+async def test_r07_an_expression_that_fails_does_not_name_the_scope(
+    shared: MilvusStore, expr: str
+) -> None:
+    """Milvus quotes the whole filter; the model reads nothing of what the operator fixed."""
+    view = shared.scoped(secret_field="secret value")
+    await view.aadd_texts(["mine"])
+    tools = tools_of(toolkit(view, **settings()))
+    for verb, arguments in (
+        ("search", {"query": "x"}),
+        ("search_by_metadata", {}),
+        ("delete", {}),
+    ):
+        content = str((await call(tools[verb], expr=expr, **arguments)).content)
+        assert "secret" not in content, content
+
+
+async def test_r07_a_file_that_cannot_be_opened_is_told_without_its_path(
+    tmp_path: pathlib.Path,
+) -> None:
+    """A model reads that the store is unavailable, and not where it is."""
+    folder = tmp_path / "file_as_folder"
+    folder.write_bytes(b"no folder")
+    (tmp_path / "corrupt.db").write_bytes(b"no database")
+    for path in (tmp_path / "corrupt.db", folder / "a.db", tmp_path / "missing" / "b.db"):
+        store = MilvusStore(embeddings(), connection_args={"uri": str(path)})
+        message = await call(tools_of(toolkit(store))["search"], query="x")
+        await store.aclose()
+        assert message.status == "error"
+        assert tmp_path.name not in message.content
+        assert "/" not in message.content, message.content

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import re
 from collections.abc import Callable
 
 import grpc
@@ -160,6 +161,49 @@ def test_messages_hold_no_address_and_no_token(make: Callable[[str], Exception])
     message = str(translate(make(ADDRESSES)))
     for secret in SECRETS:
         assert secret not in message
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "minio:9000",
+            "etcd:2379",
+            "localhost:80",
+            "milvus-proxy.svc:19530",
+            "::1",
+            "[::1]:19530",
+        ),
+        *("ipv6:%5B::1%5D:19530", "fe80::1", "2001:db8::ff00:42:8329", "10.0.0.7", "10.0.0.7:443"),
+        *(
+            "s3://bucket/a?token=abc",
+            "https://root:word@db.example.org/x?sig=1",
+            "file:///etc/x",
+        ),
+        *("/root/data/milvus.db", "~/milvus.db", "../up/milvus.db", r"C:\\data\\milvus.db"),
+        *("/usr/lib/python3/site-packages/scipy/x.so", "lib/scipy/x.so", r"\\\\host\\share"),
+        *("root@db.example.org", "token=abc", "password: abc", "Authorization: Bearer abc"),
+        *("api_key='abc'", '"secret": "abc"', "unix:/run/milvus.sock", "tcp://etcd:2379"),
+    ],
+)
+@pytest.mark.parametrize(
+    "around", ["{}", "at {}.", "({})", "endpoint={}: refused", "[{}]", '"{}"']
+)
+def test_r07_addresses_paths_and_secrets_are_taken_out(address: str, around: str) -> None:
+    """Whatever Milvus, its client or the file system says, nobody learns where things are."""
+    message = str(translate(MilvusException(1100, around.format(address))))
+    for secret in re.findall(r"\w{2,}", address.replace("token", "").replace("password", "")):
+        known = {"Authorization", "Bearer", "api_key", "secret", "unix", "tcp", "ipv6"}
+        assert secret in known or secret not in message, message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["n / 2 == 1", "n /2 == 1", "a/b", "line 1:20", "at 12:30:45", "expected ']'", "tokens: 12"],
+)
+def test_r07_expressions_stay_readable(text: str) -> None:
+    """A division, a place in a text and a time are no paths and no addresses."""
+    assert text in str(translate(MilvusException(1100, text)))
 
 
 @pytest.mark.parametrize(

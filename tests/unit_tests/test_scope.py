@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymilvus import DataType
 
-from milvus_tools.errors import FilterError, InvalidInputError, ScopeError
+from milvus_tools.errors import (
+    DeadlineError,
+    FilterError,
+    InvalidInputError,
+    MilvusError,
+    MilvusToolsError,
+    PartialWriteError,
+    ScopeError,
+)
 from milvus_tools.schema import Field, Schema
 from milvus_tools.store.scope import Scope
 from tests.hostile import is_addressable, is_scope, is_utf8, scopes, texts
@@ -194,3 +202,56 @@ def test_values_that_have_no_literal_are_named() -> None:
         Scope({"tenant": 2**63})
     with pytest.raises(InvalidInputError, match="float"):
         Scope({"tenant": 1.5})  # type: ignore[dict-item]
+
+
+def redacted(scope: Scope, error: MilvusToolsError, *, lite: bool) -> str:
+    """Return what is told of an error inside a scope."""
+    with pytest.raises(type(error)) as caught, scope.redacting_errors(lite=lite):
+        raise error
+    assert caught.value is error
+    return str(error)
+
+
+SYNTAX = "cannot parse expression: {}, error: line 1:7 mismatched input"
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"tenant": "acme"},
+        {"tenant": "a"},
+        {"tenant": 'x" or "y'},
+        {"a key": "é\n"},
+        {"in": 42},
+        {"flag": True, "tenant": "acme"},
+    ],
+)
+@pytest.mark.parametrize("lite", [False, True])
+def test_r07_a_syntax_error_does_not_name_the_scope(scope: dict[str, Any], *, lite: bool) -> None:
+    """Milvus quotes the whole filter; what the operator fixed is not told, the rest is."""
+    fixed = Scope(scope)
+    whole = f"({fixed.expression(schema())}) and (n ===  7)"
+    text = redacted(fixed, MilvusError(SYNTAX.format(whole), 6), lite=lite)
+    assert "n ===  7" in text
+    for field, value in scope.items():
+        assert field not in text.split()
+        assert str(value) not in text.replace("line 1:7", "").split()
+
+
+def test_r07_a_part_of_the_scope_is_not_told_either() -> None:
+    """Where the scope is quoted otherwise than it was written, nothing is told."""
+    scope = Scope({"tenant": "acme", "n": 1})
+    for quoted in ("field 'tenant' is a string", "mismatched 'acme'", 'tenant=="acme"', "n > 2"):
+        said = "Milvus refused the request; its reason names the scope, and is not told."
+        assert redacted(scope, MilvusError(quoted, 1100), lite=False) == said
+        partial = PartialWriteError(f"1 of 2 entities: {quoted}", ["a"])
+        partial.__cause__ = MilvusError(quoted, 1100)
+        assert redacted(scope, partial, lite=False) == f"1 of 2 entities: {said}"
+        assert partial.written == ["a"]
+
+
+def test_what_is_ours_to_say_is_told() -> None:
+    """Our own sentences, and errors outside a scope, stay as they are."""
+    for error in (ScopeError("tenant"), DeadlineError("acme"), InvalidInputError("tenant")):
+        assert redacted(Scope({"tenant": "acme"}), error, lite=True) in {"tenant", "acme"}
+    assert redacted(Scope(), MilvusError("anything", 1100), lite=True) == "anything"
