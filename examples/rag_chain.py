@@ -25,7 +25,7 @@ from langchain_milvus import BM25BuiltInFunction
 from quickstart import load_paragraphs
 
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore, local_embeddings
-from milvus_tools.tools.content import blocks
+from milvus_tools.tools.formatting import blocks
 
 QUESTION = "Dilys Laye starred in which low-budget British comedy franchise by Peter Rogers?"
 PROMPT = ChatPromptTemplate.from_messages(

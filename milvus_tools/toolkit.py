@@ -9,7 +9,7 @@ from typing import Any, Final
 from langchain_core.documents import Document
 from langchain_core.tools import BaseTool, BaseToolkit
 
-from milvus_tools._portal import wait
+from milvus_tools._io.loop import wait
 from milvus_tools._text import cut
 from milvus_tools.errors import MilvusToolsError
 from milvus_tools.tools import (
@@ -20,11 +20,11 @@ from milvus_tools.tools import (
     search_tool,
     upsert_tool,
 )
-from milvus_tools.tools.calls import view_for
-from milvus_tools.tools.content import counted, inline
 from milvus_tools.tools.delete import delete_question
-from milvus_tools.tools.filtering import ID, known_fields
+from milvus_tools.tools.filters import ID, known_fields
+from milvus_tools.tools.formatting import counted, inline
 from milvus_tools.tools.settings import AnyStore
+from milvus_tools.tools.structured_tool import view_for
 from milvus_tools.tools.upsert import upsert_question
 
 _SAMPLE: Final = 20

@@ -12,7 +12,7 @@ from typing import Any
 
 from pymilvus import DataType
 
-from milvus_tools.conditions import All, Any_, Condition, FieldType, Filter, Not, Operator
+from milvus_tools.filters import All, Any_, Condition, FieldType, Filter, Not, Operator
 from tests.hostile import is_addressable, is_utf8
 
 Row = Mapping[str, Any]

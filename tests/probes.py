@@ -14,8 +14,11 @@ from urllib.parse import urlsplit
 from langchain_core.embeddings import Embeddings
 from milvus_lite.db import MilvusLite
 
-from milvus_tools.connection import Connection
-from milvus_tools.store.requests import (
+from milvus_tools.transport.connection import Connection
+from milvus_tools.transport.direct import (
+    DirectTransport,
+)
+from milvus_tools.transport.requests import (
     Deadline,
     DeleteRequest,
     Hit,
@@ -23,9 +26,6 @@ from milvus_tools.store.requests import (
     Row,
     SearchRequest,
     WriteRequest,
-)
-from milvus_tools.store.transport import (
-    DirectTransport,
 )
 from tests.support import DIM, embeddings
 

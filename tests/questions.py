@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from milvus_tools.conditions import All, Any_, Condition, Filter, Not, Operator
+from milvus_tools.filters import All, Any_, Condition, Filter, Not, Operator
 
 _ONE_VALUE = {
     " is not ": Operator.NE,

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from pymilvus import DataType, MilvusClient
 
-from milvus_tools.conditions import All, Any_, Condition, FieldType, Filter, Not, Operator
+from milvus_tools.filters import All, Any_, Condition, FieldType, Filter, Not, Operator
 from tests.hostile import texts
 from tests.oracle import LISTS, World
 from tests.support import DIM

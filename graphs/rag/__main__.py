@@ -22,7 +22,7 @@ from graphs.rag.display import Display
 from graphs.rag.graph import build_graph
 from graphs.rag.wikipedia import wikipedia_store
 from milvus_tools import MilvusStore
-from milvus_tools.tools.content import as_data
+from milvus_tools.tools.formatting import as_data
 
 NUMBERS: Final = {
     "--k": ("k", "passages that a search returns"),

@@ -6,7 +6,7 @@ from typing import Final
 
 from graphs.rag.state import Citation, Passage
 from milvus_tools.ranking import unique
-from milvus_tools.tools.content import as_data
+from milvus_tools.tools.formatting import as_data
 
 # As models write them: [1], [1, 2], [1-3], [**1**], also in other brackets, with words or a mark
 # before the number, a page behind it, or as a link. Nothing here is read twice: each part is

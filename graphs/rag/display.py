@@ -8,7 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from graphs.rag.state import OutputState
-from milvus_tools.tools.content import as_data
+from milvus_tools.tools.formatting import as_data
 
 SHOWN: Final = 2
 """How many of a sub-question's passages are named."""

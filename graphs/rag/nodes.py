@@ -24,7 +24,7 @@ from graphs.rag.prompts import (
 from graphs.rag.searching import SearchError, open_store, search
 from graphs.rag.state import Asked, Citation, Finding, InputState, Passage, State, Subquestion
 from milvus_tools.ranking import unique
-from milvus_tools.tools.content import as_data
+from milvus_tools.tools.formatting import as_data
 
 MAX_QUESTION: Final = 4_000
 """The most characters of a question."""

@@ -9,7 +9,7 @@ from typing import Final
 from graphs.rag.prompts import Step
 from graphs.rag.state import Finding, Subquestion
 from milvus_tools.ranking import unique
-from milvus_tools.tools.content import as_data
+from milvus_tools.tools.formatting import as_data
 
 MAX_TEXT: Final = 4_000
 """The most characters of a sub-question."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from graphs.rag.citations import uncited
 from graphs.rag.state import Finding, Passage, Subquestion
-from milvus_tools.tools.content import as_data, blocks
+from milvus_tools.tools.formatting import as_data, blocks
 
 NOT_IN_DOCUMENTS: Final = "The answer is not in the documents."
 

@@ -1,7 +1,7 @@
 """Micro-batching: requests that are made at the same time go out together."""
 
 from milvus_tools.batching.batcher import MicroBatcher
-from milvus_tools.batching.values import (
+from milvus_tools.batching.types import (
     BatchCancelledError,
     BatcherClosedError,
     BatcherError,

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any, Generic
 
 from milvus_tools.batching.entries import Batch, Entry, Failure, Request, Result, copied
-from milvus_tools.batching.values import (
+from milvus_tools.batching.types import (
     BatchCancelledError,
     BatcherClosedError,
     BatcherStats,

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any
 
 from milvus_tools.batching.entries import Entries, Entry
-from milvus_tools.batching.values import Limits
+from milvus_tools.batching.types import Limits
 
 AnyEntry = Entry[Any, Any]
 

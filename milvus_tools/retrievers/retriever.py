@@ -16,24 +16,24 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import ConfigDict
 
-from milvus_tools._portal import wait
-from milvus_tools.conditions import Filter, parse
+from milvus_tools._io.loop import wait
 from milvus_tools.errors import DeadlineError, InvalidInputError
-from milvus_tools.filters import all_of, checked
-from milvus_tools.retrievers.making import (
+from milvus_tools.filters import Filter, parse
+from milvus_tools.filters.literals import all_of, checked
+from milvus_tools.retrievers.merging import merged
+from milvus_tools.retrievers.modes import search_one
+from milvus_tools.retrievers.queries import Query, chosen, planned, require_question, tidy
+from milvus_tools.retrievers.query_generation import (
     Maker,
     maker_of_function,
     maker_of_model,
     maker_of_runnable,
 )
-from milvus_tools.retrievers.merging import merged
-from milvus_tools.retrievers.modes import search_one
-from milvus_tools.retrievers.queries import Query, chosen, planned, require_question, tidy
-from milvus_tools.retrievers.searching import search_all
+from milvus_tools.retrievers.search import search_all
 from milvus_tools.retrievers.settings import RetrieverSettings
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
 from milvus_tools.store.options import limit
-from milvus_tools.store.requests import Deadline
+from milvus_tools.transport.requests import Deadline
 
 Result = TypeVar("Result")
 

@@ -7,8 +7,8 @@ from langchain_core.prompts import BasePromptTemplate
 from langchain_core.runnables import Runnable
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, model_validator
 
-from milvus_tools.conditions import Filter, parse
-from milvus_tools.filters import checked
+from milvus_tools.filters import Filter, parse
+from milvus_tools.filters.literals import checked
 from milvus_tools.fusion import RETRIEVAL
 from milvus_tools.ranking import RANK_CONSTANT
 from milvus_tools.retrievers.prompts import QUERY_PROMPT

@@ -8,16 +8,16 @@ from typing import Any, TypeVar
 
 from langchain_core.vectorstores import VectorStore
 
-from milvus_tools._portal import wait
+from milvus_tools._io.loop import wait
 from milvus_tools.errors import StoreClosedError
 from milvus_tools.store.collection import Collection
 from milvus_tools.store.lifecycle import Lifecycle
-from milvus_tools.store.requests import (
+from milvus_tools.store.operations.search import Searches
+from milvus_tools.store.operations.write import Upserts
+from milvus_tools.store.scope import Scope
+from milvus_tools.transport.requests import (
     Deadline,
 )
-from milvus_tools.store.scope import Scope
-from milvus_tools.store.searching import Searches
-from milvus_tools.store.writing import Upserts
 
 Result = TypeVar("Result")
 

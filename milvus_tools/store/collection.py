@@ -13,8 +13,8 @@ from langchain_core.documents import Document
 from pymilvus import CollectionSchema, MilvusClient
 from pymilvus.client.cache import GlobalCache
 
-from milvus_tools._together import end, together
-from milvus_tools.connection import Connection, shared_lock
+from milvus_tools._io.tasks import end, together
+from milvus_tools.embeddings.source import EmbeddingModel
 from milvus_tools.errors import (
     NOT_LOADED,
     AccessError,
@@ -29,20 +29,20 @@ from milvus_tools.errors import (
     translated,
 )
 from milvus_tools.schema import DENSE, Index, Schema
-from milvus_tools.store import definition
-from milvus_tools.store.definition import Settings
-from milvus_tools.store.flushing import Flusher
-from milvus_tools.store.memory import WriteMemory
-from milvus_tools.store.requests import (
-    Deadline,
-    EmbeddingModel,
-    Vector,
-)
-from milvus_tools.store.rows import Layout
-from milvus_tools.store.transport import (
+from milvus_tools.store.config import Settings
+from milvus_tools.store.consistency import WriteMemory
+from milvus_tools.store.documents import Layout
+from milvus_tools.store.values import checked_vectors, compact
+from milvus_tools.transport import ddl
+from milvus_tools.transport.connection import Connection, shared_lock
+from milvus_tools.transport.direct import (
     Transport,
 )
-from milvus_tools.store.values import checked_vectors, compact
+from milvus_tools.transport.lite_flush import Flusher
+from milvus_tools.transport.requests import (
+    Deadline,
+    Vector,
+)
 
 Result = TypeVar("Result")
 
@@ -163,7 +163,7 @@ class Collection:
 
     async def _drop(self, deadline: Deadline) -> None:
         async with self.flusher.instead():
-            await self._administer(definition.drop, deadline)
+            await self._administer(ddl.drop, deadline)
 
     async def schema(self, deadline: Deadline) -> Schema | None:
         """Return the schema, or `None` if the collection was never there.
@@ -180,7 +180,7 @@ class Collection:
         return schema
 
     async def _read_schema(self, deadline: Deadline) -> Schema | None:
-        self._schema = await self._administer(definition.open_existing, deadline)
+        self._schema = await self._administer(ddl.open_existing, deadline)
         self._note()
         return self._schema
 
@@ -303,7 +303,7 @@ class Collection:
         """Make the collection, unless somebody else was faster, and load it."""
         async with self.locked([None]):
             if self._schema is None:
-                self._schema = await self._administer(definition.create, deadline, planned)
+                self._schema = await self._administer(ddl.create, deadline, planned)
                 self._note()
             return self._schema
 
@@ -408,7 +408,7 @@ class Collection:
         self, action: Callable[..., Result], deadline: Deadline, *args: Any
     ) -> Result:
         return await self.connection.administer(
-            action, deadline.remaining, self.settings, deadline, *args
+            action, deadline.remaining, self.settings.blueprint, deadline, *args
         )
 
 

@@ -5,12 +5,12 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from milvus_tools._crossing import cross
-from milvus_tools._portal import Ending, afinished, finished, portal
+from milvus_tools._io.calls import cross
+from milvus_tools._io.loop import Ending, afinished, finished, portal
 from milvus_tools.errors import InvalidInputError, StoreClosedError
-from milvus_tools.store.batched import BatchedTransport, StoreStats
 from milvus_tools.store.collection import Collection
-from milvus_tools.store.requests import (
+from milvus_tools.transport.batching import BatchedTransport, StoreStats
+from milvus_tools.transport.requests import (
     Deadline,
 )
 

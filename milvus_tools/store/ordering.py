@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from milvus_tools.conditions import All, Any_, Condition, Filter, Not, Operator
 from milvus_tools.errors import InvalidInputError
-from milvus_tools.store.requests import (
+from milvus_tools.filters import All, Any_, Condition, Filter, Not, Operator
+from milvus_tools.store.documents import Layout
+from milvus_tools.store.scope import Scope
+from milvus_tools.transport.requests import (
     Row,
 )
-from milvus_tools.store.rows import Layout
-from milvus_tools.store.scope import Scope
 
 MAX_SORTED = 10_000
 ID = "id"

@@ -18,7 +18,7 @@ from milvus_tools.errors import (
     PartialWriteError,
     ScopeError,
 )
-from milvus_tools.filters import Scalar, all_of, equals, literal
+from milvus_tools.filters.literals import Scalar, all_of, equals, literal
 from milvus_tools.schema import Schema
 
 _EVALUATED: Final = (

@@ -9,30 +9,30 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from pymilvus import AsyncMilvusClient, MilvusClient
 
-from milvus_tools._portal import portal, wait
-from milvus_tools.connection import Connection
+from milvus_tools._io.loop import portal, wait
+from milvus_tools.embeddings.source import Embedding
 from milvus_tools.errors import ScopeError, UnsupportedError
-from milvus_tools.filters import Scalar
-from milvus_tools.store.arguments import (
+from milvus_tools.filters.literals import Scalar
+from milvus_tools.store.collection import Collection
+from milvus_tools.store.config import (
     Functions,
     Parameters,
+    Settings,
     read_scope,
     read_settings,
     resolved,
 )
-from milvus_tools.store.batched import BatchedTransport, OnBatch, StoreStats
-from milvus_tools.store.collection import Collection
-from milvus_tools.store.definition import Settings
 from milvus_tools.store.lifecycle import Lifecycle
-from milvus_tools.store.models import Embedding
-from milvus_tools.store.requests import (
-    Deadline,
-)
-from milvus_tools.store.transport import (
+from milvus_tools.store.scoped import ScopedMethods
+from milvus_tools.transport.batching import BatchedTransport, OnBatch, StoreStats
+from milvus_tools.transport.connection import Connection
+from milvus_tools.transport.direct import (
     DirectTransport,
     Transport,
 )
-from milvus_tools.store.views import ScopedMethods
+from milvus_tools.transport.requests import (
+    Deadline,
+)
 
 DEFAULT_TIMEOUT = 30.0
 

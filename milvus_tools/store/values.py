@@ -9,9 +9,9 @@ import numpy.typing as npt
 from pymilvus import DataType
 
 from milvus_tools.errors import DimensionError, FilterError, InvalidInputError
-from milvus_tools.filters import INT64_MAX, unicode
+from milvus_tools.filters.literals import INT64_MAX, unicode
 from milvus_tools.schema import DENSE, Field
-from milvus_tools.store.requests import (
+from milvus_tools.transport.requests import (
     Vector,
 )
 

@@ -17,9 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from milvus_tools.conditions import FieldType, Operator
-from milvus_tools.conditions.rendering import OPERATORS
 from milvus_tools.errors import InvalidInputError
+from milvus_tools.filters import FieldType, Operator
+from milvus_tools.filters.expression import OPERATORS
 from milvus_tools.tools.settings import FilterField, ToolSettings
 
 RUNTIME: Final = "runtime"  # what LangGraph adds to the arguments; no model can set it

@@ -8,10 +8,10 @@ from langchain_core.tools import StructuredTool, ToolException
 from milvus_tools._text import cut
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.tools.arguments import delete_arguments, validated
-from milvus_tools.tools.calls import Answer, make_tool
-from milvus_tools.tools.content import as_data, counted, listed
-from milvus_tools.tools.filtering import Narrowing, narrowing
+from milvus_tools.tools.filters import Narrowing, narrowing
+from milvus_tools.tools.formatting import as_data, counted, listed
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
+from milvus_tools.tools.structured_tool import Answer, make_tool
 
 DESCRIPTION: Final = (
     "Delete {what} that have one of the ids and match the filters, as far as given. "

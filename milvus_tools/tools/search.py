@@ -6,15 +6,15 @@ from typing import Any, Final
 from langchain_core.documents import Document
 from langchain_core.tools import StructuredTool
 
-from milvus_tools._together import together
+from milvus_tools._io.tasks import together
 from milvus_tools.errors import UnsupportedError
 from milvus_tools.fusion import Hits, fuse
 from milvus_tools.ranking import unique
 from milvus_tools.tools.arguments import search_arguments
-from milvus_tools.tools.calls import Answer, make_tool
-from milvus_tools.tools.content import blocks, counted
-from milvus_tools.tools.filtering import narrowing
+from milvus_tools.tools.filters import narrowing
+from milvus_tools.tools.formatting import blocks, counted
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
+from milvus_tools.tools.structured_tool import Answer, make_tool
 
 DESCRIPTION: Final = (
     "Search {what} by meaning. Returns the nearest documents, best first, with their ids."

@@ -8,10 +8,10 @@ from langchain_core.documents import Document
 from langchain_core.tools import StructuredTool
 
 from milvus_tools.tools.arguments import metadata_arguments
-from milvus_tools.tools.calls import Answer, make_tool
-from milvus_tools.tools.content import blocks, counted
-from milvus_tools.tools.filtering import narrowing, require_field
+from milvus_tools.tools.filters import narrowing, require_field
+from milvus_tools.tools.formatting import blocks, counted
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
+from milvus_tools.tools.structured_tool import Answer, make_tool
 
 DESCRIPTION: Final = (
     "List {what} by their metadata or ids, without search by meaning. Tells how many match in all."

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, model_validator
 
-from milvus_tools.conditions import FieldType
-from milvus_tools.filters import Scalar
+from milvus_tools.filters import FieldType
+from milvus_tools.filters.literals import Scalar
 from milvus_tools.schema import DYNAMIC_FIELD
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
 

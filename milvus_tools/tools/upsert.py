@@ -11,10 +11,10 @@ from langchain_core.tools import StructuredTool
 from milvus_tools._text import as_json
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.tools.arguments import Arguments, upsert_arguments, validated
-from milvus_tools.tools.calls import Answer, make_tool
-from milvus_tools.tools.content import counted, listed
-from milvus_tools.tools.filtering import known_fields
+from milvus_tools.tools.filters import known_fields
+from milvus_tools.tools.formatting import counted, listed
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
+from milvus_tools.tools.structured_tool import Answer, make_tool
 
 DESCRIPTION: Final = (
     "Write {what}. A document whose id exists replaces that one as a whole. Returns the ids."

@@ -13,7 +13,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from milvus_tools import MilvusStore, MilvusToolkit, ScopedMilvusStore
-from milvus_tools.conditions import FieldType, Operator
+from milvus_tools.filters import FieldType, Operator
 from tests.agents import ScriptedModel, calls, told
 from tests.oracle import World, holds
 from tests.questions import is_refusal, read_delete, read_upsert

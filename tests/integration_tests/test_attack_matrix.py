@@ -22,9 +22,9 @@ from langchain_milvus import BM25BuiltInFunction
 from pymilvus import Function, FunctionType, MilvusClient
 
 from milvus_tools import DeleteResult, MilvusStore, MilvusToolsError, ScopedMilvusStore
-from milvus_tools.connection import Connection
 from milvus_tools.errors import InvalidInputError, ScopeError
-from milvus_tools.filters import one_of
+from milvus_tools.filters.literals import one_of
+from milvus_tools.transport.connection import Connection
 from tests import attacks
 from tests.attacks import B_IDS, B_TEXT, MARK
 from tests.conftest import new_name

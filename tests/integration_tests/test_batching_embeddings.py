@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from milvus_tools import BatchingEmbeddings, MilvusStore
-from milvus_tools._portal import THREAD_NAME, wait
+from milvus_tools._io.loop import THREAD_NAME, wait
 from milvus_tools.embeddings.vectors import Vector
 from milvus_tools.errors import DimensionError
 from tests.fake_embeddings import outcomes

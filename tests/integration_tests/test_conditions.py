@@ -11,9 +11,9 @@ from langchain_core.documents import Document
 from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore, ScopedMilvusStore
-from milvus_tools.conditions import Fields, Filter, describe, expression, parse
-from milvus_tools.conditions.model import MAX_DEPTH
 from milvus_tools.errors import FilterError, UnsupportedError
+from milvus_tools.filters import Fields, Filter, describe, expression, parse
+from milvus_tools.filters.conditions import MAX_DEPTH
 from milvus_tools.schema import Schema
 from tests.conftest import new_name
 from tests.hostile import generated

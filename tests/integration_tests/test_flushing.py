@@ -7,7 +7,7 @@ import pytest
 from langchain_core.documents import Document
 
 from milvus_tools import MilvusStore
-from milvus_tools.connection import Connection
+from milvus_tools.transport.connection import Connection
 from tests.support import ON_LITE
 
 MakeStore = Callable[..., MilvusStore]

@@ -16,7 +16,7 @@ from langchain_core.documents import Document
 
 from milvus_tools import MilvusStore, MilvusToolsError, ScopedMilvusStore
 from milvus_tools.errors import FilterError
-from milvus_tools.filters import MAX_EXPRESSION, equals
+from milvus_tools.filters.literals import MAX_EXPRESSION, equals
 from tests import hostile
 from tests.conftest import new_name
 from tests.expressions import expressions

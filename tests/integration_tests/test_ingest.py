@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
 from milvus_tools import MilvusStore
-from milvus_tools._reading import THREAD_NAME
+from milvus_tools._io.iterables import THREAD_NAME
 from milvus_tools.errors import EmbeddingError, InvalidInputError, PartialWriteError
 from milvus_tools.ingest import IngestProgress, aingest, content_id, ingest
 from tests.probes import BOUND, happens, run_python

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from milvus_tools import MilvusStore
-from milvus_tools._portal import portal
+from milvus_tools._io.loop import portal
 from milvus_tools.errors import EmbeddingError, InvalidInputError
 from tests.probes import BOUND, AsyncModel, happens, in_threads, no_new_threads, run_python, texts
 from tests.support import embeddings

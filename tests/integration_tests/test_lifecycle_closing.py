@@ -11,10 +11,10 @@ import pytest
 from pymilvus import MilvusClient, MilvusException
 
 from milvus_tools import MilvusStore
-from milvus_tools._portal import portal
-from milvus_tools.connection import Connection
+from milvus_tools._io.loop import portal
 from milvus_tools.errors import DeadlineError, DimensionError, StoreClosedError
 from milvus_tools.store.lifecycle import Lifecycle
+from milvus_tools.transport.connection import Connection
 from tests.probes import (
     BOUND,
     Hanging,

@@ -10,7 +10,7 @@ import pytest
 from langchain_core.embeddings import Embeddings
 
 from milvus_tools import MilvusStore
-from milvus_tools._portal import portal
+from milvus_tools._io.loop import portal
 from milvus_tools.errors import (
     DeadlineError,
     EmbeddingError,

@@ -14,14 +14,14 @@ from langchain_milvus import BM25BuiltInFunction
 from milvus_tools import MilvusStore, ScopedMilvusStore
 from milvus_tools.batching import BatchInfo
 from milvus_tools.errors import InvalidInputError, MilvusError, StoreClosedError
-from milvus_tools.store.batched import BatchedTransport
-from milvus_tools.store.requests import (
+from milvus_tools.transport.batching import BatchedTransport
+from milvus_tools.transport.direct import (
+    DirectTransport,
+)
+from milvus_tools.transport.requests import (
     Deadline,
     SearchRequest,
     WriteRequest,
-)
-from milvus_tools.store.transport import (
-    DirectTransport,
 )
 from tests.probes import BOUND
 from tests.support import ON_LITE, embeddings, texts_of

@@ -11,10 +11,10 @@ from langchain_milvus import BM25BuiltInFunction
 from pymilvus import Function, FunctionType, RRFRanker
 
 from milvus_tools import DeleteResult, MilvusStore
-from milvus_tools._portal import portal
+from milvus_tools._io.loop import portal
 from milvus_tools.diversity import pick
 from milvus_tools.errors import InvalidInputError, ScopeError, UnsupportedError
-from milvus_tools.store import searching
+from milvus_tools.store.operations import search as search_module
 from tests.probes import BOUND
 from tests.support import DIM, ON_LITE, CountingEmbeddings, embeddings
 
@@ -146,7 +146,7 @@ async def test_no_loop_waits_while_hits_are_picked(
         picks.append(pick(*args))
         return picks[-1]
 
-    monkeypatch.setattr(searching, "pick", watched)
+    monkeypatch.setattr(search_module, "pick", watched)
     found = await view.amax_marginal_relevance_search("kite", k=2, fetch_k=3)
     assert [document.id for document in found][:1] == ["pick-1"]
     assert [len(indices) for indices in picks] == [2]

@@ -6,8 +6,8 @@ import pytest
 from pymilvus import DataType
 
 from milvus_tools import MilvusStore, ScopedMilvusStore
-from milvus_tools.conditions import Condition, Operator
 from milvus_tools.errors import FilterError, InvalidInputError, MilvusError
+from milvus_tools.filters import Condition, Operator
 from milvus_tools.store.ordering import Order
 from tests.conftest import Stores
 from tests.support import ON_LITE

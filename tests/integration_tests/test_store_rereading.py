@@ -9,7 +9,7 @@ import pytest
 
 from milvus_tools import MilvusStore
 from milvus_tools.errors import MilvusError
-from milvus_tools.store import definition
+from milvus_tools.transport import ddl
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -20,7 +20,7 @@ async def test_requests_that_fail_together_ask_what_the_collection_is_together(
     store = make_store()
     await store.aadd_texts(["x"], ids=["1"])
     readings = itertools.count(1)
-    reading = definition.open_existing
+    reading = ddl.open_existing
 
     def counted(*args: Any) -> Any:
         if next(readings) == 2 and fails:
@@ -33,7 +33,7 @@ async def test_requests_that_fail_together_ask_what_the_collection_is_together(
         asked = (collection.has_changed(schema, MilvusError("?"), deadline) for _ in range(100))
         return await asyncio.gather(*asked, return_exceptions=True)
 
-    monkeypatch.setattr(definition, "open_existing", counted)
+    monkeypatch.setattr(ddl, "open_existing", counted)
     answers = await store._run(all_at_once, None)
     assert answers.count(False) == 100 - fails
     assert next(readings) == 3 + fails

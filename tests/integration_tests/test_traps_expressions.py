@@ -13,8 +13,8 @@ from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore
 from milvus_tools.errors import FilterError, MilvusError, ScopeError
-from milvus_tools.filters import MAX_NESTING, checked, equals
-from milvus_tools.store.requests import (
+from milvus_tools.filters.literals import MAX_NESTING, checked, equals
+from milvus_tools.transport.requests import (
     DeleteRequest,
     QueryRequest,
 )

@@ -15,7 +15,7 @@ from pymilvus import MilvusClient, MilvusException
 
 import milvus_tools
 from milvus_tools import MilvusStore
-from milvus_tools._portal import portal
+from milvus_tools._io.loop import portal
 from milvus_tools.errors import DeadlineError, MilvusError, UnavailableError
 from tests.probes import (
     in_threads,

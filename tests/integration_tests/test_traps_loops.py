@@ -15,14 +15,14 @@ from milvus_lite.adapter.grpc import server as lite_server
 from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore
-from milvus_tools._portal import portal
+from milvus_tools._io.loop import portal
 from milvus_tools.errors import DeadlineError, UnavailableError
-from milvus_tools.store.requests import (
+from milvus_tools.transport.direct import (
+    DirectTransport,
+)
+from milvus_tools.transport.requests import (
     Deadline,
     WriteRequest,
-)
-from milvus_tools.store.transport import (
-    DirectTransport,
 )
 from tests.probes import (
     BOUND,

@@ -22,7 +22,7 @@ from milvus_tools.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from milvus_tools.filters import equals, literal
+from milvus_tools.filters.literals import equals, literal
 from tests.support import DIM, ON_LITE, ON_SERVER, embeddings, make_collection
 
 MakeStore = Callable[..., MilvusStore]

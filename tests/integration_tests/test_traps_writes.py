@@ -12,20 +12,20 @@ from langchain_core.documents import Document
 from pymilvus import MilvusClient
 
 from milvus_tools import DeleteResult, MilvusStore
-from milvus_tools.connection import Connection
 from milvus_tools.errors import (
     InvalidInputError,
     MilvusError,
     PartialWriteError,
     ScopeError,
 )
-from milvus_tools.store.requests import (
+from milvus_tools.transport.connection import Connection
+from milvus_tools.transport.direct import (
+    DirectTransport,
+)
+from milvus_tools.transport.requests import (
     Deadline,
     DeleteRequest,
     WriteRequest,
-)
-from milvus_tools.store.transport import (
-    DirectTransport,
 )
 from tests.support import (
     DIM,

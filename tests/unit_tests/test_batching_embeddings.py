@@ -14,7 +14,7 @@ from langchain_openai import AzureOpenAIEmbeddings, OpenAIEmbeddings
 from pydantic import SecretStr
 
 from milvus_tools import BatchingEmbeddings
-from milvus_tools._portal import THREAD_NAME, join, portal
+from milvus_tools._io.loop import THREAD_NAME, join, portal
 from milvus_tools.batching import BatcherClosedError, BatcherStats, MicroBatcher
 from milvus_tools.embeddings import LocalEmbeddings
 from milvus_tools.embeddings.models import document_method, query_method

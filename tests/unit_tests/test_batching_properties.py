@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from milvus_tools._portal import Portal, join
+from milvus_tools._io.loop import Portal, join
 from milvus_tools.batching import (
     BatcherClosedError,
     Limits,

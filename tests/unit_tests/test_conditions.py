@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from milvus_tools.conditions import (
+from milvus_tools.errors import FilterError, UnsupportedError
+from milvus_tools.filters import (
     All,
     Any_,
     Condition,
@@ -17,7 +18,6 @@ from milvus_tools.conditions import (
     expression,
     parse,
 )
-from milvus_tools.errors import FilterError, UnsupportedError
 from milvus_tools.schema import Schema
 
 DESCRIPTION: dict[str, Any] = {

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from milvus_tools._crossing import _Call, cross
-from milvus_tools._portal import join, portal
+from milvus_tools._io.calls import _Call, cross
+from milvus_tools._io.loop import join, portal
 from milvus_tools.batching import MicroBatcher
 from tests.batches import nothing_left, turns
 from tests.fake_embeddings import outcomes

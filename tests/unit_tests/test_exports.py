@@ -17,11 +17,11 @@ import milvus_tools
 ROOT = pathlib.Path(str(milvus_tools.__file__)).parent
 # A module imports only from a lower level.
 LEVELS = [
-    {"errors", "batching", "ranking", "_portal", "_text", "_together"},
-    {"_overlap"},
-    {"_crossing", "_reading", "folding"},
-    {"filters", "schema", "embeddings", "lite", "fusion", "diversity"},
-    {"blueprint", "conditions", "connection"},
+    {"errors", "batching", "_text"},
+    {"_io"},
+    {"ranking", "fusion", "diversity", "schema"},
+    {"filters", "embeddings", "spec"},
+    {"transport"},
     {"store"},
     {"retrievers", "ingest"},
     {"tools"},
@@ -29,8 +29,9 @@ LEVELS = [
     {"cli", "mcp"},
 ]
 # Those that are made of several modules.
-PACKAGES = {"batching", "conditions", "embeddings", "retrievers", "store", "tools"}
-PUBLIC_PACKAGES = {"embeddings", "retrievers", "store", "tools"}
+PACKAGES = {"_io", "batching", "filters", "embeddings", "ingest", "retrievers", "store", "tools"}
+PACKAGES |= {"transport"}
+PUBLIC_PACKAGES = {"embeddings", "filters", "ingest", "retrievers", "store", "tools"}
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 EXTRAS = {
     *("langchain", "langgraph", "langchain_openai", "openai", "wordllama", "typer", "rich"),

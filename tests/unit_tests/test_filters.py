@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milvus_tools.errors import FilterError
-from milvus_tools.filters import (
+from milvus_tools.filters.literals import (
     MAX_NESTING,
     all_of,
     checked,

@@ -9,9 +9,9 @@ import shutil
 import numpy as np
 import pytest
 
-from milvus_tools.connection import Connection
-from milvus_tools.store.flushing import Flusher, Unflushed, unflushed
-from milvus_tools.store.requests import weight
+from milvus_tools.transport.connection import Connection
+from milvus_tools.transport.lite_flush import Flusher, Unflushed, unflushed
+from milvus_tools.transport.requests import weight
 from tests.batches import nothing_left, turns
 
 __all__ = ["nothing_left"]  # a fixture

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from graphs.rag.citations import cite, uncited
 from graphs.rag.state import Citation, Passage
-from milvus_tools.tools.content import as_data
+from milvus_tools.tools.formatting import as_data
 
 PASSAGES = [Passage(id=f"p{n}", source=f"s{n}", text="") for n in range(1, 6)]
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from pymilvus import Function, FunctionType, RRFRanker, WeightedRanker
 
-from milvus_tools.store.grouping import (
+from milvus_tools.transport.grouping import (
     delete_group,
     frozen_vector,
     query_group,
     search_group,
     write_group,
 )
-from milvus_tools.store.requests import (
+from milvus_tools.transport.requests import (
     Deadline,
     DeleteRequest,
     Keys,

@@ -1,7 +1,7 @@
 """What a store remembers of its deletes."""
 
-from milvus_tools.store import memory
-from milvus_tools.store.memory import DeleteLog
+from milvus_tools.store import consistency
+from milvus_tools.store.consistency import DeleteLog
 
 
 def test_a_key_that_went_after_the_reading_began_is_known() -> None:
@@ -29,7 +29,7 @@ def test_a_long_log_keeps_what_somebody_still_needs() -> None:
     """With deletes always under way, keys older than the oldest of them are forgotten."""
     log = DeleteLog()
     with log.reading():
-        log.note(range(memory._MANY + 1))
+        log.note(range(consistency._MANY + 1))
         with log.reading() as since:
             log.note(["late"])
         assert log.has("late", since)

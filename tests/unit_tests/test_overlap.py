@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milvus_tools._overlap import overlap
+from milvus_tools._io.pipeline import overlap
 from tests.batches import nothing_left, turns
 
 __all__ = ["nothing_left"]  # a fixture

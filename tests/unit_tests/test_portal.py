@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from milvus_tools._portal import THREAD_NAME, Portal, ajoin, join, portal
+from milvus_tools._io.loop import THREAD_NAME, Portal, ajoin, join, portal
 
 SECONDS = 30.0  # within which whatever ends at all has ended
 where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")

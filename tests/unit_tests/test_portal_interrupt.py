@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from milvus_tools._portal import Portal, join
+from milvus_tools._io.loop import Portal, join
 from tests.support import ctrl_c_interrupts
 
 SECONDS = 30.0

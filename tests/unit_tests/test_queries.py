@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage
 from pydantic import BaseModel
 
 from milvus_tools.errors import InvalidInputError
+from milvus_tools.retrievers.parsing import read_answer
 from milvus_tools.retrievers.queries import (
     Query,
     chosen,
@@ -19,7 +20,6 @@ from milvus_tools.retrievers.queries import (
     require_question,
     tidy,
 )
-from milvus_tools.retrievers.reading import read_answer
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),

@@ -14,7 +14,7 @@ from langchain_core.runnables import Runnable, RunnableLambda
 
 from milvus_tools import QUERY_PROMPT
 from milvus_tools.errors import InvalidInputError
-from milvus_tools.retrievers.making import (
+from milvus_tools.retrievers.query_generation import (
     Maker,
     maker_of_function,
     maker_of_model,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milvus_tools._reading import THREAD_NAME, batches_of, closing
+from milvus_tools._io.iterables import THREAD_NAME, batches_of, closing
 from milvus_tools.errors import InvalidInputError
 from tests.probes import BOUND, no_new_threads
 

@@ -15,8 +15,8 @@ from langchain_core.documents import Document
 
 from milvus_tools.errors import DeadlineError
 from milvus_tools.fusion import Hits
-from milvus_tools.retrievers.searching import Outcome, search_all
-from milvus_tools.store.requests import Deadline
+from milvus_tools.retrievers.search import Outcome, search_all
+from milvus_tools.transport.requests import Deadline
 from tests.retrievers import Traced
 
 TEXTS = [str(number) for number in range(10)]

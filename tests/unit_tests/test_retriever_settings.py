@@ -12,7 +12,7 @@ from langchain_core.runnables import ConfigurableField
 from pydantic import ValidationError
 
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore
-from milvus_tools.conditions import Condition, Operator
+from milvus_tools.filters import Condition, Operator
 from milvus_tools.fusion import fuse
 from tests.tools import unopened
 

@@ -13,7 +13,7 @@ from pymilvus import DataType
 
 from milvus_tools.errors import DimensionError, InvalidInputError, ScopeError
 from milvus_tools.schema import Field, Schema
-from milvus_tools.store.rows import Layout, batches
+from milvus_tools.store.documents import Layout, batches
 from milvus_tools.store.scope import Scope
 from milvus_tools.store.values import as_array, checked_vectors, exact
 from tests.hostile import (

@@ -6,9 +6,9 @@ import pytest
 from langchain_milvus import BM25BuiltInFunction
 from pymilvus import CollectionSchema, DataType, FunctionType
 
-from milvus_tools.blueprint import Blueprint
 from milvus_tools.errors import InvalidInputError, UnsupportedError
 from milvus_tools.schema import MAX_VARCHAR, Field, Index, Schema
+from milvus_tools.spec import Blueprint
 
 DESCRIPTION: dict[str, Any] = {
     "collection_name": "c",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milvus_tools._text import as_json, cut, listed, named, quoted, visible
-from milvus_tools.tools.content import as_data
+from milvus_tools.tools.formatting import as_data
 
 EVERY = [chr(point) for point in range(sys.maxunicode + 1)]
 # By the tables of another package, and a Braille cell that has no dots.

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from milvus_tools._together import together
+from milvus_tools._io.tasks import together
 
 
 async def never(ended: list[str]) -> str:

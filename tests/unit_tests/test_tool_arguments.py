@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 
 from milvus_tools import FilterField
 from milvus_tools.errors import FilterError
-from milvus_tools.tools.content import blocks
-from milvus_tools.tools.filtering import narrowing, require_field
+from milvus_tools.tools.filters import narrowing, require_field
+from milvus_tools.tools.formatting import blocks
 from tests.openai_schema import tool_problems
 from tests.tools import FIELDS, VERBS, call, toolkit, tools_of
 from tests.unit_tests.test_tool_content import found

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from langchain_core.documents import Document
 
 from milvus_tools._text import cut
-from milvus_tools.tools.content import NOTICE, blocks, counted, inline, listed
+from milvus_tools.tools.formatting import NOTICE, blocks, counted, inline, listed
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from milvus_tools import FilterField, MilvusToolkit
-from milvus_tools.conditions import FieldType
+from milvus_tools.filters import FieldType
 from tests.tools import call, toolkit, tools_of, unopened
 
 

@@ -1,0 +1,116 @@
+"""Work on many items, a few at once, as they are read.
+
+An item is read only when there is room for it, so what is in memory is bounded by what is under
+way, however many items there are.
+"""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable
+from typing import Any, Generic, TypeVar
+
+from milvus_tools._io.tasks import end
+
+Item = TypeVar("Item")
+
+
+async def overlap(
+    items: AsyncIterator[Item],
+    work: Callable[[int, Item], Awaitable[None]],
+    *,
+    most: int,
+    keys: Callable[[Item], Collection[Hashable]] = lambda _: (),
+) -> None:
+    """Work on items while others are read and worked on.
+
+    After a failure nothing more is read or begun, and what is under way is waited for: then it
+    is known what became of it. Cancelling reaches what is under way.
+
+    Args:
+        items: The items; reading them is cancelled too.
+        work: Works on an item; told which it is, from 0.
+        most: The most items that are read and not finished.
+        keys: What an item must not overtake an earlier one in: of two that have a key in common
+            the later begins when the earlier has ended.
+
+    Raises:
+        BaseException: The first failure of reading or of work, as it is.
+    """
+    await _Overlap(work, keys).run(items, most)
+
+
+class _Overlap(Generic[Item]):
+    """The items under way."""
+
+    def __init__(
+        self,
+        work: Callable[[int, Item], Awaitable[None]],
+        keys: Callable[[Item], Collection[Hashable]],
+    ) -> None:
+        self._work = work
+        self._keys = keys
+        self._number = 0
+        self._failed: BaseException | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._last: dict[Hashable, asyncio.Task[None]] = {}
+
+    async def run(self, items: AsyncIterator[Item], most: int) -> None:
+        try:
+            while self._failed is None and await self._start_next(items):
+                await self._until(lambda: len(self._running) < most)
+            await self._until(lambda: not self._running, despite_failure=True)
+        finally:
+            await end(self._running)  # there are some only if this was cancelled
+        if self._failed is not None:
+            raise self._failed
+
+    async def _start_next(self, items: AsyncIterator[Item]) -> bool:
+        """Read an item and begin to work on it; tell whether there was one."""
+        reading = asyncio.ensure_future(anext(items))
+        try:
+            await self._until(reading.done, reading)
+            if self._failed is None:
+                self._start(reading.result())
+        except StopAsyncIteration:
+            return False
+        except Exception as error:  # noqa: BLE001 - raised when what is under way has ended
+            self._failed = error
+        finally:
+            if not reading.done():
+                await end([reading])
+        return True
+
+    def _start(self, item: Item) -> None:
+        keys = self._keys(item)
+        earlier = {self._last[key] for key in keys if key in self._last}
+        task = asyncio.create_task(self._after(earlier, self._number, item))
+        self._number += 1
+        self._last |= dict.fromkeys(keys, task)
+        self._running.add(task)
+        task.add_done_callback(functools.partial(self._note, keys))
+
+    async def _after(self, earlier: set[asyncio.Task[None]], number: int, item: Item) -> None:
+        if earlier:
+            await asyncio.wait(earlier)
+        if self._failed is None:
+            await self._work(number, item)
+
+    def _note(self, keys: Collection[Hashable], task: asyncio.Task[None]) -> None:
+        """Forget a task that has ended, but for its failure."""
+        self._running.discard(task)
+        for key in keys:
+            if self._last.get(key) is task:
+                del self._last[key]
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self._failed = self._failed or error
+
+    async def _until(
+        self,
+        reached: Callable[[], bool],
+        *reading: asyncio.Future[Item],
+        despite_failure: bool = False,
+    ) -> None:
+        """Wait until something is so, or, by default, until something has failed."""
+        while not reached() and (despite_failure or self._failed is None):
+            waited: set[asyncio.Future[Any]] = {*self._running, *reading}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,29 @@
+"""Typed conditions: what a model or a form fills in, and the filter expressions made of it."""
+
+from milvus_tools.filters.conditions import (
+    All,
+    Any_,
+    Condition,
+    FieldType,
+    Filter,
+    Not,
+    Operator,
+    describe,
+    parse,
+)
+from milvus_tools.filters.expression import expression
+from milvus_tools.filters.fields import Fields
+
+__all__ = [
+    "All",
+    "Any_",
+    "Condition",
+    "FieldType",
+    "Fields",
+    "Filter",
+    "Not",
+    "Operator",
+    "describe",
+    "expression",
+    "parse",
+]

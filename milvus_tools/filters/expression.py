@@ -1,0 +1,87 @@
+"""Typed conditions as Milvus expressions, for Milvus Lite and for the server.
+
+Negations are pushed down to the conditions, where a missing field can be told apart.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from milvus_tools._text import shown
+from milvus_tools.errors import FilterError
+from milvus_tools.filters.conditions import (
+    All,
+    Any_,
+    Condition,
+    FieldType,
+    Filter,
+    Not,
+    Operator,
+    require_bounds,
+)
+from milvus_tools.filters.fields import ITEMS, Fields, Target
+from milvus_tools.filters.literals import all_of, any_of, checked
+from milvus_tools.filters.operands import flag
+from milvus_tools.filters.operators import WRITERS
+
+_NEGATIONS: Final = {Operator.NE: Operator.EQ, Operator.NOT_IN: Operator.IN}
+_ORDERED: Final = {Operator.GT, Operator.GTE, Operator.LT, Operator.LTE, Operator.BETWEEN}
+_EQUAL: Final = {Operator.EQ, Operator.NE, Operator.IN, Operator.NOT_IN, Operator.EXISTS}
+_TEXT: Final = {Operator.PREFIX, Operator.LIKE}
+_LISTS: Final = {Operator.CONTAINS, Operator.CONTAINS_ANY, Operator.EXISTS}
+OPERATORS: Final[Mapping[FieldType, frozenset[Operator]]] = {
+    FieldType.STRING: frozenset(_EQUAL | _ORDERED | _TEXT),
+    FieldType.INTEGER: frozenset(_EQUAL | _ORDERED),
+    FieldType.NUMBER: frozenset(_EQUAL | _ORDERED),
+    FieldType.BOOLEAN: frozenset(_EQUAL),
+    **dict.fromkeys(ITEMS, frozenset(_LISTS)),
+    FieldType.ANY: frozenset(Operator),
+}
+
+
+def expression(filter_: Filter, fields: Fields) -> str:
+    """Write a filter as a Milvus expression.
+
+    Args:
+        filter_: The filter.
+        fields: The fields that it may name, and the kind of Milvus that reads it.
+
+    Returns:
+        The expression.
+
+    Raises:
+        FilterError: If a field, an operator or a value does not fit; the message says what does.
+        UnsupportedError: If this Milvus can't answer it.
+    """
+    require_bounds(filter_)
+    return checked(_written(filter_, fields, negated=False))
+
+
+def _written(filter_: Filter, fields: Fields, *, negated: bool) -> str:
+    """Write a filter, or its negation."""
+    match filter_:
+        case Condition():
+            return _condition(filter_, fields.target(filter_.field), negated=negated)
+        case Not(inner):
+            return _written(inner, fields, negated=not negated)
+        case All(filters) | Any_(filters):
+            parts = [_written(part, fields, negated=negated) for part in filters]
+            return all_of(parts) if isinstance(filter_, All) != negated else any_of(parts)
+
+
+def _condition(condition: Condition, target: Target, *, negated: bool) -> str:
+    operator = _operator(condition.operator, target)
+    if operator is Operator.EXISTS:
+        wanted = flag(condition.value) != negated
+        return target.present if wanted else target.absent or f"not ({target.present})"
+    negated ^= operator in _NEGATIONS
+    return WRITERS[_NEGATIONS.get(operator, operator)](target, condition.value, negated)
+
+
+def _operator(operator: Operator, target: Target) -> Operator:
+    if isinstance(operator, str) and operator in OPERATORS[target.type]:
+        return Operator(operator)
+    known = ", ".join(sorted(OPERATORS[target.type]))
+    raise FilterError(
+        f"The field {target.name!r} is of the type {target.type}; its operators are {known}, "
+        f"not {shown(str(operator))}."
+    )

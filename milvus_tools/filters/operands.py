@@ -1,0 +1,96 @@
+"""The values that conditions compare with: checked against the field, and written as literals."""
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from pymilvus import DataType
+
+from milvus_tools._text import shown
+from milvus_tools.errors import FilterError
+from milvus_tools.filters.conditions import MAX_VALUES, FieldType
+from milvus_tools.filters.fields import ITEMS, Target
+from milvus_tools.filters.literals import INT64_MAX, Scalar
+
+_KINDS: Final[Mapping[FieldType, tuple[type, ...]]] = {
+    FieldType.STRING: (str,),
+    FieldType.INTEGER: (int,),
+    FieldType.NUMBER: (int, float),
+    FieldType.BOOLEAN: (bool,),
+    FieldType.ANY: (str, int, float, bool),
+}
+_PHRASES: Final = {
+    FieldType.STRING: "a string",
+    FieldType.INTEGER: "an integer",
+    FieldType.NUMBER: "a number",
+    FieldType.BOOLEAN: "true or false",
+    FieldType.ANY: "a string, a number, true or false",
+}
+
+
+def several(value: Any) -> list[Any]:
+    """Check the values of an operator that takes a list."""
+    if not isinstance(value, list | tuple) or not value:
+        raise FilterError("The operator takes a list with at least one value.")
+    if len(value) > MAX_VALUES:
+        raise FilterError(f"A list of values may have {MAX_VALUES} values, not more.")
+    return list(value)
+
+
+def two(value: Any) -> tuple[Any, Any]:
+    """Check the bounds of a range."""
+    if not isinstance(value, list | tuple) or len(value) != 2:  # noqa: PLR2004
+        raise FilterError("The operator between takes a list of two values, both included.")
+    return value[0], value[1]
+
+
+def text(value: Any, operator: str) -> str:
+    """Check the value of an operator that takes a string."""
+    if not isinstance(value, str):
+        raise FilterError(f"The operator {operator} takes a string.")
+    return value
+
+
+def flag(value: Any) -> bool:
+    """Check the value of `exists`."""
+    if not isinstance(value, bool):
+        raise FilterError("The operator exists takes true or false.")
+    return value
+
+
+def fitting(value: Any, target: Target) -> Scalar:
+    """Return a value as the field, or an item of it, is compared with it.
+
+    Raises:
+        FilterError: If it is of another type, or no literal can be written of it.
+    """
+    type_ = ITEMS.get(target.type, target.type)
+    if isinstance(value, dt.date):  # a datetime is one, too
+        value = value.isoformat()
+    if type_ is FieldType.INTEGER and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not _is_of(value, _KINDS[type_]):
+        raise FilterError(
+            f"The field {target.name!r} is compared with {_PHRASES[type_]}, not with "
+            f"{shown(value)}."
+        )
+    if isinstance(value, int) and abs(value) > INT64_MAX:
+        raise FilterError(f"The value for {target.name!r} must fit into 64 bits.")
+    return _as_stored(value, target.stored)
+
+
+def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+
+
+def _as_stored(value: Scalar, stored: DataType | None) -> Scalar:
+    """Return a number as a FLOAT or DOUBLE field has it; one too great stays what it is."""
+    if stored not in (DataType.FLOAT, DataType.DOUBLE):
+        return value
+    with np.errstate(over="ignore"):
+        narrow = float(np.float32(value) if stored is DataType.FLOAT else value)
+    return narrow if math.isfinite(narrow) else float(value)

@@ -1,0 +1,251 @@
+"""What a new collection is to be: what the store was told, for when there is none yet.
+
+See <https://milvus.io/docs/schema.md>.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from langchain_milvus.function import BaseMilvusBuiltInFunction, BM25BuiltInFunction
+from pymilvus import CollectionSchema, DataType, FunctionType, MilvusClient
+from pymilvus.milvus_client.index import IndexParams
+
+from milvus_tools.errors import DimensionError, InvalidInputError, UnsupportedError
+from milvus_tools.schema import MAX_VARCHAR
+
+_PYTHON_TYPES: dict[type, DataType] = {
+    bool: DataType.BOOL,
+    int: DataType.INT64,
+    float: DataType.DOUBLE,
+    str: DataType.VARCHAR,
+    dict: DataType.JSON,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Blueprint:
+    """What a new collection is to be: `MilvusStore`'s arguments that say so.
+
+    Attributes:
+        collection_name: Its name.
+        description: A text for people.
+        primary_field: Name of the primary key.
+        text_field: Name of the text field.
+        vector_fields: The fields that embeddings fill, in the embeddings' order.
+        functions: Milvus's built-in functions, each of which fills a field of its own.
+        auto_id: Whether Milvus makes INT64 keys itself.
+        dynamic: Whether to keep metadata as dynamic keys.
+        metadata_field: A JSON field for all metadata, in place of the dynamic keys.
+        partition_key_field: A field that routes entities to partitions.
+        metadata_schema: Per metadata key, `{"dtype": …, "kwargs": {…}}`.
+        vector_schema: The same per vector field.
+        index_params: Per vector field, `{"index_type": …, "metric_type": …, "params": {…}}`.
+        options: Further keyword arguments of `create_collection`.
+        properties: Collection properties.
+        dense_index: The index of dense vectors that have none in `index_params`.
+        consistency_level: Of reads that need no more.
+        partition_names: The partitions to load, read and write, or `None` for all.
+        replica_number: How many replicas to load.
+        loads_whole: Whether to load all partitions, since this Milvus can't load some.
+    """
+
+    collection_name: str
+    description: str = ""
+    primary_field: str = "pk"
+    text_field: str = "text"
+    vector_fields: tuple[str, ...] = ("vector",)
+    functions: tuple[BaseMilvusBuiltInFunction, ...] = ()
+    auto_id: bool = False
+    dynamic: bool = True
+    metadata_field: str | None = None
+    partition_key_field: str | None = None
+    metadata_schema: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    vector_schema: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    index_params: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    properties: Mapping[str, Any] | None = None
+    dense_index: str = "AUTOINDEX"
+    consistency_level: str = "Session"
+    partition_names: tuple[str, ...] | None = None
+    replica_number: int = 1
+    loads_whole: bool = False
+
+    def on_lite(self) -> "Blueprint":
+        """Return what it is on Milvus Lite.
+
+        Lite loads no single partitions. With AUTOINDEX, which is HNSW there, a filtered search of
+        flushed entities finds but some of those that match; with FLAT it finds them all.
+        """
+        return dataclasses.replace(self, dense_index="FLAT", loads_whole=True)
+
+    @property
+    def function_fields(self) -> tuple[str, ...]:
+        """The fields that Milvus's functions fill."""
+        return filled_by(self.functions)
+
+    @property
+    def all_vector_fields(self) -> tuple[str, ...]:
+        """Every vector field: those of the embeddings, then those of the functions."""
+        return self.vector_fields + self.function_fields
+
+    def require(self, version: tuple[int, int], samples: Sequence[Any]) -> None:
+        """Check that a Milvus can hold this.
+
+        Args:
+            version: Major and minor version of the server.
+            samples: One vector per embedding.
+
+        Raises:
+            UnsupportedError: If it can't.
+        """
+        if self.functions and version < (2, 5):
+            raise UnsupportedError(
+                "Full-text search (BM25) and other built-in functions need Milvus 2.5 or "
+                f"Milvus Lite; this server is {version[0]}.{version[1]}."
+            )
+        if any(isinstance(sample, Mapping) for sample in samples) and version < (2, 4):
+            raise UnsupportedError(
+                "Sparse vectors need Milvus 2.4 or Milvus Lite; "
+                f"this server is {version[0]}.{version[1]}."
+            )
+        if len(self.all_vector_fields) > 1 and version < (2, 4):
+            raise UnsupportedError(
+                "Several vector fields in a collection need Milvus 2.4 or Milvus Lite; "
+                f"this server is {version[0]}.{version[1]}."
+            )
+
+    def schema(self, samples: Sequence[Any], metadata: Mapping[str, Any]) -> CollectionSchema:
+        """Write the schema for `create_collection`.
+
+        Args:
+            samples: One vector per embedding, which fixes type and dimension.
+            metadata: The first document's metadata, which fixes the fields of a collection
+                without dynamic field.
+        """
+        schema = MilvusClient.create_schema(
+            auto_id=self.auto_id, enable_dynamic_field=self.dynamic, description=self.description
+        )
+        self._add_text(schema)
+        self._add_primary(schema)
+        for name, sample in zip(self.vector_fields, samples, strict=True):
+            self._add_vector(schema, name, _vector_type(sample))
+        for function in self.functions:
+            for name in filled_by([function]):
+                self._add_vector(schema, name, _function_type(function))
+            schema.add_function(function.function)
+        for name, parameters in self._metadata_fields(metadata).items():
+            schema.add_field(name, **parameters)
+        return schema
+
+    def indexes(self, schema: CollectionSchema) -> IndexParams:
+        """Write the index parameters for the schema's vector fields."""
+        indexes = MilvusClient.prepare_index_params()
+        for field in schema.fields:
+            if field.name in self.all_vector_fields:
+                indexes.add_index(field.name, **self.index_of(field.name, field.dtype))
+        return indexes
+
+    def index_of(self, name: str, type_: DataType) -> dict[str, Any]:
+        """Return a vector field's index parameters: the caller's, else ours."""
+        given = self.index_params.get(name)
+        if given:
+            return dict(given)
+        if name in self.function_fields and type_ == DataType.SPARSE_FLOAT_VECTOR:
+            return {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25", "params": {}}
+        if type_ == DataType.SPARSE_FLOAT_VECTOR:
+            return {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "IP", "params": {}}
+        if type_ == DataType.BINARY_VECTOR:
+            return {"index_type": "AUTOINDEX", "metric_type": "HAMMING", "params": {}}
+        return {"index_type": self.dense_index, "metric_type": "COSINE", "params": {}}
+
+    def _add_text(self, schema: CollectionSchema) -> None:
+        analyzer: dict[str, Any] = {}
+        for function in self.functions:
+            reads = self.text_field in listed(function.input_field_names)
+            if reads and isinstance(function, BM25BuiltInFunction):
+                analyzer = function.get_input_field_schema_kwargs()
+        schema.add_field(self.text_field, DataType.VARCHAR, max_length=MAX_VARCHAR, **analyzer)
+
+    def _add_primary(self, schema: CollectionSchema) -> None:
+        if self.auto_id:
+            schema.add_field(self.primary_field, DataType.INT64, is_primary=True, auto_id=True)
+        else:
+            schema.add_field(
+                self.primary_field, DataType.VARCHAR, is_primary=True, max_length=MAX_VARCHAR
+            )
+
+    def _add_vector(
+        self, schema: CollectionSchema, name: str, inferred: Mapping[str, Any]
+    ) -> None:
+        given = self.vector_schema.get(name)
+        schema.add_field(name, **{**inferred, **(_declared(given) if given else {})})
+
+    def _metadata_fields(self, metadata: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        fields = {name: _declared(declared) for name, declared in self.metadata_schema.items()}
+        if self.metadata_field is not None:
+            fields[self.metadata_field] = {"datatype": DataType.JSON}
+        elif not self.dynamic:
+            told = {
+                name: fields.get(name) or _inferred(name, value)
+                for name, value in metadata.items()
+            }
+            fields = told | fields
+        key = self.partition_key_field
+        if key is not None:
+            text = {"datatype": DataType.VARCHAR, "max_length": MAX_VARCHAR}
+            fields[key] = {**fields.get(key, text), "is_partition_key": True}
+        return fields
+
+
+def listed(value: Any) -> list[Any]:
+    """Return what was given as a list: one thing, several, or none."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def filled_by(functions: Sequence[BaseMilvusBuiltInFunction]) -> tuple[str, ...]:
+    """Return the fields that functions fill."""
+    return tuple(name for function in functions for name in listed(function.output_field_names))
+
+
+def _declared(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """Read langchain-milvus's `{"dtype": …, "kwargs": {…}, …}` as `add_field` takes it."""
+    rest = {key: value for key, value in declared.items() if key not in ("dtype", "kwargs")}
+    datatype = {"datatype": declared["dtype"]} if "dtype" in declared else {}
+    return {**datatype, **declared.get("kwargs", {}), **rest}
+
+
+def _inferred(name: str, value: Any) -> dict[str, Any]:
+    datatype = _PYTHON_TYPES.get(type(value))
+    if datatype is None:
+        raise InvalidInputError(
+            f"The type of the metadata key {name!r} can't be told from a "
+            f"{type(value).__name__}; declare it in metadata_schema, or let the collection have "
+            "dynamic fields."
+        )
+    if datatype is DataType.VARCHAR:
+        return {"datatype": datatype, "max_length": MAX_VARCHAR}
+    return {"datatype": datatype}
+
+
+def _vector_type(sample: Any) -> dict[str, Any]:
+    if isinstance(sample, Mapping):
+        return {"datatype": DataType.SPARSE_FLOAT_VECTOR}
+    if isinstance(sample, bytes):
+        return {"datatype": DataType.BINARY_VECTOR, "dim": len(sample) * 8}
+    numbers = sample.tolist() if isinstance(sample, np.ndarray) else sample
+    if not isinstance(numbers, Sequence) or isinstance(numbers, str) or not numbers:
+        raise DimensionError(
+            "A vector must be a list of numbers, a dictionary of weights or bytes, and not empty."
+        )
+    return {"datatype": DataType.FLOAT_VECTOR, "dim": len(numbers)}
+
+
+def _function_type(function: BaseMilvusBuiltInFunction) -> dict[str, Any]:
+    output = {"is_function_output": True}
+    if function.type == FunctionType.BM25:
+        return {"datatype": DataType.SPARSE_FLOAT_VECTOR, **output}
+    return {"datatype": DataType.FLOAT_VECTOR, "dim": getattr(function, "dim", None), **output}

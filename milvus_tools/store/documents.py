@@ -1,0 +1,185 @@
+"""Documents to rows and back: pure functions over what Milvus and LangChain hold.
+
+Whatever a row can't hold exactly is refused here, before anything is sent.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from langchain_core.documents import Document
+from pymilvus import DataType
+
+from milvus_tools.errors import InvalidInputError
+from milvus_tools.schema import DYNAMIC_FIELD, Schema
+from milvus_tools.store.scope import Scope
+from milvus_tools.store.values import (
+    exact,
+    fitting,
+    fitting_text,
+    id_text,
+    integer_key,
+    plain,
+    sendable,
+)
+from milvus_tools.transport.requests import (
+    Row,
+)
+
+Item = TypeVar("Item")
+Key = str | int
+_LITE_COLUMNS = frozenset({"_seq", "_partition"})  # Milvus Lite drops metadata of these names
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where a Document's parts stand in a row of the collection.
+
+    Attributes:
+        schema: The collection.
+        text_field: The field of the text.
+        metadata_field: The JSON field that holds all metadata, or `None` for a field or dynamic
+            key per metadata key.
+    """
+
+    schema: Schema
+    text_field: str
+    metadata_field: str | None = None
+
+    def key(self, id_: object, scope: Scope) -> Key:
+        """Return the stored key of an id.
+
+        Raises:
+            InvalidInputError: If the id, or the scope, does not fit the primary key's type.
+        """
+        field = self.schema.primary
+        text = id_text(id_)
+        if field.type != DataType.VARCHAR:
+            if scope.in_keys:  # they would be any scope's
+                raise InvalidInputError("scoped_ids=True needs keys that are strings.")
+            return integer_key(text)
+        return fitting_text(scope.key(text), field, "id")
+
+    def id(self, key: Key, scope: Scope) -> str:
+        """Return the id of a stored key."""
+        return scope.id(key) if isinstance(key, str) else str(key)
+
+    def row(self, document: Document, key: Key | None, scope: Scope) -> Row:
+        """Write a Document as a row, without its vectors.
+
+        Args:
+            document: The document.
+            key: Its stored key, or `None` if Milvus makes the keys.
+            scope: The store's scope, stamped on the row.
+
+        Raises:
+            InvalidInputError: If the row can't hold the document exactly.
+        """
+        text = self.schema.scalars.get(self.text_field)
+        if text is None:
+            raise InvalidInputError(f"The collection has no text field {self.text_field!r}.")
+        metadata = scope.stamp(self._own_metadata(document))
+        self._require_free(metadata)
+        row: Row = {self.text_field: fitting_text(document.page_content, text, "text")}
+        if key is not None:
+            row[self.schema.primary.name] = key
+        if self.metadata_field is not None:
+            row[self.metadata_field] = {}
+        for name, value in metadata.items():
+            self._put(row, name, value)
+        self._require_all(row)
+        if not scope.holds(row):
+            raise InvalidInputError(
+                "The collection has no place for the scope's fields where they can be filtered on."
+            )
+        return row
+
+    def place(self, name: str) -> str:
+        """Return the field of the collection that holds a metadata key, or the key itself.
+
+        Raises:
+            InvalidInputError: If no field does, or a vector.
+        """
+        if name in self.schema.scalars or name == self.schema.primary.name:
+            return name
+        if self.metadata_field is not None and name not in self.schema.vectors:
+            return self.metadata_field
+        self.schema.is_dynamic(name)
+        return DYNAMIC_FIELD
+
+    def value(self, row: Row, name: str) -> Any:
+        """Return what a row that was read has under a metadata key; `None` if nothing."""
+        if self.place(name) == self.metadata_field != name:
+            return (row.get(self.metadata_field) or {}).get(name)
+        return row.get(name)
+
+    def _own_metadata(self, document: Document) -> dict[str, Any]:
+        """Return the metadata without the copy of the id that other stores leave there."""
+        metadata = dict(document.metadata)
+        primary = self.schema.primary.name
+        copied = metadata.get(primary)
+        if isinstance(copied, str | int) and id_text(copied) == document.id:
+            del metadata[primary]
+        return metadata
+
+    def _require_free(self, metadata: Mapping[Any, Any]) -> None:
+        primary = self.schema.primary.name
+        reserved = {primary, self.text_field, self.metadata_field, DYNAMIC_FIELD}
+        for name in metadata:
+            if not isinstance(name, str):
+                raise InvalidInputError(f"A metadata key must be a string; {name!r} is not.")
+            if name in reserved or name in self.schema.vectors:
+                raise InvalidInputError(
+                    f"The metadata key {name!r} is reserved: it is a field that holds the id, "
+                    "the text or a vector. Rename the key."
+                )
+
+    def _put(self, row: Row, name: str, value: Any) -> None:
+        field = self.schema.scalars.get(name)
+        if field is not None:
+            row[name] = fitting(value, field)
+        elif self.metadata_field is not None:
+            row[self.metadata_field][sendable(name)] = exact(value, name)
+        elif self.schema.is_dynamic(name):
+            if name in _LITE_COLUMNS:
+                raise InvalidInputError(f"The metadata key {name!r} is reserved by Milvus Lite.")
+            row[sendable(name)] = exact(value, name)
+
+    def _require_all(self, row: Row) -> None:
+        for field in self.schema.scalars.values():
+            if field.name not in row and not field.optional:
+                raise InvalidInputError(
+                    f"The collection's field {field.name!r} needs a value: put it into every "
+                    "document's metadata."
+                )
+
+    def document(self, row: Row, scope: Scope, fields: Sequence[str] | None = None) -> Document:
+        """Read a row as a Document.
+
+        Args:
+            row: The row, as Milvus returned it.
+            scope: The store's scope.
+            fields: The metadata keys to keep, or `None` for all.
+        """
+        schema = self.schema
+        key = row[schema.primary.name]
+        metadata = {
+            name: plain(value)
+            for name, value in row.items()
+            if name not in (schema.primary.name, self.text_field, self.metadata_field)
+            and name not in schema.vectors
+            and not (value is None and name in schema.scalars)
+        }
+        if self.metadata_field is not None:
+            metadata |= plain(row.get(self.metadata_field) or {})
+        if fields is not None:
+            metadata = {name: value for name, value in metadata.items() if name in fields}
+        return Document(
+            id=self.id(key, scope), page_content=row[self.text_field], metadata=metadata
+        )
+
+
+def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Cut a sequence into batches of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

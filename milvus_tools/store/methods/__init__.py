@@ -1,0 +1,1 @@
+"""The public methods of the store, async and blocking."""

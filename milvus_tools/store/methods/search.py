@@ -1,0 +1,373 @@
+"""The public methods that search."""
+
+import warnings
+from typing import Any
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import Document
+from langchain_core.vectorstores import VectorStoreRetriever
+
+from milvus_tools.errors import InvalidInputError
+from milvus_tools.filters.literals import all_of, checked
+from milvus_tools.store.base import StoreBase
+from milvus_tools.store.operations.search import Scored, Wanted
+from milvus_tools.store.options import is_number
+from milvus_tools.transport.requests import (
+    Vector,
+)
+
+SearchParams = dict[str, Any] | list[dict[str, Any]] | None
+
+
+class StoreRetriever(VectorStoreRetriever):
+    """A retriever whose own filter expression always holds.
+
+    An `expr` given at `invoke` is joined to the one in `search_kwargs` by `and`; LangChain's own
+    class would put it in its place.
+    """
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
+    ) -> list[Document]:
+        return super()._get_relevant_documents(
+            query, run_manager=run_manager, **self._narrowed(kwargs)
+        )
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
+    ) -> list[Document]:
+        return await super()._aget_relevant_documents(
+            query, run_manager=run_manager, **self._narrowed(kwargs)
+        )
+
+    def _narrowed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if "expr" not in kwargs:
+            return kwargs
+        both = all_of([checked(self.search_kwargs.get("expr")), checked(kwargs["expr"])])
+        return {**kwargs, "expr": both or None}
+
+
+class SearchMethods(StoreBase):
+    """Similarity search by text and by vector, with scores, and with diversity.
+
+    Common arguments:
+
+    - `k`: the most Documents to return, 1 to 16384.
+    - `param`: Milvus's search parameters, `{"params": {"nprobe": 32}}`; for a store with several
+      vector fields a list of them, in the fields' order.
+    - `expr`: a [filter expression](https://milvus.io/docs/boolean.md), joined to the scope by
+      `and`.
+    - `timeout`: seconds for the whole call; `None` for the store's.
+    - further keyword arguments: `consistency_level`, `offset`, `round_decimal`,
+      `group_by_field`, `group_size`, `strict_group_size`, `ignore_growing`; for several vector
+      fields `fetch_k`, `reranker`, `ranker_type` and `ranker_params`; outside scopes
+      `partition_names`.
+    - `search_mode`, of searches for a text: `"dense"` for the dense vector fields alone,
+      `"sparse"` for those of BM25 and of sparse embeddings, `"hybrid"` for both, or
+      `UnsupportedError`; by default all that the store has.
+
+    All raise `InvalidInputError` for arguments that are wrong, and the errors below `MilvusError`
+    if Milvus fails.
+    """
+
+    async def asimilarity_search(
+        self,
+        query: str,
+        k: int = 4,
+        param: SearchParams = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Return the Documents nearest to a text.
+
+        A store with several vector fields (several embeddings, or one and BM25) searches all of
+        them and fuses the hits by reciprocal rank, or by the ranker that the call names.
+
+        Args:
+            query: The text.
+            k: The most Documents.
+            param: Search parameters.
+            expr: A filter expression.
+            timeout: Seconds for the call.
+            **kwargs: Further arguments, see the class.
+
+        Returns:
+            The Documents, nearest first; `[]` if nothing matches or nothing was written yet.
+        """
+        found = await self.asimilarity_search_with_score(query, k, param, expr, timeout, **kwargs)
+        return [document for document, _ in found]
+
+    def similarity_search(
+        self,
+        query: str,
+        k: int = 4,
+        param: SearchParams = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Do what `asimilarity_search` does, and wait."""
+        return self._wait(self.asimilarity_search(query, k, param, expr, timeout, **kwargs))
+
+    async def asimilarity_search_with_score(
+        self,
+        query: str,
+        k: int = 4,
+        param: SearchParams = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> Scored:
+        """Return the Documents nearest to a text, each with Milvus's distance.
+
+        The distance is higher for nearer Documents with COSINE and IP, and lower with L2 (which
+        is squared); fused searches return the ranker's score.
+
+        Args:
+            query: The text.
+            k: The most Documents.
+            param: Search parameters.
+            expr: A filter expression.
+            timeout: Seconds for the call.
+            **kwargs: Further arguments, see the class.
+
+        Returns:
+            Pairs of Document and distance, nearest first.
+        """
+        wanted = Wanted(k, param, expr, kwargs)
+        return await self._run(lambda do, deadline: do.search(query, wanted, deadline), timeout)
+
+    def similarity_search_with_score(
+        self,
+        query: str,
+        k: int = 4,
+        param: SearchParams = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> Scored:
+        """Do what `asimilarity_search_with_score` does, and wait."""
+        return self._wait(
+            self.asimilarity_search_with_score(query, k, param, expr, timeout, **kwargs)
+        )
+
+    async def asimilarity_search_by_vector(
+        self,
+        embedding: Vector,
+        k: int = 4,
+        param: SearchParams = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Return the Documents nearest to a vector.
+
+        Args:
+            embedding: The vector, `(dim,)` float32 values; a sparse one as `{index: weight}`.
+            k: The most Documents.
+            param: Search parameters.
+            expr: A filter expression.
+            timeout: Seconds for the call.
+            **kwargs: Further arguments, see the class.
+
+        Returns:
+            The Documents, nearest first.
+        """
+        found = await self.asimilarity_search_with_score_by_vector(
+            embedding, k, param, expr, timeout, **kwargs
+        )
+        return [document for document, _ in found]
+
+    def similarity_search_by_vector(
+        self,
+        embedding: Vector,
+        k: int = 4,
+        param: SearchParams = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Do what `asimilarity_search_by_vector` does, and wait."""
+        return self._wait(
+            self.asimilarity_search_by_vector(embedding, k, param, expr, timeout, **kwargs)
+        )
+
+    async def asimilarity_search_with_score_by_vector(
+        self,
+        embedding: Vector,
+        k: int = 4,
+        param: SearchParams = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> Scored:
+        """Return the Documents nearest to a vector, each with Milvus's distance.
+
+        Args:
+            embedding: The vector, `(dim,)` float32 values; a sparse one as `{index: weight}`.
+            k: The most Documents.
+            param: Search parameters.
+            expr: A filter expression.
+            timeout: Seconds for the call.
+            **kwargs: Further arguments, see the class.
+
+        Returns:
+            Pairs of Document and distance, nearest first.
+        """
+        wanted = Wanted(k, param, expr, kwargs)
+        return await self._run(
+            lambda do, deadline: do.search_by_vector(embedding, wanted, deadline), timeout
+        )
+
+    def similarity_search_with_score_by_vector(
+        self,
+        embedding: Vector,
+        k: int = 4,
+        param: SearchParams = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> Scored:
+        """Do what `asimilarity_search_with_score_by_vector` does, and wait."""
+        return self._wait(
+            self.asimilarity_search_with_score_by_vector(
+                embedding, k, param, expr, timeout, **kwargs
+            )
+        )
+
+    async def asimilarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> Scored:
+        """Return the Documents nearest to a text, each with a relevance of 0 to 1, 1 the best.
+
+        The metric is the index's own: `(distance + 1) / 2` for COSINE and IP, `1 - distance / 4`
+        for L2, both of which hold for vectors of length 1.
+
+        Args:
+            query: The text.
+            k: The most Documents.
+            **kwargs: `score_threshold`, the least relevance to return, and what
+                `asimilarity_search_with_score` takes.
+
+        Returns:
+            Pairs of Document and relevance, nearest first.
+
+        Raises:
+            UnsupportedError: If the collection's metric has no such score (BM25, fused searches).
+        """
+        threshold = kwargs.pop("score_threshold", None)
+        if threshold is not None and not is_number(threshold):
+            raise InvalidInputError("score_threshold must be a number from 0 to 1.")
+        param, expr, timeout = (kwargs.pop(name, None) for name in ("param", "expr", "timeout"))
+        wanted = Wanted(k, param, expr, kwargs)
+        scored = await self._run(
+            lambda do, deadline: do.search_for_relevant(query, wanted, deadline), timeout
+        )
+        if any(not 0 <= score <= 1 for _, score in scored):
+            warnings.warn(
+                "A relevance score lies outside 0 to 1: the vectors are not of length 1.",
+                stacklevel=2,
+            )
+        return [pair for pair in scored if threshold is None or pair[1] >= threshold]
+
+    def similarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> Scored:
+        """Do what `asimilarity_search_with_relevance_scores` does, and wait."""
+        return self._wait(self.asimilarity_search_with_relevance_scores(query, k, **kwargs))
+
+    async def amax_marginal_relevance_search(
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        param: SearchParams = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Return Documents that are near a text and unlike each other.
+
+        Args:
+            query: The text.
+            k: The most Documents.
+            fetch_k: How many of the nearest to choose from. What would take more than about a
+                second is refused: 2600 vectors of 1536 dimensions are the most, for k up to 100.
+            lambda_mult: 1 for the nearest, 0 for the most diverse.
+            param: Search parameters.
+            expr: A filter expression.
+            timeout: Seconds for the call.
+            **kwargs: Further arguments, see the class.
+
+        Returns:
+            The Documents, in the order in which they were chosen (Carbonell and Goldstein, 1998,
+            "The use of MMR, diversity-based reranking for reordering documents").
+        """
+        wanted = Wanted(k, param, expr, kwargs)
+        return await self._run(
+            lambda do, deadline: do.diverse(query, wanted, fetch_k, lambda_mult, deadline), timeout
+        )
+
+    def max_marginal_relevance_search(
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        param: SearchParams = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Do what `amax_marginal_relevance_search` does, and wait."""
+        return self._wait(
+            self.amax_marginal_relevance_search(
+                query, k, fetch_k, lambda_mult, param, expr, timeout, **kwargs
+            )
+        )
+
+    async def amax_marginal_relevance_search_by_vector(
+        self,
+        embedding: Vector,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        param: SearchParams = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Do what `amax_marginal_relevance_search` does, for a vector of `(dim,)` floats."""
+        wanted = Wanted(k, param, expr, kwargs)
+        return await self._run(
+            lambda do, deadline: do.diverse(embedding, wanted, fetch_k, lambda_mult, deadline),
+            timeout,
+        )
+
+    def max_marginal_relevance_search_by_vector(
+        self,
+        embedding: Vector,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        param: SearchParams = None,
+        expr: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Do what `amax_marginal_relevance_search_by_vector` does, and wait."""
+        return self._wait(
+            self.amax_marginal_relevance_search_by_vector(
+                embedding, k, fetch_k, lambda_mult, param, expr, timeout, **kwargs
+            )
+        )
+
+    def as_retriever(self, **kwargs: Any) -> StoreRetriever:
+        """Return a retriever over this store, whose `search_kwargs["expr"]` always holds."""
+        plain = super().as_retriever(**kwargs)
+        return StoreRetriever(**{name: getattr(plain, name) for name in plain.model_fields_set})

@@ -1,0 +1,1 @@
+"""What the public methods do, as coroutines on the I/O loop."""

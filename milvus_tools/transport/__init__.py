@@ -1,0 +1,1 @@
+"""All that talks to Milvus: connections, requests, batching, and data definition."""

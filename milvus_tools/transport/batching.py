@@ -1,0 +1,294 @@
+"""Requests of the store that go out together: see `milvus_tools.batching`.
+
+Requests share one only if all that defines the answer is equal; what may differ is the query
+vector of a search, the keys of a read or delete by key, and the rows of an upsert.
+"""
+
+import asyncio
+import contextlib
+import copy
+import dataclasses
+import functools
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Final
+
+from langchain_core.embeddings import Embeddings
+
+from milvus_tools.batching import BatcherStats, BatchInfo, Limits, MicroBatcher
+from milvus_tools.embeddings import BatchingEmbeddings
+from milvus_tools.embeddings.source import EmbeddingModel
+from milvus_tools.errors import (
+    ILLEGAL_ARGUMENT,
+    InvalidInputError,
+    MilvusError,
+    StoreClosedError,
+)
+from milvus_tools.transport.direct import (
+    DirectTransport,
+)
+from milvus_tools.transport.grouping import (
+    Timed,
+    delete_group,
+    frozen_vector,
+    query_group,
+    search_group,
+    write_group,
+)
+from milvus_tools.transport.requests import (
+    Deadline,
+    DeleteRequest,
+    Hit,
+    Keys,
+    QueryRequest,
+    Row,
+    SearchRequest,
+    Vector,
+    WriteRequest,
+    weight,
+)
+
+MAX_VECTORS: Final = 256  # in one search
+MAX_HITS: Final = 8_192  # in the answer to one search
+MAX_KEYS: Final = 2_000  # in one read or delete
+MAX_BYTES: Final = 8_000_000  # in one write, or some more if one caller has them
+MAX_CALLS: Final = 256  # in one read, write or delete
+SLOTS: Final = 4
+
+# Milvus's codes for a request that is wrong: of Lite, of 2.3, and of later servers.
+_WRONG: Final = frozenset({ILLEGAL_ARGUMENT, 65535, *range(1100, 1200)})
+_PATIENCE: Final = 3_600.0  # seconds for a search that callers share; each has its own deadline
+
+OnBatch = Callable[[str, BatchInfo], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreStats:
+    """How many calls became how many requests.
+
+    Attributes:
+        search: Of searches.
+        query: Of reads by key: get by ids, and what upserts and deletes read first.
+        upsert: Of writes.
+        delete: Of deletes by key, which deletes by filter end in, too.
+    """
+
+    search: BatcherStats = dataclasses.field(default_factory=BatcherStats)
+    query: BatcherStats = dataclasses.field(default_factory=BatcherStats)
+    upsert: BatcherStats = dataclasses.field(default_factory=BatcherStats)
+    delete: BatcherStats = dataclasses.field(default_factory=BatcherStats)
+
+
+class BatchedTransport:
+    """Sends requests that the store makes at the same time as one.
+
+    Milvus Lite answers one request at a time, so there the others pile up meanwhile.
+    """
+
+    def __init__(
+        self, direct: DirectTransport, *, lite: bool, on_batch: OnBatch | None = None
+    ) -> None:
+        """Send by another transport.
+
+        Args:
+            direct: What sends.
+            lite: Whether Milvus Lite is at the other end.
+            on_batch: Called after each request with what it was and how it went.
+        """
+        self._direct = direct
+        self._writes = 0
+        self._flying: dict[Hashable, asyncio.Event] = {}
+        self._shared: dict[int, BatchingEmbeddings] = {}
+        slots = 1 if lite else SLOTS
+        make = functools.partial(_batcher, on_batch, slots)
+        self._search = make(
+            "search",
+            self._search_all,
+            group_key=search_group,
+            identity=self._same_search,
+            weigh=lambda timed: timed[0].limit * len(timed[0].routes),
+            most=(MAX_VECTORS, MAX_HITS),
+            cancel_abandoned=True,
+        )
+        self._query = make(
+            "query",
+            self._query_all,
+            group_key=query_group,
+            weigh=lambda timed: len(timed[0].keys.values),
+            most=(MAX_CALLS, MAX_KEYS),
+            cancel_abandoned=True,
+        )
+        self._upsert = make(
+            "upsert",
+            self._upsert_all,
+            group_key=write_group,
+            weigh=lambda timed: sum(map(weight, timed[0].rows)),
+            most=(MAX_CALLS, MAX_BYTES),
+        )
+        self._delete = make(
+            "delete",
+            self._delete_all,
+            group_key=delete_group,
+            weigh=lambda timed: len(timed[0].keys.values),
+            most=(MAX_CALLS, MAX_KEYS),
+        )
+
+    @property
+    def stats(self) -> StoreStats:
+        """How many calls became how many requests."""
+        return StoreStats(
+            self._search.stats, self._query.stats, self._upsert.stats, self._delete.stats
+        )
+
+    async def search(self, request: SearchRequest, deadline: Deadline) -> list[Hit]:
+        """Search, together with searches that differ in the vectors alone."""
+        return await self._search.submit((request, deadline))  # type: ignore[no-any-return]
+
+    async def query(self, request: QueryRequest, deadline: Deadline) -> list[Row]:
+        """Read by key together with others, or by filter alone."""
+        if request.keys is None or request.options.keys() & {"limit", "offset"}:
+            return await self._direct.query(request, deadline)
+        return await self._query.submit((request, deadline))  # type: ignore[no-any-return]
+
+    async def upsert(self, request: WriteRequest, deadline: Deadline) -> list[Any]:
+        """Write rows together with those of others; of one key the later caller's row stays.
+
+        Rows without keys go alone: written twice they would be there twice.
+        """
+        try:
+            if request.key is None:
+                return await self._direct.upsert(request, deadline)
+            return await self._upsert.submit((request, deadline))  # type: ignore[no-any-return]
+        finally:
+            self._writes += 1
+
+    async def delete(self, request: DeleteRequest, deadline: Deadline) -> int:
+        """Delete rows by key together with those of others."""
+        try:
+            return await self._delete.submit((request, deadline))  # type: ignore[no-any-return]
+        finally:
+            self._writes += 1
+
+    async def embed(
+        self, model: EmbeddingModel, texts: Sequence[str], *, query: bool
+    ) -> Sequence[Vector]:
+        """Embed texts together with those of others, as far as the model allows."""
+        if not isinstance(model, Embeddings):
+            return await self._direct.embed(model, texts, query=query)
+        if not isinstance(model, BatchingEmbeddings):
+            model = self._shared.setdefault(id(model), BatchingEmbeddings(model))
+        return await model.avectors(texts, query=query)
+
+    async def aclose(self) -> None:
+        """Cancel what is under way."""
+        closed = StoreClosedError("The store was closed during the call.")
+        batchers = (self._search, self._query, self._upsert, self._delete)
+        await asyncio.gather(
+            *(one.aclose(drain=False, error=closed) for one in batchers),
+            *(model.aclose() for model in self._shared.values()),
+        )
+        await self._direct.aclose()
+
+    def _same_search(self, timed: Timed) -> Hashable | None:
+        """Tell which searches have the same answer.
+
+        One that began before a write must not answer a caller who comes after it; a Strong one
+        must see what other processes wrote, too.
+        """
+        request: SearchRequest = timed[0]
+        if request.options.get("consistency_level") == "Strong":
+            return None
+        vectors = tuple(frozen_vector(route.vector) for route in request.routes)
+        return None if None in vectors else (self._writes, vectors)
+
+    async def _search_all(self, batch: Sequence[Timed]) -> list[list[Hit]]:
+        # Who joins later may be more patient; when the last caller has gone, it is cancelled.
+        patient = Deadline.after(_PATIENCE)
+        return await self._direct.search_all([request for request, _ in batch], patient)
+
+    async def _query_all(self, batch: Sequence[Timed]) -> list[list[Row]]:
+        requests: list[QueryRequest] = [request for request, _ in batch]
+        keys = _all_keys(requests)
+        request = dataclasses.replace(requests[0], keys=keys)
+        rows = await self._direct.query(request, _latest(batch))
+        by_key = {row[keys.field]: row for row in rows}
+        if len(requests) == 1:
+            return [rows]
+        return [
+            [copy.copy(by_key[key]) for key in dict.fromkeys(_values(one)) if key in by_key]
+            for one in requests
+        ]
+
+    async def _upsert_all(self, batch: Sequence[Timed]) -> list[list[Any]]:
+        requests: list[WriteRequest] = [request for request, _ in batch]
+        field = str(requests[0].key)
+        rows = {row[field]: row for request in requests for row in request.rows}
+        request = dataclasses.replace(requests[0], rows=list(rows.values()))
+        async with self._in_turn(rows.keys()):
+            written = await self._direct.upsert(request, _latest(batch))
+        if len(written) != len(rows):
+            raise MilvusError(f"Milvus confirmed {len(written)} of {len(rows)} rows.")
+        return [[row[field] for row in request.rows] for request in requests]
+
+    @contextlib.asynccontextmanager
+    async def _in_turn(self, keys: AbstractSet[Hashable]) -> AsyncIterator[None]:
+        """Wait for the batches that are writing one of the keys: they could be overtaken."""
+        earlier = {self._flying[key] for key in keys if key in self._flying}
+        done = asyncio.Event()
+        self._flying |= dict.fromkeys(keys, done)
+        try:
+            for one in earlier:
+                await one.wait()
+            yield
+        finally:
+            for key in [key for key in keys if self._flying.get(key) is done]:
+                del self._flying[key]
+            done.set()
+
+    async def _delete_all(self, batch: Sequence[Timed]) -> list[int]:
+        """Delete the keys of all callers, who hold the locks of theirs, in one request."""
+        requests: list[DeleteRequest] = [request for request, _ in batch]
+        request = dataclasses.replace(requests[0], keys=_all_keys(requests))
+        count = await self._direct.delete(request, _latest(batch))
+        return [len(_values(one)) if count else 0 for one in requests]
+
+
+def _batcher(
+    on_batch: OnBatch | None,
+    slots: int,
+    kind: str,
+    send: Callable[[Sequence[Timed]], Any],
+    *,
+    most: tuple[int, float],
+    **rules: Any,
+) -> MicroBatcher[Timed, Any]:
+    size, weight = most
+    return MicroBatcher(
+        send,
+        limits=Limits(max_batch_size=size, max_batch_weight=weight, max_in_flight=slots),
+        is_invalid=_is_invalid,
+        on_batch=None if on_batch is None else functools.partial(on_batch, kind),
+        **rules,
+    )
+
+
+def _is_invalid(error: Exception) -> bool:
+    """Tell whether Milvus refused a request for what is in it, and did nothing."""
+    if isinstance(error, InvalidInputError):
+        return True
+    return type(error) is MilvusError and error.code in _WRONG
+
+
+def _latest(batch: Sequence[Timed]) -> Deadline:
+    """Return the deadline of the most patient caller; each waits on its own."""
+    return max((deadline for _, deadline in batch), key=lambda deadline: deadline.at)
+
+
+def _values(request: QueryRequest | DeleteRequest) -> tuple[str | int, ...]:
+    return request.keys.values if request.keys is not None else ()
+
+
+def _all_keys(requests: Sequence[QueryRequest] | Sequence[DeleteRequest]) -> Keys:
+    keys = requests[0].keys
+    assert keys is not None  # noqa: S101 - only requests with keys are batched
+    return Keys(keys.field, tuple(dict.fromkeys(key for one in requests for key in _values(one))))

@@ -1,0 +1,202 @@
+"""Clients of Milvus: opening, closing, and the file lock of Milvus Lite.
+
+All of it runs on the I/O loop; what blocks runs in that loop's threads.
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+import re
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from pymilvus import AsyncMilvusClient, MilvusClient
+
+from milvus_tools._io.loop import portal
+from milvus_tools.errors import (
+    translated,
+)
+from milvus_tools.transport.lite import files, is_lite
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+_DEFAULT_DATABASE = "default"
+LITE_VERSION = (3, 0)  # Milvus Lite does what current servers do
+_VERSION = re.compile(r"(\d+)\.(\d+)")
+# Channels with the same address share connections, and after an outage the pause before the next
+# attempt to connect, which grows to two minutes. One of its own connects at once.
+_GRPC_OPTIONS = {"grpc.use_local_subchannel_pool": 1}
+# pymilvus pings every 10 s; Milvus Lite's gRPC server takes that for an attack after some 40 s,
+# and breaks the connection under whichever call comes next.
+_LITE_GRPC_OPTIONS = {**_GRPC_OPTIONS, "grpc.keepalive_time_ms": 2**31 - 1}
+
+
+class _Threaded:
+    """A blocking client with the methods of the async one, which run in threads.
+
+    It serves a process that was forked while a channel of gRPC's asyncio was open: another such
+    channel crashes there, a blocking one works.
+    """
+
+    def __init__(self, client: MilvusClient) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        return functools.partial(asyncio.to_thread, getattr(self._client, name))
+
+
+class Connection:
+    """One store's way to Milvus, shared by its views.
+
+    Attributes:
+        lite: Whether Milvus Lite is at the other end.
+        version: Major and minor version of the Milvus at the other end, once it is open.
+        writing: To hold while writing: Milvus Lite takes one writer at a time.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        """Keep the arguments of pymilvus's clients; nothing is opened yet.
+
+        Args:
+            arguments: `uri`, and `token`, `user`, `password`, `db_name` … as pymilvus has them.
+        """
+        self._arguments = dict(arguments)
+        uri = str(self._arguments.setdefault("uri", "http://localhost:19530"))
+        self.lite = is_lite(uri)
+        if self.lite:
+            # A symbolic link to an open file must find the server that has it open.
+            self._arguments["uri"] = uri = os.path.realpath(uri)
+        options = _LITE_GRPC_OPTIONS if self.lite else _GRPC_OPTIONS
+        given = self._arguments.get("grpc_options") or {}
+        self._arguments["grpc_options"] = {**options, **given}
+        self.version = LITE_VERSION
+        self.writing = shared_lock(uri) if self.lite else contextlib.nullcontext()
+        self._client: AsyncMilvusClient | None = None
+        self._file: asyncio.Task[None] | None = None
+        self._administering: set[asyncio.Future[Any]] = set()
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What is at the other end: its URI and its database."""
+        return self._arguments["uri"], str(self._arguments.get("db_name") or _DEFAULT_DATABASE)
+
+    @property
+    def client(self) -> AsyncMilvusClient:
+        """The client that belongs to the I/O loop."""
+        if self._client is None:
+            raise RuntimeError("The connection is not open.")
+        return self._client
+
+    async def open(self, timeout: float) -> None:
+        """Open the connection, unless it is open.
+
+        Args:
+            timeout: Seconds to wait for Milvus.
+
+        Raises:
+            UnavailableError: If Milvus can't be reached, or the Lite file not be opened.
+            AccessError: If Milvus refuses the token.
+        """
+        if self._client is not None:
+            return
+        if self.lite:
+            await self._open_file()
+        try:
+            with translated():
+                self._client = await self._new_client(timeout)
+                version = await self._client.get_server_version(timeout=timeout)
+        except BaseException:
+            await self.close()
+            raise
+        self.version = LITE_VERSION if self.lite else _parse_version(version)
+
+    async def _new_client(self, timeout: float) -> AsyncMilvusClient:
+        if portal().forked_from_open:
+            return _Threaded(await asyncio.to_thread(self.sync_client, timeout))
+        return AsyncMilvusClient(**{**self._arguments, "dedicated": True, "timeout": timeout})
+
+    async def _open_file(self) -> None:
+        """Open the Lite file in a thread, which goes on if the call is cancelled.
+
+        What it opened is then there for the next call, or for `close`.
+        """
+        if self._file is None:
+            self._file = asyncio.create_task(asyncio.to_thread(files.open, self._arguments["uri"]))
+        try:
+            await asyncio.shield(self._file)
+        except Exception:
+            self._file = None
+            raise
+
+    async def close(self) -> None:
+        """Close the channel, and free the Lite file if nobody else uses it."""
+        client, self._client = self._client, None
+        file, self._file = self._file, None
+        try:
+            if client is not None:
+                await client.close()
+        finally:
+            if file is not None:
+                await self.settle()  # or a thread might open the file again
+                await asyncio.wait([file])
+                if file.exception() is None:
+                    await asyncio.to_thread(files.close, self._arguments["uri"])
+
+    async def settle(self) -> None:
+        """Wait for what runs in threads: a cancelled call does not end it."""
+        if self._administering:
+            await asyncio.wait(self._administering)
+
+    def sync_client(self, timeout: float | None = None) -> MilvusClient:
+        """Return a new blocking client, with a channel of its own that its owner closes."""
+        arguments = dict(self._arguments)
+        if timeout is not None:
+            arguments["timeout"] = timeout
+        return MilvusClient(**{**arguments, "dedicated": True})
+
+    def async_client(self) -> AsyncMilvusClient:
+        """Return a new client for the loop that first awaits it; its owner closes it."""
+        return AsyncMilvusClient(**{**self._arguments, "dedicated": True})
+
+    async def administer(
+        self,
+        action: Callable[Concatenate[MilvusClient, Arguments], Result],
+        timeout: float,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """Run what defines data in a thread, with a blocking client.
+
+        Milvus Lite lacks what the async client needs for it.
+        """
+
+        def act() -> Result:
+            client = self.sync_client(timeout)
+            try:
+                return action(client, *args, **kwargs)
+            finally:
+                client.close()
+
+        acting = asyncio.get_running_loop().run_in_executor(None, act)
+        self._administering.add(acting)
+        acting.add_done_callback(self._administering.discard)
+        with translated():
+            return await asyncio.shield(acting)
+
+
+_locks: weakref.WeakValueDictionary[tuple[object, ...], asyncio.Lock] = (
+    weakref.WeakValueDictionary()
+)
+
+
+def shared_lock(*key: object) -> asyncio.Lock:
+    """Return the one lock that a key has in this process, for the I/O loop."""
+    return _locks.setdefault((os.getpid(), *key), asyncio.Lock())
+
+
+def _parse_version(version: str) -> tuple[int, int]:
+    found = _VERSION.search(version)
+    return (int(found[1]), int(found[2])) if found else LITE_VERSION

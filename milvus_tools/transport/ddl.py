@@ -1,0 +1,83 @@
+"""Making, opening and dropping a collection, with a blocking client: run it in a thread."""
+
+from pymilvus import CollectionSchema, MilvusClient, MilvusException
+
+from milvus_tools.errors import COLLECTION_NOT_FOUND
+from milvus_tools.schema import Schema
+from milvus_tools.spec import Blueprint
+from milvus_tools.transport.requests import (
+    Deadline,
+)
+
+
+def drop(client: MilvusClient, spec: Blueprint, deadline: Deadline) -> None:
+    """Drop the collection, if it is there."""
+    client.drop_collection(spec.collection_name, timeout=deadline.remaining)
+
+
+def open_existing(client: MilvusClient, spec: Blueprint, deadline: Deadline) -> Schema | None:
+    """Load the collection and read what it is; `None` if it is not there."""
+    name = spec.collection_name
+    if not client.has_collection(name, timeout=deadline.remaining):
+        return None
+    try:
+        return _complete(client, spec, deadline)
+    except MilvusException as error:
+        if error.code == COLLECTION_NOT_FOUND:  # dropped since the line above
+            return None
+        raise
+
+
+def create(
+    client: MilvusClient, spec: Blueprint, deadline: Deadline, planned: CollectionSchema
+) -> Schema:
+    """Make the collection, unless it is there by now, load it, and read what it is."""
+    try:
+        client.create_collection(
+            spec.collection_name,
+            schema=planned,
+            consistency_level=spec.consistency_level,
+            timeout=deadline.remaining,
+            **spec.options,
+        )
+    except MilvusException:
+        # Another process may have been faster: theirs is as good, if it is there.
+        if not client.has_collection(spec.collection_name, timeout=deadline.remaining):
+            raise
+    for partition in spec.partition_names or ():
+        if not client.has_partition(spec.collection_name, partition):
+            client.create_partition(spec.collection_name, partition)
+    if spec.properties is not None:
+        client.alter_collection_properties(
+            spec.collection_name,
+            properties=dict(spec.properties),
+            timeout=deadline.remaining,
+        )
+    return _complete(client, spec, deadline)
+
+
+def _complete(client: MilvusClient, spec: Blueprint, deadline: Deadline) -> Schema:
+    """Make the indexes that are missing, load the collection, and read what it is."""
+    name = spec.collection_name
+    schema = Schema.read(client, name, deadline.remaining)
+    bare = schema.vectors.keys() - schema.indexes.keys()
+    for field in bare.intersection(spec.all_vector_fields):
+        indexes = client.prepare_index_params()
+        indexes.add_index(field, **spec.index_of(field, schema.vectors[field].type))
+        try:
+            client.create_index(name, indexes, timeout=deadline.remaining)
+        except MilvusException:
+            # Another store may have been faster, as with the collection.
+            if field not in Schema.read(client, name, deadline.remaining).indexes:
+                raise
+    _load(client, spec, deadline)
+    return Schema.read(client, name, deadline.remaining) if bare else schema
+
+
+def _load(client: MilvusClient, spec: Blueprint, deadline: Deadline) -> None:
+    name = spec.collection_name
+    replicas = {"replica_number": spec.replica_number, "timeout": deadline.remaining}
+    if spec.partition_names is None or spec.loads_whole:
+        client.load_collection(name, **replicas)
+    else:
+        client.load_partitions(name, list(spec.partition_names), **replicas)

@@ -1,0 +1,234 @@
+"""The seam between the store and what is outside: Milvus, and the embedding models.
+
+The store makes requests, as values; a `Transport` carries them out. Whoever wants to batch,
+count or record them wraps one.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Final, Protocol
+
+import numpy as np
+from pymilvus import AnnSearchRequest
+
+from milvus_tools.embeddings.source import EmbeddingModel
+from milvus_tools.errors import MilvusError, UnsupportedError, translated
+from milvus_tools.transport.connection import Connection
+from milvus_tools.transport.lite_flush import unflushed
+from milvus_tools.transport.requests import (
+    Deadline,
+    DeleteRequest,
+    Hit,
+    QueryRequest,
+    Row,
+    SearchRequest,
+    Vector,
+    WriteRequest,
+)
+
+_LONG: Final = 32  # characters
+
+
+class Transport(Protocol):
+    """Carries out requests. All methods run on the I/O loop and raise our errors."""
+
+    async def search(self, request: SearchRequest, deadline: Deadline) -> list[Hit]:
+        """Return the hits, best first, each a row and its distance."""
+        ...
+
+    async def query(self, request: QueryRequest, deadline: Deadline) -> list[Row]:
+        """Return the rows, in no order."""
+        ...
+
+    async def upsert(self, request: WriteRequest, deadline: Deadline) -> list[Any]:
+        """Write the rows and return their keys, in the rows' order."""
+        ...
+
+    async def delete(self, request: DeleteRequest, deadline: Deadline) -> int:
+        """Delete the rows; tell how many Milvus says it has deleted."""
+        ...
+
+    async def embed(
+        self, model: EmbeddingModel, texts: Sequence[str], *, query: bool
+    ) -> Sequence[Vector]:
+        """Embed texts, as a query or as documents; one vector per text."""
+        ...
+
+    async def aclose(self) -> None:
+        """End what is under way; the connection is closed afterwards."""
+        ...
+
+
+class DirectTransport:
+    """One request to Milvus per request of the store."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Use a connection, which its owner opens and closes."""
+        self._connection = connection
+
+    async def search(self, request: SearchRequest, deadline: Deadline) -> list[Hit]:
+        """Search, in one field or in several."""
+        (hits,) = await self.search_all([request], deadline)
+        return hits
+
+    async def search_all(
+        self, requests: Sequence[SearchRequest], deadline: Deadline
+    ) -> list[list[Hit]]:
+        """Make searches that differ in nothing but their vectors, in one request."""
+        first = requests[0]
+        vectors = [
+            [_on_the_wire(request.routes[number].vector) for request in requests]
+            for number in range(len(first.routes))
+        ]
+        call = self._search_one if len(first.routes) == 1 else self._search_many
+        async with self._reading(first.collection_name, searching=True):
+            with translated():
+                answers = await call(first, vectors, deadline.remaining)
+        if len(answers) != len(requests):
+            raise MilvusError(
+                f"Milvus answered {len(requests)} searches with {len(answers)} results."
+            )
+        return [[(hit["entity"], hit["distance"]) for hit in hits] for hits in answers]
+
+    async def _search_one(
+        self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], timeout: float
+    ) -> Any:
+        (route,) = request.routes
+        return await self._connection.client.search(
+            request.collection_name,
+            data=list(vectors[0]),
+            anns_field=route.field,
+            search_params=dict(route.params),
+            filter=route.filter,
+            limit=request.limit,
+            output_fields=list(request.output_fields),
+            timeout=timeout,
+            **request.options,
+        )
+
+    async def _search_many(
+        self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], timeout: float
+    ) -> Any:
+        if self._connection.version < (2, 4):
+            raise UnsupportedError("Hybrid search needs Milvus 2.4 or Milvus Lite.")
+        return await self._connection.client.hybrid_search(
+            request.collection_name,
+            reqs=[
+                AnnSearchRequest(
+                    data=list(several),
+                    anns_field=route.field,
+                    param=dict(route.params),
+                    limit=route.limit,
+                    expr=route.filter or None,
+                )
+                for route, several in zip(request.routes, vectors, strict=True)
+            ],
+            ranker=request.ranker,
+            limit=request.limit,
+            output_fields=list(request.output_fields),
+            timeout=timeout,
+            **request.options,
+        )
+
+    async def query(self, request: QueryRequest, deadline: Deadline) -> list[Row]:
+        """Query by filter."""
+        async with self._reading(request.collection_name):
+            with translated():
+                rows = await self._connection.client.query(
+                    request.collection_name,
+                    filter=request.expression,
+                    output_fields=list(request.output_fields),
+                    timeout=deadline.remaining,
+                    **request.options,
+                )
+        return [dict(row) for row in rows]
+
+    async def upsert(self, request: WriteRequest, deadline: Deadline) -> list[Any]:
+        """Write rows, each in place of the whole row that had its key."""
+        client = self._connection.client
+        # Milvus Lite's upsert merges the new row into the old one; its insert replaces it.
+        replaces = client.insert if self._connection.lite else client.upsert
+        write = replaces if request.replace else client.insert
+        with translated():
+            answer = await self._one_at_a_time(
+                write,
+                request.collection_name,
+                list(map(_light, request.rows)),
+                timeout=deadline.remaining,
+                **request.options,
+            )
+        if self._connection.lite:
+            unflushed(self._connection, request.collection_name).wrote(request.rows)
+        return list(answer["ids"])
+
+    async def delete(self, request: DeleteRequest, deadline: Deadline) -> int:
+        """Delete by filter.
+
+        pymilvus's async client does not look at the status that the server answered, as its sync
+        client does; but the answer to a failure counts nothing.
+        """
+        with translated():
+            answer = await self._one_at_a_time(
+                self._connection.client.delete,
+                request.collection_name,
+                filter=request.keys.within(request.filter),
+                timeout=deadline.remaining,
+                **request.options,
+            )
+        return len(answer) if isinstance(answer, list) else int(answer["delete_count"])
+
+    def _reading(
+        self, collection_name: str, *, searching: bool = False
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        """Wait while Milvus Lite flushes: a read beside it misses rows."""
+        if not self._connection.lite:
+            return contextlib.nullcontext()
+        there = unflushed(self._connection, collection_name)
+        if searching:
+            there.searched()
+        return there.reading()
+
+    async def _one_at_a_time(
+        self, write: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Write when no other write to the same Milvus Lite file is under way."""
+        async with self._connection.writing:
+            return await write(*args, **kwargs)
+
+    async def embed(
+        self, model: EmbeddingModel, texts: Sequence[str], *, query: bool
+    ) -> Sequence[Vector]:
+        """Embed texts; queries one by one, as LangChain's interface has them."""
+        if query:
+            return [await model.aembed_query(text) for text in texts]
+        return await model.aembed_documents(list(texts))
+
+    async def aclose(self) -> None:
+        """End nothing: what is under way is its callers'."""
+
+
+class _Text(str):
+    """A text that is no sequence of texts.
+
+    pymilvus takes the value of a string field for a list of strings, and checks each character to
+    be one, which takes longer than all else that it does with a row.
+    """
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[str]:
+        """Show nothing to check."""
+        return iter(())
+
+
+def _light(row: Row) -> Row:
+    """Spare pymilvus the checks of long texts."""
+    return {
+        name: _Text(value) if type(value) is str and len(value) > _LONG else value
+        for name, value in row.items()
+    }
+
+
+def _on_the_wire(vector: Vector) -> Vector:
+    """Give pymilvus float32 where a list of Python floats would be converted one by one."""
+    return np.asarray(vector, dtype=np.float32) if isinstance(vector, list) else vector

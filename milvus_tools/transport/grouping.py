@@ -1,0 +1,77 @@
+"""What requests must have in common to share one, and which of them are the same."""
+
+import json
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from pymilvus import RRFRanker, WeightedRanker
+
+from milvus_tools.transport.requests import (
+    Deadline,
+    DeleteRequest,
+    QueryRequest,
+    SearchRequest,
+    Vector,
+    WriteRequest,
+)
+
+Timed = tuple[Any, Deadline]
+
+
+def search_group(timed: Timed) -> Hashable:
+    """Return what searches share but their vectors."""
+    request: SearchRequest = timed[0]
+    routes = tuple(
+        (route.field, _frozen(route.params), route.limit, route.filter) for route in request.routes
+    )
+    return (
+        request.collection_name,
+        routes,
+        request.limit,
+        request.output_fields,
+        _frozen_ranker(request.ranker),
+        _frozen(request.options),
+    )
+
+
+def query_group(timed: Timed) -> Hashable:
+    """Return what reads share but their keys."""
+    request: QueryRequest = timed[0]
+    return (
+        request.collection_name,
+        request.filter,
+        request.output_fields,
+        _frozen(request.options),
+        None if request.keys is None else request.keys.field,
+    )
+
+
+def write_group(timed: Timed) -> Hashable:
+    """Return what writes share but their rows."""
+    request: WriteRequest = timed[0]
+    return request.collection_name, request.key, request.replace, _frozen(request.options)
+
+
+def delete_group(timed: Timed) -> Hashable:
+    """Return what deletes share but their keys."""
+    request: DeleteRequest = timed[0]
+    return request.collection_name, request.filter, request.keys.field, _frozen(request.options)
+
+
+def _frozen(options: Mapping[str, Any]) -> Hashable:
+    """Return something equal for equal options alone; what JSON does not know is itself alone."""
+    return json.dumps(options, sort_keys=True, default=lambda value: f"{type(value)} {id(value)}")
+
+
+def _frozen_ranker(ranker: Any) -> Hashable:
+    if type(ranker) in (RRFRanker, WeightedRanker):
+        return _frozen(ranker.dict())
+    return None if ranker is None else id(ranker)
+
+
+def frozen_vector(vector: Vector) -> Hashable | None:
+    """Return something equal for equal vectors alone; `None` for those that can't be told."""
+    if isinstance(vector, np.ndarray):
+        return vector.dtype.str, vector.tobytes()
+    return vector if isinstance(vector, str | bytes) else None

@@ -1,0 +1,172 @@
+"""The requests that the store makes, as values: what a `Transport` carries out."""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from milvus_tools.filters.literals import all_of, one_of
+
+Vector = Any  # `(dim,)` float32 values, `{index: weight}`, bytes, or a text for full-text search
+Row = dict[str, Any]
+Hit = tuple[Row, float]
+
+_NUMBER: Final = 16  # bytes, about
+
+
+@dataclasses.dataclass(frozen=True)
+class Deadline:
+    """A point in time by which an answer must be there.
+
+    Attributes:
+        at: Seconds on the monotonic clock.
+    """
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> "Deadline":
+        """Make the deadline that many seconds from now."""
+        return cls(time.monotonic() + seconds)
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is too late."""
+        return time.monotonic() >= self.at
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, never quite none: gRPC takes zero for no limit."""
+        return max(self.at - time.monotonic(), 0.001)
+
+
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """What to search in one vector field.
+
+    Attributes:
+        vector: The query vector, or the query's text where Milvus embeds it.
+        field: The vector field.
+        params: Milvus's search parameters, `{"metric_type": …, "params": {…}}`.
+        limit: The most hits, of which the request may pass over some (`offset`).
+        filter: A filter expression, or `""`.
+    """
+
+    vector: Vector
+    field: str
+    params: Mapping[str, Any]
+    limit: int
+    filter: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchRequest:
+    """A search: one route, or several whose hits a ranker fuses.
+
+    Attributes:
+        collection_name: The collection.
+        routes: One per vector field.
+        limit: The most hits in the answer.
+        output_fields: The fields of a hit's row.
+        ranker: Milvus's ranker or rerank function; only for several routes.
+        options: Further keyword arguments of pymilvus's `search`.
+    """
+
+    collection_name: str
+    routes: tuple[Route, ...]
+    limit: int
+    output_fields: tuple[str, ...]
+    ranker: Any = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Keys:
+    """Primary keys, one of which a row must have.
+
+    Attributes:
+        field: The primary key's name.
+        values: The keys.
+    """
+
+    field: str
+    values: tuple[str | int, ...]
+
+    def within(self, filter_: str) -> str:
+        """Write the condition that a row has one of the keys and matches a filter."""
+        return all_of([filter_, one_of(self.field, self.values)])
+
+
+@dataclasses.dataclass(frozen=True)
+class QueryRequest:
+    """A read by filter expression, by keys, or by both.
+
+    Attributes:
+        collection_name: The collection.
+        filter: The filter expression, or `""` for all rows.
+        output_fields: The fields of a row.
+        options: Further keyword arguments of pymilvus's `query`, such as `limit`.
+        keys: The keys of the rows, or `None` for any.
+    """
+
+    collection_name: str
+    filter: str
+    output_fields: tuple[str, ...]
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    keys: Keys | None = None
+
+    @property
+    def expression(self) -> str:
+        """The filter and the keys."""
+        return self.filter if self.keys is None else self.keys.within(self.filter)
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteRequest:
+    """Rows to write.
+
+    Attributes:
+        collection_name: The collection.
+        rows: The rows, no key twice.
+        key: The primary key's name, or `None` if Milvus makes the keys.
+        replace: Whether a row replaces the one that has its key; else none has it.
+        options: Further keyword arguments of pymilvus's `upsert`, such as `partition_name`.
+    """
+
+    collection_name: str
+    rows: Sequence[Row]
+    key: str | None = None
+    replace: bool = True
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class DeleteRequest:
+    """Rows to delete, by keys that were there a moment ago.
+
+    Attributes:
+        collection_name: The collection.
+        filter: A filter expression that they must still match, or `""`.
+        keys: The keys.
+        options: Further keyword arguments of pymilvus's `delete`.
+    """
+
+    collection_name: str
+    filter: str
+    keys: Keys
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def weight(value: object) -> int:
+    """Estimate how many bytes a row, or a value of one, has on the wire: rather too many."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
+    if isinstance(value, dict):
+        return sum(len(str(name)) + weight(one) for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return sum(map(weight, value))
+    return _NUMBER
