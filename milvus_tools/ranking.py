@@ -1,11 +1,24 @@
-"""Rankings and what is made of several: pure functions over keys, best first."""
+"""Rankings: fusing several, and picking hits that differ (MMR). Pure functions, best first."""
 
-from collections.abc import Hashable, Iterable, Sequence
-from typing import Final, TypeVar
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from langchain_core.documents import Document
+
+from milvus_tools.errors import InvalidInputError
 
 Key = TypeVar("Key", bound=Hashable)
+Hits = Sequence[tuple[Document, float | None]]
+Floats = npt.NDArray[np.floating[Any]]
 
 RANK_CONSTANT: Final = 60.0
+RETRIEVAL: Final = "retrieval"
+# What takes about a second on one core: reading so many numbers, and multiplying so many.
+MAX_NUMBERS: Final = 4_000_000
+MAX_PRODUCTS: Final = 400_000_000
 
 
 def unique(keys: Iterable[Key]) -> list[Key]:
@@ -52,3 +65,115 @@ def interleave(rankings: Sequence[Sequence[Key]]) -> list[Key]:
     return unique(
         ranking[rank] for rank in range(longest) for ranking in rankings if rank < len(ranking)
     )
+
+
+def fuse(
+    found: Mapping[str, Hits],
+    k: int,
+    weights: Sequence[float] | None = None,
+    rank_constant: float = RANK_CONSTANT,
+    *,
+    key: str = RETRIEVAL,
+    failed: Sequence[Mapping[str, object]] = (),
+) -> list[Document]:
+    """Fuse what queries found by reciprocal rank.
+
+    Args:
+        found: Per query its Documents with their scores, best first; `None` where a search has
+            no score.
+        k: The most Documents to return.
+        weights: A weight per query; all 1 if `None`.
+        rank_constant: See `reciprocal_rank_fusion`.
+        key: The metadata key to tell it under; what the Document has there is left out.
+        failed: What to tell there, as `failed`, of queries that found nothing because they failed.
+
+    Returns:
+        The Documents, best first, each id once. `metadata["retrieval"]` of each is
+        `{"score": …, "found_by": [{"query": …, "rank": …, "score": …}]}`: the fused score, and the
+        queries that found it, with its rank from 1 and its score there.
+    """
+    documents: dict[str | None, Document] = {}
+    found_by: dict[str | None, list[dict[str, object]]] = {}
+    for query, hits in found.items():
+        for rank, (document, score) in enumerate(hits, start=1):
+            documents.setdefault(document.id, document)
+            one = {"query": query, "rank": rank, "score": score}
+            found_by.setdefault(document.id, []).append(one)
+    rankings = [[document.id for document, _ in hits] for hits in found.values()]
+    scores = reciprocal_rank_fusion(rankings, weights, rank_constant)
+    return [
+        _with(
+            documents[id_], key, {"score": score, "found_by": found_by[id_], **_failures(failed)}
+        )
+        for id_, score in list(scores.items())[:k]
+    ]
+
+
+def _failures(failed: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """Return a copy for each Document: none shares anything with another."""
+    return {"failed": [dict(one) for one in failed]} if failed else {}
+
+
+def _with(document: Document, key: str, value: object) -> Document:
+    metadata = {**document.metadata, key: value}
+    return document.model_copy(update={"metadata": metadata})
+
+
+def check_mmr_cost(k: int, count: int, dim: int) -> None:
+    """Check that picking keeps one core busy for about a second at most.
+
+    Args:
+        k: How many are to be picked.
+        count: How many there are to pick from.
+        dim: The dimension of their vectors.
+
+    Raises:
+        InvalidInputError: If it would.
+    """
+    most = min(MAX_NUMBERS // dim, MAX_PRODUCTS // (dim * k))
+    if count > most:
+        raise InvalidInputError(
+            f"fetch_k can be {most} at most for k={k} and vectors of {dim} dimensions, not "
+            f"{count}: picking from more takes too long."
+        )
+
+
+def maximal_marginal_relevance(
+    query: Floats, vectors: Floats, lambda_mult: float, k: int
+) -> list[int]:
+    """Pick vectors that are near a query and far from those picked before.
+
+    Each step takes the one with the greatest `lambda_mult * nearness - (1 - lambda_mult) *
+    redundancy`: its cosine to the query, and its greatest cosine to one that is picked already
+    (Carbonell and Goldstein, 1998, "The use of MMR, diversity-based reranking for reordering
+    documents"). A vector of length 0 has cosine 0 to all others.
+
+    Args:
+        query: The query vector, of shape `(dim,)`.
+        vectors: The vectors, of shape `(n, dim)`.
+        lambda_mult: 1 for the nearest, 0 for the most diverse.
+        k: How many to pick.
+
+    Returns:
+        The indices of the picked, in the order of picking; of equal ones the first is taken.
+    """
+    if not len(vectors):
+        return []
+    vectors = np.asarray(vectors, dtype=np.float64)
+    lengths = np.linalg.norm(vectors, axis=1)
+    nearness = _cosines(vectors, lengths, np.asarray(query, dtype=np.float64))
+    redundancy = np.full(len(vectors), -math.inf)
+    picked = [int(np.argmax(nearness))]
+    while len(picked) < min(k, len(vectors)):
+        np.maximum(redundancy, _cosines(vectors, lengths, vectors[picked[-1]]), out=redundancy)
+        scores = lambda_mult * nearness - (1 - lambda_mult) * redundancy
+        scores[picked] = -math.inf
+        picked.append(int(np.argmax(scores)))
+    return picked
+
+
+def _cosines(vectors: Floats, lengths: Floats, one: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cosines: Floats = vectors @ one / (lengths * np.linalg.norm(one))
+    cosines[~np.isfinite(cosines)] = 0
+    return cosines

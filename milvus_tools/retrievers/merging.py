@@ -7,7 +7,7 @@ from typing import Final
 from langchain_core.documents import Document
 
 from milvus_tools.errors import MilvusToolsError
-from milvus_tools.fusion import Hits, fuse
+from milvus_tools.ranking import Hits, fuse
 from milvus_tools.retrievers.queries import Query
 from milvus_tools.retrievers.search import Outcome
 from milvus_tools.retrievers.settings import RetrieverSettings

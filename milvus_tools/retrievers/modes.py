@@ -3,7 +3,7 @@
 from typing import Any
 
 from milvus_tools.errors import UnsupportedError
-from milvus_tools.fusion import Hits
+from milvus_tools.ranking import Hits
 from milvus_tools.retrievers.settings import RetrieverSettings
 from milvus_tools.store.options import DEFAULT_FETCH_K, without_ranking
 

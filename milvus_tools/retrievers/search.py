@@ -13,7 +13,7 @@ from langchain_core.callbacks import (
 
 from milvus_tools._io.tasks import end, together
 from milvus_tools.errors import DeadlineError
-from milvus_tools.fusion import Hits
+from milvus_tools.ranking import Hits
 from milvus_tools.transport.requests import Deadline
 
 Search = Callable[[str], Awaitable[Hits]]

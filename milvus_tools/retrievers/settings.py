@@ -9,8 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, m
 
 from milvus_tools.filters import Filter, parse
 from milvus_tools.filters.literals import checked
-from milvus_tools.fusion import RETRIEVAL
-from milvus_tools.ranking import RANK_CONSTANT
+from milvus_tools.ranking import RANK_CONSTANT, RETRIEVAL
 from milvus_tools.retrievers.prompts import QUERY_PROMPT
 from milvus_tools.retrievers.queries import tidy
 from milvus_tools.store import MilvusStore, ScopedMilvusStore

@@ -8,8 +8,7 @@ from langchain_core.tools import StructuredTool
 
 from milvus_tools._io.tasks import together
 from milvus_tools.errors import UnsupportedError
-from milvus_tools.fusion import Hits, fuse
-from milvus_tools.ranking import unique
+from milvus_tools.ranking import Hits, fuse, unique
 from milvus_tools.tools.arguments import search_arguments
 from milvus_tools.tools.filters import narrowing
 from milvus_tools.tools.formatting import blocks, counted

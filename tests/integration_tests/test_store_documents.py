@@ -12,8 +12,8 @@ from pymilvus import Function, FunctionType, RRFRanker
 
 from milvus_tools import DeleteResult, MilvusStore
 from milvus_tools._io.loop import portal
-from milvus_tools.diversity import pick
 from milvus_tools.errors import InvalidInputError, ScopeError, UnsupportedError
+from milvus_tools.ranking import maximal_marginal_relevance
 from milvus_tools.store.operations import search as search_module
 from tests.probes import BOUND
 from tests.support import DIM, ON_LITE, CountingEmbeddings, embeddings
@@ -143,10 +143,10 @@ async def test_no_loop_waits_while_hits_are_picked(
     def watched(*args: Any) -> list[int]:
         for loop in loops:
             asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(BOUND)
-        picks.append(pick(*args))
+        picks.append(maximal_marginal_relevance(*args))
         return picks[-1]
 
-    monkeypatch.setattr(search_module, "pick", watched)
+    monkeypatch.setattr(search_module, "maximal_marginal_relevance", watched)
     found = await view.amax_marginal_relevance_search("kite", k=2, fetch_k=3)
     assert [document.id for document in found][:1] == ["pick-1"]
     assert [len(indices) for indices in picks] == [2]

@@ -19,7 +19,7 @@ ROOT = pathlib.Path(str(milvus_tools.__file__)).parent
 LEVELS = [
     {"errors", "batching", "_text"},
     {"_io"},
-    {"ranking", "fusion", "diversity", "schema"},
+    {"ranking", "schema"},
     {"filters", "embeddings", "spec"},
     {"transport"},
     {"store"},

@@ -14,7 +14,7 @@ from langchain_core.callbacks import (
 from langchain_core.documents import Document
 
 from milvus_tools.errors import DeadlineError
-from milvus_tools.fusion import Hits
+from milvus_tools.ranking import Hits
 from milvus_tools.retrievers.search import Outcome, search_all
 from milvus_tools.transport.requests import Deadline
 from tests.retrievers import Traced

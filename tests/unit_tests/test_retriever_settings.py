@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore
 from milvus_tools.filters import Condition, Operator
-from milvus_tools.fusion import fuse
+from milvus_tools.ranking import fuse
 from tests.tools import unopened
 
 CONDITION = {"field": "n", "operator": "eq", "value": 1}

@@ -8,9 +8,9 @@ from typing import Any
 from langchain_core.documents import Document
 from pymilvus import DataType
 
-from milvus_tools.diversity import pick, require_affordable
 from milvus_tools.errors import InvalidInputError, UnsupportedError
 from milvus_tools.filters.literals import checked, unicode
+from milvus_tools.ranking import check_mmr_cost, maximal_marginal_relevance
 from milvus_tools.schema import DENSE, Field, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.rankers import ranker
@@ -133,7 +133,7 @@ class Searches(Operations):
             field = self._vector_field(schema)
             if field.type not in DENSE:
                 raise UnsupportedError("Maximal marginal relevance needs dense vectors.")
-            require_affordable(wanted.k, fetch, field.dim or 1)
+            check_mmr_cost(wanted.k, fetch, field.dim or 1)
             vector = await self._one_vector(query, schema)
             reach = opts.reach(fetch, options)
             route = self._vector_route(schema, vector, reach, wanted.param, filter_)
@@ -141,7 +141,12 @@ class Searches(Operations):
 
             def pick_hits() -> list[Hit]:
                 found = as_array([row[field.name] for row, _ in hits], field)
-                return [hits[one] for one in pick(route.vector, found, lambda_mult, wanted.k)]
+                return [
+                    hits[one]
+                    for one in maximal_marginal_relevance(
+                        route.vector, found, lambda_mult, wanted.k
+                    )
+                ]
 
             picked = await asyncio.to_thread(pick_hits)  # the loop is everybody's
             return [document for document, _ in self._scored(schema, picked)]

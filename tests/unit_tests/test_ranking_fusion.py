@@ -2,7 +2,7 @@
 
 from langchain_core.documents import Document
 
-from milvus_tools.fusion import fuse
+from milvus_tools.ranking import fuse
 
 
 def document(id_: str) -> Document:

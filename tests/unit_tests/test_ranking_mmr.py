@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from langchain_core.vectorstores.utils import maximal_marginal_relevance
+from langchain_core.vectorstores.utils import maximal_marginal_relevance as langchains
 
-from milvus_tools.diversity import MAX_NUMBERS, MAX_PRODUCTS, pick, require_affordable
 from milvus_tools.errors import InvalidInputError
+from milvus_tools.ranking import (
+    MAX_NUMBERS,
+    MAX_PRODUCTS,
+    check_mmr_cost,
+    maximal_marginal_relevance,
+)
 
 # Of small whole numbers, so that no sum is rounded and what ties, ties for both.
 small = st.integers(-3, 3)
@@ -36,12 +41,10 @@ def test_it_picks_what_langchain_picks(
     """The same indices in the same order, with ties, zero vectors, and k above their number."""
     query, vectors, weight, k = case
     try:
-        expected = maximal_marginal_relevance(
-            query.astype(float), vectors.astype(float).tolist(), weight, k
-        )
+        expected = langchains(query.astype(float), vectors.astype(float).tolist(), weight, k)
     except ValueError:  # it refuses a query, or a first pick, of length 0
         assume(False)
-    assert pick(query, vectors, weight, k) == expected
+    assert maximal_marginal_relevance(query, vectors, weight, k) == expected
 
 
 @given(cases(), st.integers(0, 2**32 - 1))
@@ -55,7 +58,7 @@ def test_each_step_takes_the_best(
     query = rng.normal(size=vectors.shape[1]).astype(np.float32)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     nearness = unit @ (query / np.linalg.norm(query))
-    picked = pick(query, vectors, weight, k)
+    picked = maximal_marginal_relevance(query, vectors, weight, k)
     assert len(picked) == len(set(picked)) == min(k, len(vectors))
     assert nearness[picked[0]] == pytest.approx(nearness.max(), abs=1e-5)
     for step, one in enumerate(picked[1:], start=1):
@@ -68,16 +71,16 @@ def test_each_step_takes_the_best(
 def test_vectors_of_length_0_are_picked_too() -> None:
     """Where LangChain raises, they count as unlike everything; nothing gives nothing."""
     nothing = np.zeros((3, 2), dtype=np.float32)
-    assert pick(np.zeros(2), nothing, 0.5, 2) == [0, 1]
-    assert pick(np.ones(2), nothing[:0], 0.5, 2) == []
+    assert maximal_marginal_relevance(np.zeros(2), nothing, 0.5, 2) == [0, 1]
+    assert maximal_marginal_relevance(np.ones(2), nothing[:0], 0.5, 2) == []
     some = np.array([[1, 0], [0, 0], [0.9, 0.1]], dtype=np.float32)
-    assert pick(np.zeros(2), some, 0.5, 3) == [0, 1, 2]
+    assert maximal_marginal_relevance(np.zeros(2), some, 0.5, 3) == [0, 1, 2]
 
 
 def test_great_numbers_overflow_nothing() -> None:
     """What float32 can hold has a cosine."""
     great = np.array([[3e38, 0], [3e38, 3e38], [0, 3e38]], dtype=np.float32)
-    assert pick(great[0], great, 1.0, 3) == [0, 1, 2]
+    assert maximal_marginal_relevance(great[0], great, 1.0, 3) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_great_numbers_overflow_nothing() -> None:
 )
 def test_what_takes_less_than_a_second_is_affordable(k: int, count: int, dim: int) -> None:
     """Usual models and numbers, and a great deal more."""
-    require_affordable(k, count, dim)
+    check_mmr_cost(k, count, dim)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +103,4 @@ def test_what_takes_less_than_a_second_is_affordable(k: int, count: int, dim: in
 def test_what_takes_longer_is_refused(k: int, count: int, dim: int, most: int) -> None:
     """The sentence says how many there can be."""
     with pytest.raises(InvalidInputError, match=f"fetch_k can be {most} at most for k={k} "):
-        require_affordable(k, count, dim)
+        check_mmr_cost(k, count, dim)
