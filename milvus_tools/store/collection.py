@@ -11,12 +11,10 @@ from typing import Any, TypeVar
 
 from langchain_core.documents import Document
 from pymilvus import CollectionSchema, MilvusClient
-from pymilvus.client.cache import GlobalCache
 
 from milvus_tools._io.tasks import end, together
 from milvus_tools.embeddings.source import EmbeddingModel
 from milvus_tools.errors import (
-    NOT_LOADED,
     AccessError,
     CollectionNotFoundError,
     DeadlineError,
@@ -26,7 +24,6 @@ from milvus_tools.errors import (
     StoreClosedError,
     UnavailableError,
     embedding,
-    translated,
 )
 from milvus_tools.schema import DENSE, Index, Schema
 from milvus_tools.store.config import Settings
@@ -34,10 +31,11 @@ from milvus_tools.store.consistency import WriteMemory
 from milvus_tools.store.documents import Layout
 from milvus_tools.store.values import checked_vectors, compact
 from milvus_tools.transport import ddl
-from milvus_tools.transport.connection import Connection, shared_lock
+from milvus_tools.transport.connection import Connection, forget_schemas, shared_lock
 from milvus_tools.transport.direct import (
     Transport,
 )
+from milvus_tools.transport.errors import NOT_LOADED
 from milvus_tools.transport.lite_flush import Flusher
 from milvus_tools.transport.requests import (
     Deadline,
@@ -116,8 +114,7 @@ class Collection:
             if self._opened:
                 return
             await self.connection.open(deadline.remaining)
-            # The cache outlives connections, and Milvus Lite reuses ports.
-            GlobalCache.schema.clear()
+            forget_schemas()
             if self.settings.drop_old:
                 await self.connection.settle()  # no earlier drop may come after this one
                 await self._drop(deadline)
@@ -146,8 +143,7 @@ class Collection:
             if self._closed:
                 raise StoreClosedError("The store is closed; make a new one.")
             if self._given is None:
-                with translated():
-                    self._given = self.connection.sync_client()
+                self._given = self.connection.sync_client()
             return self._given
 
     def _take_back(self) -> None:
@@ -237,7 +233,7 @@ class Collection:
         """Tell whether an error came of a collection that somebody dropped, remade or released."""
         if isinstance(error, UnavailableError | DeadlineError | AccessError):
             return False
-        GlobalCache.schema.clear()
+        forget_schemas()
         fresh = await self._read_again(deadline)  # loads it, too
         return fresh != schema or getattr(error, "code", 0) == NOT_LOADED
 

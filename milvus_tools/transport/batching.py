@@ -18,15 +18,11 @@ from langchain_core.embeddings import Embeddings
 from milvus_tools.batching import BatcherStats, BatchInfo, Limits, MicroBatcher
 from milvus_tools.embeddings import BatchingEmbeddings
 from milvus_tools.embeddings.source import EmbeddingModel
-from milvus_tools.errors import (
-    ILLEGAL_ARGUMENT,
-    InvalidInputError,
-    MilvusError,
-    StoreClosedError,
-)
+from milvus_tools.errors import InvalidInputError, MilvusError, StoreClosedError
 from milvus_tools.transport.direct import (
     DirectTransport,
 )
+from milvus_tools.transport.errors import ILLEGAL_ARGUMENT
 from milvus_tools.transport.grouping import (
     Timed,
     delete_group,

@@ -13,11 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from pymilvus import AsyncMilvusClient, MilvusClient
+from pymilvus.client.cache import GlobalCache
 
 from milvus_tools._io.loop import portal
-from milvus_tools.errors import (
-    translated,
-)
+from milvus_tools.transport.errors import translated
 from milvus_tools.transport.lite import files, is_lite
 
 Arguments = ParamSpec("Arguments")
@@ -151,11 +150,16 @@ class Connection:
             await asyncio.wait(self._administering)
 
     def sync_client(self, timeout: float | None = None) -> MilvusClient:
-        """Return a new blocking client, with a channel of its own that its owner closes."""
+        """Return a new blocking client, with a channel of its own that its owner closes.
+
+        Raises:
+            MilvusToolsError: If Milvus can't be reached, or refuses.
+        """
         arguments = dict(self._arguments)
         if timeout is not None:
             arguments["timeout"] = timeout
-        return MilvusClient(**{**arguments, "dedicated": True})
+        with translated():
+            return MilvusClient(**{**arguments, "dedicated": True})
 
     def async_client(self) -> AsyncMilvusClient:
         """Return a new client for the loop that first awaits it; its owner closes it."""
@@ -195,6 +199,11 @@ _locks: weakref.WeakValueDictionary[tuple[object, ...], asyncio.Lock] = (
 def shared_lock(*key: object) -> asyncio.Lock:
     """Return the one lock that a key has in this process, for the I/O loop."""
     return _locks.setdefault((os.getpid(), *key), asyncio.Lock())
+
+
+def forget_schemas() -> None:
+    """Empty pymilvus's cache of schemas: it outlives connections, and Lite reuses ports."""
+    GlobalCache.schema.clear()
 
 
 def _parse_version(version: str) -> tuple[int, int]:

@@ -2,9 +2,9 @@
 
 from pymilvus import CollectionSchema, MilvusClient, MilvusException
 
-from milvus_tools.errors import COLLECTION_NOT_FOUND
 from milvus_tools.schema import Schema
 from milvus_tools.spec import Blueprint
+from milvus_tools.transport.errors import COLLECTION_NOT_FOUND
 from milvus_tools.transport.requests import (
     Deadline,
 )

@@ -7,12 +7,8 @@ import threading
 import traceback
 from typing import Any
 
-from milvus_tools.errors import (
-    InvalidInputError,
-    UnavailableError,
-    UnsupportedError,
-    redacted,
-)
+from milvus_tools.errors import InvalidInputError, UnavailableError, UnsupportedError
+from milvus_tools.transport.errors import redacted
 
 
 def is_lite(uri: str) -> bool:

@@ -27,8 +27,8 @@ from milvus_tools.errors import (
     UnavailableError,
     UnsupportedError,
     embedding,
-    translated,
 )
+from milvus_tools.transport.errors import translated
 
 SECRETS = [
     *("127.0.0.1", "19530", "milvus.example.org", "unix:", "/run/milvus.sock", "10.0.0.7"),
