@@ -17,10 +17,11 @@ MAX_TEXT: Final = 4_000
 MAX_ANSWER: Final = 200
 """The most characters of an answer that is filled in."""
 
+_ANY_NUMBER: Final = re.compile(r"(?<!\w)#(\d+)\b")
 _REFERENCE: Final = re.compile(r"(?<!\w)#\s?(\d{1,4})\b")
 # As in "2. Who …", "- Who …", "**Who …**", `"Who …"`, "Sub-question 2: Who …".
 _NUMBERING: Final = re.compile(
-    r"^(?:[-*\u2022\u2013]\s+|\(?\d{1,2}[.)]\s+|\d:\s+|sub-?questions?\s*\d*\s*[:.)]\s*|q\d*\s*:\s*)+",
+    r"^(?:[-*\u2022\u2013]\s+|\(?\d{1,2}[.)]\s+|\d:\s+|sub-?questions?\s*+\d*+\s*+[:.)]\s*|q\d*\s*:\s*)+",
     re.IGNORECASE,
 )
 _WRAPPING: Final = " \t\"'`*“”«»"
@@ -159,8 +160,13 @@ def _filled(one: Subquestion, answers: Mapping[int, str], round_: int) -> Subque
     text = one["text"]
     for number in answers.keys() & one["needs"]:
         answer = cleaned(answers[number])[:MAX_ANSWER]
-        written = re.sub(rf"(?<!\w)#{number}\b", answer.replace("\\", r"\\"), text)
+        written = _with_answer(text, number, answer)
         text = f"{text} {answer}" if written == text else written
     needs = [number for number in one["needs"] if number not in answers]
     round_ = one["round"] if needs else round_
     return Subquestion(number=one["number"], round=round_, text=text[:MAX_TEXT], needs=needs)
+
+
+def _with_answer(text: str, number: int, answer: str) -> str:
+    """Put an answer in place of the references to its sub-question."""
+    return _ANY_NUMBER.sub(lambda found: answer if found[1] == str(number) else found[0], text)

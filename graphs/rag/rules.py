@@ -52,7 +52,7 @@ _JOINERS: Final = frozenset(_JOIN.split())
 _WORD: Final = re.compile(r"[^\W_](?:[\w'\u2019.&-]*\w)?")
 _PLAIN_WORD: Final = re.compile(r"[^\W_]+")
 _ANOTHER: Final = r"(?:who|whom|whose|what|when|where|which|why|how)\b"
-_BREAK: Final = re.compile(rf"\?\s+|,?\s+and\s+(?={_ANOTHER})", re.IGNORECASE)
+_BREAK: Final = re.compile(rf"\?\s+|(?:,|(?<!\s))\s++and\s++(?={_ANOTHER})", re.IGNORECASE)
 # Not after an initial: "M. Ward" is one name.
 _SENTENCE_END: Final = re.compile(r"(?<!\b[A-Z]\.)(?<=[.!?])[\"'\u201d\u2019)\]]*\s+")
 _OPENING: Final = 100  # characters that tell what a passage is about
