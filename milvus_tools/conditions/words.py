@@ -8,16 +8,27 @@ from typing import Any, Final
 MAX_CHARS: Final = 200
 MAX_VALUES: Final = 20
 _MAX_REPR: Final = 40
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, default=str)
 _PLAIN: Final = re.compile(r"\w[\w.-]*")
 
 
 def quoted(value: object) -> str:
     """Return a value as JSON has it, with what nobody could see escaped."""
     try:
-        text = json.dumps(value, ensure_ascii=False, default=str)
+        text = _json(value[:MAX_CHARS] if isinstance(value, str) else value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, a list in itself
         return f"a value of type {type(value).__name__}"
     return _cut("".join(map(_visible, text)), MAX_CHARS)
+
+
+def _json(value: object) -> str:
+    """Return as much of a value's JSON as is read, and a character to tell that it goes on."""
+    text = ""
+    for part in _ENCODER.iterencode(value):
+        text += part
+        if len(text) > MAX_CHARS:
+            break
+    return text[: MAX_CHARS + 1]
 
 
 def listed(values: Sequence[Any]) -> str:
@@ -34,6 +45,8 @@ def named(field: str) -> str:
 
 def shown(value: object) -> str:
     """Return a value as Python has it, for a sentence that says what is wrong with it."""
+    if isinstance(value, str | bytes | list | tuple):  # each item has a character at least
+        value = value[:_MAX_REPR]
     try:
         return _cut(repr(value), _MAX_REPR)
     except (ValueError, RecursionError):
