@@ -1,6 +1,7 @@
 """How the work of a function grows with its input: by comparing, never by a time."""
 
 import gc
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -30,7 +31,7 @@ def is_linear(
             of them, and never begun with the last.
     """
     inputs = [made(size) for size in sizes]
-    for small, large in zip(inputs, inputs[1:], strict=False):
+    for small, large in itertools.pairwise(inputs):
         if all(_grows(work, small, large) for _ in range(2)):
             return False
     return True

@@ -25,6 +25,7 @@ MAX_VALUES: Final = 1_000
 MAX_CONDITIONS: Final = 100
 MAX_ALL_VALUES: Final = MAX_EXPRESSION // 3  # a digit, a comma and a space are the least
 MAX_KEYS: Final = 3
+_MEAN_CHARS: Final = 4  # of a number
 MAX_HINT_CHARS: Final = 100  # what is longer is no misspelled name
 
 _FORM: Final = (
@@ -238,6 +239,16 @@ def require_bounds(filter_: Filter) -> None:
         values += len(condition.value) if isinstance(condition.value, list | tuple) else 1
         if values > MAX_ALL_VALUES:
             raise FilterError(f"A filter may have {MAX_ALL_VALUES} values in all, not more.")
+
+
+def size(filter_: Filter) -> int:
+    """Estimate how many characters a filter that is within bounds has as an expression."""
+    return sum(_size(condition.value) for condition in _conditions(filter_))
+
+
+def _size(value: Any) -> int:
+    values = value if isinstance(value, list | tuple) else [value]
+    return sum(len(one) if isinstance(one, str) else _MEAN_CHARS for one in values)
 
 
 def _conditions(filter_: Filter, depth: int = 0) -> Iterator[Condition]:

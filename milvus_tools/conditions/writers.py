@@ -69,11 +69,10 @@ def _member(values: Sequence[Scalar], target: Target) -> str:
 def _twins(values: Iterable[Scalar], target: Target) -> list[Scalar]:
     """Add `true` to 1 and `false` to 0, which are one to Milvus Lite, where either may be."""
     found: dict[str, Scalar] = {}
+    may_be_flag = _may_be_flag(target)
     for value in values:
-        twins = [value]
-        if _may_be_flag(target) and value in (0, 1):
-            twins = [int(value), bool(value)]
-        found |= {literal(twin): twin for twin in twins}
+        twins = (int(value), bool(value)) if may_be_flag and value in (0, 1) else (value,)
+        found.update((literal(twin), twin) for twin in twins)
     return list(found.values())
 
 

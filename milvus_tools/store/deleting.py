@@ -12,7 +12,6 @@ from milvus_tools.errors import (
     MilvusToolsError,
     PartialWriteError,
 )
-from milvus_tools.filters import checked
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.reading import KEYS_PER_REQUEST, STRONG, Reads, require_list
@@ -22,6 +21,7 @@ from milvus_tools.store.requests import (
     Keys,
 )
 from milvus_tools.store.rows import Key, batches
+from milvus_tools.store.threads import read_expression
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Deletes(Reads):
     ) -> DeleteResult:
         """Delete the rows that have one of the ids and match the filter, as far as given."""
         options = opts.allowed(extra, {}, partition=self._partition("partition_name"))
-        filter_ = checked(expr)
+        filter_ = await read_expression(expr)
         if ids is not None:
             require_list(ids)
         elif not filter_:

@@ -110,8 +110,8 @@ def hostile(pattern: re.Pattern[str]) -> Iterator[Callable[[int], str]]:
     words = list(dict.fromkeys(re.findall(r"[A-Za-z]{2,}", pattern.pattern)))[:MOST_WORDS]
     signs = list(dict.fromkeys(re.findall(r"[^\w\s]", pattern.pattern)))
     pieces = list(dict.fromkeys([*PIECES, *words, *signs]))
-    for pair in itertools.product(pieces, repeat=2):
-        yield lambda size, unit="".join(pair): unit * (size // len(unit))
+    for unit in map("".join, itertools.product(pieces, repeat=2)):
+        yield lambda size, unit=unit: unit * (size // len(unit))
     beginnings = [*signs, *words, *map("".join, itertools.permutations(words, 2))]
     for before, unit in itertools.product(beginnings, REPEATED):
         yield lambda size, before=before, unit=unit: f"{before}{unit * size}!"
@@ -133,9 +133,8 @@ def test_r03_a_pattern_takes_linear_time(pattern: re.Pattern[str], methods: set[
 def compiled(node: ast.AST, *, inside: bool = False) -> Iterator[tuple[str, bool]]:
     """Yield the functions of `re` that are called, and whether that is in a function."""
     called = node.func if isinstance(node, ast.Call) else None
-    if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-        if called.value.id == "re":
-            yield called.attr, inside
+    if isinstance(called, ast.Attribute) and ast.unparse(called.value) == "re":
+        yield called.attr, inside
     inside |= isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
     for inner in ast.iter_child_nodes(node):
         yield from compiled(inner, inside=inside)

@@ -1,0 +1,27 @@
+"""Long work of our own, off the I/O loop: it belongs to all stores."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from milvus_tools.filters import checked
+
+Result = TypeVar("Result")
+
+LONG: Final = 4_096
+"""From how many characters on a text is worth a thread: it takes milliseconds to read."""
+
+
+async def unhurried(size: int, work: Callable[..., Result], *given: Any) -> Result:
+    """Do work, in a thread if what it reads is long."""
+    return work(*given) if size < LONG else await asyncio.to_thread(work, *given)
+
+
+async def read_expression(expression: str | None) -> str:
+    """Return what `filters.checked` does of a raw expression.
+
+    Raises:
+        FilterError: If it can't be joined with others.
+    """
+    size = len(expression) if isinstance(expression, str) else 0
+    return await unhurried(size, checked, expression)
