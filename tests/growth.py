@@ -39,8 +39,9 @@ def is_linear(
 
 def _grows(work: Callable[[Input], Any], small: Input, large: Input) -> bool:
     """Tell whether an input takes too long beside a quarter of it."""
-    taken = _shortest(work, large)
-    return taken > _SHORT and taken > MOST_GROWTH * _shortest(work, small)
+    if once(work, large) < _SHORT:
+        return False
+    return _shortest(work, large) > MOST_GROWTH * _shortest(work, small)
 
 
 def _shortest(work: Callable[[Input], Any], given: Input) -> float:

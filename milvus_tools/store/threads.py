@@ -23,5 +23,9 @@ async def read_expression(expression: str | None) -> str:
     Raises:
         FilterError: If it can't be joined with others.
     """
-    size = len(expression) if isinstance(expression, str) else 0
-    return await unhurried(size, checked, expression)
+    return await unhurried(length(expression), checked, expression)
+
+
+def length(expression: object) -> int:
+    """Return how long an expression is, if it is one."""
+    return len(expression) if isinstance(expression, str) else 0
