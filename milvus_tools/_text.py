@@ -169,6 +169,8 @@ def named(field: str) -> str:
 
 def shown(value: object) -> str:
     """Return a value as Python has it, for a sentence that says what is wrong with it."""
+    if isinstance(value, str | bytes | list | tuple):  # each item has a character at least
+        value = value[: _MAX_REPR + 1]
     try:
         return cut(repr(value), _MAX_REPR)
     except (ValueError, RecursionError):

@@ -23,8 +23,8 @@ _MARK: Final = re.compile(
 )
 _WITH_SPACE: Final = re.compile(rf"(?<![ \t])([ \t]*+){_MARK.pattern}", re.IGNORECASE)
 _NUMBERS: Final = re.compile(r"(\d+)(?:[\s*_`~'\"]{0,4}[\u2013-][\s*_`~'\"]{0,4}[#^]?(\d+))?")
-_BRACKETED: Final = re.compile(rf"[{_OPEN}].*[{_CLOSE}]", re.DOTALL)
-_ROUND: Final = str.maketrans("[\u3010\uff3b\ufe47]\u3011\uff3d\ufe48", "(((())))")
+_OPENING, _CLOSING = "[\u3010\uff3b\ufe47", "]\u3011\uff3d\ufe48"
+_ROUND: Final = str.maketrans(_OPENING + _CLOSING, "(((())))")
 
 
 def cite(text: str, passages: Sequence[Passage]) -> tuple[str, list[Citation]]:
@@ -62,8 +62,9 @@ def uncited(text: str) -> str:
     Where a number stands between brackets, all its brackets become round: whatever else is
     between them, nothing in the text looks like a citation then.
     """
-    found = _BRACKETED.search(text)
-    numbered = found is not None and any(map(str.isdigit, found[0]))
+    first = next((place for place, one in enumerate(text) if one in _OPENING), len(text))
+    last = max(map(text.rfind, _CLOSING))
+    numbered = any(map(str.isdigit, text[first : max(first, last)]))
     return text.translate(_ROUND) if numbered else text
 
 

@@ -1,5 +1,6 @@
 """The graph's nodes, and the ways between them."""
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
@@ -164,7 +165,8 @@ def in_order(state: State) -> list[Finding]:
 
 async def _steps(question: str, context: Context) -> tuple[list[Step], list[str]]:
     if context.model is None:
-        return [Step(question=part, needs=[]) for part in rules.split(question)], []
+        parts = await asyncio.to_thread(rules.split, question)
+        return [Step(question=part, needs=[]) for part in parts], []
     most = context.max_subquestions
     plan = await structured(Plan, plan_messages(question, most), context)
     if plan is None:
@@ -178,8 +180,7 @@ async def _next(
     most = context.max_subquestions
     waiting = state["waiting"]
     if context.model is None:
-        texts = rules.follow_ups(state["question"], state["passages"])
-        return next_round(texts, waiting, {}, findings, most), []
+        return await asyncio.to_thread(_followed, state, findings, most), []
     messages = reflect_messages(
         state["question"],
         findings,
@@ -197,11 +198,17 @@ async def _next(
     return next_round(reply.follow_ups, waiting, answers, findings, most), []
 
 
+def _followed(state: State, findings: Sequence[Finding], most: int) -> Planned:
+    """Plan the next round by rule."""
+    texts = rules.follow_ups(state["question"], state["passages"])
+    return next_round(texts, state["waiting"], {}, findings, most)
+
+
 async def _answered(state: State, context: Context) -> Said:
     if not state["passages"]:
         return Said(NOT_IN_DOCUMENTS, "nobody")
     if context.model is None:
-        return _quoted(state["question"], state["passages"])
+        return await asyncio.to_thread(_quoted, state["question"], state["passages"])
     text, cut = await written(answer_messages(state["question"], state["passages"]), context)
     text, citations = cite(text, state["passages"])
     notes = ["The answer was cut: it did not end."] if cut else []

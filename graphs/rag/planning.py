@@ -17,10 +17,11 @@ MAX_TEXT: Final = 4_000
 MAX_ANSWER: Final = 200
 """The most characters of an answer that is filled in."""
 
+_ANY_NUMBER: Final = re.compile(r"(?<!\w)#(\d+)\b")
 _REFERENCE: Final = re.compile(r"(?<!\w)#\s?(\d{1,4})\b")
 # As in "2. Who …", "- Who …", "**Who …**", `"Who …"`, "Sub-question 2: Who …".
 _NUMBERING: Final = re.compile(
-    r"^(?:[-*\u2022\u2013]\s+|\(?\d{1,2}[.)]\s+|\d:\s+|sub-?questions?\s*\d*\s*[:.)]\s*|q\d*\s*:\s*)+",
+    r"^(?:[-*\u2022\u2013]\s+|\(?\d{1,2}[.)]\s+|\d:\s+|sub-?questions?\s*+\d*+\s*+[:.)]\s*|q\d*\s*:\s*)+",
     re.IGNORECASE,
 )
 _WRAPPING: Final = " \t\"'`*“”«»"
@@ -44,12 +45,19 @@ def cleaned(text: str) -> str:
 
 def same(text: str) -> str:
     """Return what is equal for texts that differ in case and punctuation only."""
-    kept = (" " if _parts(one) else one for one in text.casefold())
-    return " ".join("".join(kept).split())
+    return " ".join(text.casefold().translate(_WORDS_APART).split())
 
 
-def _parts(character: str) -> bool:
-    return character != "#" and unicodedata.category(character)[0] in "PZC"
+class _WordsApart(dict[int, int]):
+    """Code points, with a space for those between words; each is looked up once."""
+
+    def __missing__(self, point: int) -> int:
+        parts = point != ord("#") and unicodedata.category(chr(point))[0] in "PZC"
+        self[point] = kept = ord(" ") if parts else point
+        return kept
+
+
+_WORDS_APART: Final = _WordsApart()
 
 
 def first_round(question: str, steps: Sequence[Step], most: int) -> Planned:
@@ -159,8 +167,13 @@ def _filled(one: Subquestion, answers: Mapping[int, str], round_: int) -> Subque
     text = one["text"]
     for number in answers.keys() & one["needs"]:
         answer = cleaned(answers[number])[:MAX_ANSWER]
-        written = re.sub(rf"(?<!\w)#{number}\b", answer.replace("\\", r"\\"), text)
+        written = _with_answer(text, number, answer)
         text = f"{text} {answer}" if written == text else written
     needs = [number for number in one["needs"] if number not in answers]
     round_ = one["round"] if needs else round_
     return Subquestion(number=one["number"], round=round_, text=text[:MAX_TEXT], needs=needs)
+
+
+def _with_answer(text: str, number: int, answer: str) -> str:
+    """Put an answer in place of the references to its sub-question."""
+    return _ANY_NUMBER.sub(lambda found: answer if found[1] == str(number) else found[0], text)

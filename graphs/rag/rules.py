@@ -5,7 +5,7 @@ searched as it stands.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Final
 
 from graphs.rag.state import Passage
@@ -52,7 +52,7 @@ _JOINERS: Final = frozenset(_JOIN.split())
 _WORD: Final = re.compile(r"[^\W_](?:[\w'\u2019.&-]*\w)?")
 _PLAIN_WORD: Final = re.compile(r"[^\W_]+")
 _ANOTHER: Final = r"(?:who|whom|whose|what|when|where|which|why|how)\b"
-_BREAK: Final = re.compile(rf"\?\s+|,?\s+and\s+(?={_ANOTHER})", re.IGNORECASE)
+_BREAK: Final = re.compile(rf"\?\s+|(?:,|(?<!\s))\s++and\s++(?={_ANOTHER})", re.IGNORECASE)
 # Not after an initial: "M. Ward" is one name.
 _SENTENCE_END: Final = re.compile(r"(?<!\b[A-Z]\.)(?<=[.!?])[\"'\u201d\u2019)\]]*\s+")
 _OPENING: Final = 100  # characters that tell what a passage is about
@@ -76,8 +76,9 @@ def follow_ups(question: str, passages: Sequence[Passage]) -> list[str]:
         return []
     whole = f"{question} {_read(passages[0])}"
     named = [
-        " ".join([name, *_left_open(question, passage)])
+        f"{name} {left_open}".strip()
         for passage in passages[:PASSAGES_READ]
+        for left_open in [_left_open(question, passage)]
         for name in names(_read(passage), question)
     ]
     return unique([whole, *named])
@@ -121,9 +122,10 @@ def _trimmed(run: list[str]) -> list[str]:
     return run[kept[0] : kept[-1] + 1] if kept else []
 
 
-def _left_open(question: str, passage: Passage) -> list[str]:
+def _left_open(question: str, passage: Passage) -> str:
     covered = {*content_words(_read(passage)), *_STOP_WORDS}
-    return [word for word in _PLAIN_WORD.findall(question) if word.lower() not in covered]
+    words = _PLAIN_WORD.findall(question)
+    return " ".join(word for word in words if word.lower() not in covered)
 
 
 def _read(passage: Passage) -> str:
@@ -161,12 +163,14 @@ def quotes(question: str, passages: Sequence[Passage]) -> list[Quote]:
     wanted = content_words(question)
     left = _candidates(frozenset(wanted), passages)
     chosen: Quotes = {}
+    linked: set[int] = set()
     while left and len(chosen) < QUOTES:
-        score = _scorer(question, passages, chosen, left)
+        score = _scorer(chosen, linked, left)
         best = max(left, key=score)
         if score(best) < LEAST:
             break
         chosen[best] = left.pop(best)
+        linked |= _linked(passages[best[0] - 1], question, passages)
     covered = frozenset().union(*chosen.values())
     return sorted(chosen) if len(covered) > ENOUGH_WORDS * len(wanted) else []
 
@@ -174,29 +178,33 @@ def quotes(question: str, passages: Sequence[Passage]) -> list[Quote]:
 def _candidates(wanted: frozenset[str], passages: Sequence[Passage]) -> Quotes:
     """Return the sentences that have words of the question, with these words."""
     found = {
-        (number, sentence): wanted.intersection(content_words(sentence))
+        (number, sentence): wanted.intersection(map(str.lower, _PLAIN_WORD.findall(sentence)))
         for number, passage in enumerate(passages, start=1)
         for sentence in _SENTENCE_END.split(_read(passage))
     }
     return {one: words for one, words in found.items() if words}
 
 
-def _scorer(
-    question: str, passages: Sequence[Passage], chosen: Quotes, left: Quotes
-) -> Callable[[Quote], float]:
+def _linked(quoted: Passage, question: str, passages: Sequence[Passage]) -> set[int]:
+    """Return the numbers of the passages that begin with a name that a quoted one has."""
+    named = names(_read(quoted), question)
+    openings = enumerate((passage["text"][:_OPENING] for passage in passages), start=1)
+    return {number for number, opening in openings if any(name in opening for name in named)}
+
+
+def _scorer(chosen: Quotes, linked: Container[int], left: Quotes) -> Callable[[Quote], float]:
     """Return what a sentence is worth beside those that are chosen."""
     covered = frozenset().union(*chosen.values())
     quoted = {number for number, _ in chosen}
-    named = {name for one in quoted for name in names(_read(passages[one - 1]), question)}
 
     def score(one: Quote) -> float:
         number, _ = one
         words = left[one]
-        worth = len(words - covered) + COVERED * len(words & covered)
-        opening = passages[number - 1]["text"][:_OPENING]
+        again = len(words & covered)
+        worth = len(words) - again + COVERED * again
         if number in quoted:
             worth *= AGAIN
-        elif any(name in opening for name in named):
+        elif number in linked:
             worth += LINKED
         return worth - PER_RANK * number
 

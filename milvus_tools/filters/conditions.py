@@ -13,15 +13,26 @@ mean what they mean in Python, on Milvus Lite and on the server alike:
 import dataclasses
 import difflib
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from milvus_tools._text import listed, named, quoted, shown
 from milvus_tools.errors import FilterError
+from milvus_tools.filters.literals import MAX_EXPRESSION
 
 MAX_DEPTH: Final = 4
 MAX_VALUES: Final = 1_000
 MAX_CONDITIONS: Final = 100
+MAX_ALL_VALUES: Final = MAX_EXPRESSION // 3  # a digit, a comma and a space are the least
+MAX_KEYS: Final = 3
+_MEAN_CHARS: Final = 4  # of a number
+MAX_HINT_CHARS: Final = 100  # what is longer is no misspelled name
+
+_FORM: Final = (
+    'A condition is {"field": …, "operator": …, "value": …}; groups are {"all": […]}, '
+    '{"any": […]} and {"not": …}.'
+)
+_EMPTY: Final = "A group of filters needs at least one filter in it."
 
 
 class Operator(enum.StrEnum):
@@ -126,40 +137,54 @@ def parse(data: Any) -> Filter:
     Raises:
         FilterError: If it has another form, an unknown operator, or is too deep or too long.
     """
-    filter_ = _parsed(data)
+    filter_ = _parsed(data, iter(range(MAX_CONDITIONS)))
     require_bounds(filter_)
     return filter_
 
 
-def _parsed(data: Any, depth: int = 0) -> Filter:
+def _parsed(data: Any, room: Iterator[int], depth: int = 0) -> Filter:
+    """Read a filter, no further than there is room for conditions."""
     if depth > MAX_DEPTH + 1:  # one more than may be, for the sentence that says so
         raise FilterError(f"A filter may nest {MAX_DEPTH} levels deep, not deeper.")
     match data:
         case Condition() | All() | Any_() | Not():
+            for _ in _conditions(data, depth):
+                _take(room)
             return data
+        case Mapping() if len(data) > MAX_KEYS:
+            raise FilterError(_FORM)
         case list(parts):
-            return All([_parsed(part, depth + 1) for part in parts])
+            return All(_all_parsed(parts, room, depth))
         case {"all": list(parts), **rest} if not rest:
-            return All([_parsed(part, depth + 1) for part in parts])
+            return All(_all_parsed(parts, room, depth))
         case {"any": list(parts), **rest} if not rest:
-            return Any_([_parsed(part, depth + 1) for part in parts])
+            return Any_(_all_parsed(parts, room, depth))
         case {"not": inner, **rest} if not rest:
-            return Not(_parsed(inner, depth + 1))
+            return Not(_parsed(inner, room, depth + 1))
         case {"field": str(field), "operator": str(operator), **rest} if not rest.keys() - {
             "value"
         }:
+            _take(room)
             return Condition(field, _known(operator), **_value(operator, rest))
-    raise FilterError(
-        'A condition is {"field": …, "operator": …, "value": …}; groups are {"all": […]}, '
-        '{"any": […]} and {"not": …}.'
-    )
+    raise FilterError(_FORM)
+
+
+def _all_parsed(parts: Sequence[Any], room: Iterator[int], depth: int) -> list[Filter]:
+    if not parts:
+        raise FilterError(_EMPTY)
+    return [_parsed(part, room, depth + 1) for part in parts]
+
+
+def _take(room: Iterator[int]) -> None:
+    if next(room, None) is None:
+        raise FilterError(f"A filter may have {MAX_CONDITIONS} conditions, not more.")
 
 
 def _known(operator: str) -> Operator:
     try:
         return Operator(operator)
     except ValueError as error:
-        near = difflib.get_close_matches(operator, list(Operator), n=1)
+        near = difflib.get_close_matches(operator[:MAX_HINT_CHARS], list(Operator), n=1)
         hint = f" Did you mean {str(near[0])!r}?" if near else ""
         raise FilterError(
             f"There is no operator {shown(operator)}; there are {', '.join(Operator)}.{hint}"
@@ -205,21 +230,39 @@ def _described(condition: Condition) -> str:
     return f"{name} {phrase.replace('from {} to {}', 'between {}').format(said)}"
 
 
-def require_bounds(filter_: Filter, depth: int = 0) -> int:
-    """Count the conditions, and refuse what is too deep, too many, empty or no filter."""
+def require_bounds(filter_: Filter) -> None:
+    """Refuse a filter that is too deep, too long, empty or none, before all of it is read."""
+    room = iter(range(MAX_CONDITIONS))
+    values = 0
+    for condition in _conditions(filter_):
+        _take(room)
+        values += len(condition.value) if isinstance(condition.value, list | tuple) else 1
+        if values > MAX_ALL_VALUES:
+            raise FilterError(f"A filter may have {MAX_ALL_VALUES} values in all, not more.")
+
+
+def size(filter_: Filter) -> int:
+    """Estimate how many characters a filter that is within bounds has as an expression."""
+    return sum(_size(condition.value) for condition in _conditions(filter_))
+
+
+def _size(value: Any) -> int:
+    values = value if isinstance(value, list | tuple) else [value]
+    return sum(len(one) if isinstance(one, str) else _MEAN_CHARS for one in values)
+
+
+def _conditions(filter_: Filter, depth: int = 0) -> Iterator[Condition]:
     if depth > MAX_DEPTH:
         raise FilterError(f"A filter may nest {MAX_DEPTH} levels deep, not deeper.")
     match filter_:
         case Condition():
-            count = 1
+            yield filter_
         case Not():
-            count = require_bounds(filter_.filter, depth + 1)
+            yield from _conditions(filter_.filter, depth + 1)
         case All() | Any_() if filter_.filters:
-            count = sum(require_bounds(part, depth + 1) for part in filter_.filters)
+            for part in filter_.filters:
+                yield from _conditions(part, depth + 1)
         case All() | Any_():
-            raise FilterError("A group of filters needs at least one filter in it.")
+            raise FilterError(_EMPTY)
         case _:
             raise FilterError(f"A filter is made of conditions, not of {type(filter_).__name__}.")
-    if count > MAX_CONDITIONS:
-        raise FilterError(f"A filter may have {MAX_CONDITIONS} conditions, not more.")
-    return count

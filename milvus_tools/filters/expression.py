@@ -3,7 +3,7 @@
 Negations are pushed down to the conditions, where a missing field can be told apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from milvus_tools._text import shown
@@ -19,7 +19,7 @@ from milvus_tools.filters.conditions import (
     require_bounds,
 )
 from milvus_tools.filters.fields import ITEMS, Fields, Target
-from milvus_tools.filters.literals import all_of, any_of, checked
+from milvus_tools.filters.literals import MAX_EXPRESSION, all_of, any_of, checked
 from milvus_tools.filters.operands import flag
 from milvus_tools.filters.operators import WRITERS
 
@@ -64,8 +64,22 @@ def _written(filter_: Filter, fields: Fields, *, negated: bool) -> str:
         case Not(inner):
             return _written(inner, fields, negated=not negated)
         case All(filters) | Any_(filters):
-            parts = [_written(part, fields, negated=negated) for part in filters]
+            parts = _all_written(filters, fields, negated=negated)
             return all_of(parts) if isinstance(filter_, All) != negated else any_of(parts)
+
+
+def _all_written(filters: Sequence[Filter], fields: Fields, *, negated: bool) -> list[str]:
+    """Write filters, no further than an expression may be long."""
+    parts: list[str] = []
+    length = 0
+    for filter_ in filters:
+        parts.append(_written(filter_, fields, negated=negated))
+        length += len(parts[-1])
+        if length > MAX_EXPRESSION:
+            raise FilterError(
+                f"The filter is longer as an expression than {MAX_EXPRESSION} characters."
+            )
+    return parts
 
 
 def _condition(condition: Condition, target: Target, *, negated: bool) -> str:

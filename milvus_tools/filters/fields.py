@@ -9,7 +9,7 @@ from pymilvus import DataType
 
 from milvus_tools._text import shown
 from milvus_tools.errors import FilterError
-from milvus_tools.filters.conditions import FieldType
+from milvus_tools.filters.conditions import MAX_HINT_CHARS, FieldType
 from milvus_tools.filters.literals import any_of, dynamic_key, json_key, reference
 from milvus_tools.schema import DYNAMIC_FIELD, Field, Schema
 
@@ -190,7 +190,7 @@ class Fields:
     def _unknown(self, name: str) -> str:
         if name in self._json_fields:
             return f"The field {name!r} is JSON; name one of its keys, as in '{name}.key'."
-        near = difflib.get_close_matches(name, self.names, n=1)
+        near = difflib.get_close_matches(name[:MAX_HINT_CHARS], self.names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         known = ", ".join(self.names)
         return f"There is no field {shown(name)} to filter on; there are {known}.{hint}"

@@ -15,28 +15,39 @@ from typing import Final
 from milvus_tools.errors import FilterError
 
 _TOKEN: Final = re.compile(
-    r"""(?P<s>(?:u8|[uUL])?"")|(?P<n>0[xX]\w*|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)
-    |(?P<word>[^\W\d]\w*)
-    |(?P<equality>==|!=)|(?P<or>&&|\|\|)|(?P<order><=|>=|<(?!<)|>(?!>))|(?P<sign>[-+*/%~&|^<>])
-    |(?P<other>\S)""",
+    r"""[^\w\s".=!&|<>]  # most signs are tokens alone
+    |(?=\S)(?:
+        (?:u8|[uUL])?""
+        |[^\W\d]\w*
+        |0[xX]\w*|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?
+        |[=!]=|&&|\|\||<+=?|>+=?
+        |\S
+    )""",
     re.VERBOSE,
 )
-_WORDS: Final = {
-    **dict.fromkeys(("and", "or"), "|"),
+_KINDS: Final = {
+    **{sign: sign for sign in "!,()[]"},
+    **dict.fromkeys("-+*/%~&|^", "+"),
+    **dict.fromkeys(("==", "!="), "="),
+    **dict.fromkeys(("and", "or", "&&", "||"), "|"),
     **dict.fromkeys(("in", "like", "is", "null", "exists"), "k"),
     **dict.fromkeys(("true", "false"), "b"),
     "not": "!",
 }
-_KINDS: Final = {"s": "s", "n": "n", "equality": "=", "or": "|", "order": "<", "sign": "+"}
-_GROUP: Final = re.compile(r"(?P<round>\([^()\[\]]*\))|\[[^()\[\]]*\]")
-_OPERATOR: Final = re.compile(r"[<=+]")
-_SIGNED: Final = re.compile(r"\+*n")
-_RANGE: Final = re.compile(r"[^x<=]*<x+<[^x<=]*")
+_PIECE: Final = re.compile(r"[()\[\]]|[^()\[\]]+")
+_CONSTANT: Final = re.compile(r"s|b|\+*n")
+# In what no bracket is in any more; a part ends at what joins it to the next.
 _WRONG: Final = re.compile(
     r"""[sb]\+|\+[sb]     # arithmetic with what is no number
     |b<|<b                # an order of booleans
     |!\+*[sn]             # a negation of what is no boolean
-    |(?<=[snbx<=+k])!(?!k)  # or of one side of a comparison""",
+    |(?<=[snbx<=+k])!(?!k)  # or of one side of a comparison
+    |(?<![^|,])(?:        # in a part, from its beginning:
+        # an operator, no field, and more than a number's signs
+        (?!\+*n(?![^|,]))[^|,x<=+]*+[<=+][^|,x]*+(?![^|,])
+        # two comparisons that are no range
+        |(?![^|,x<=]*+<x+<[^|,x<=]*+(?![^|,]))[^|,<=]*+[<=][^|,<=]*+[<=]
+    )""",
     re.VERBOSE,
 )
 
@@ -50,36 +61,54 @@ def require_no_folding(code: str) -> None:
     Raises:
         FilterError: If an operator has no field beside it, or comparisons are chained.
     """
-    kinds = "".join(map(_kind, _TOKEN.finditer(code)))
-    while (reduced := _GROUP.sub(_reduced, kinds)) != kinds:
-        kinds = reduced
-    _require_fields(kinds)
+    kinds, groups = _Kinds(), _Groups()
+    read: list[str] = []
+    outer: list[list[str]] = []
+    for piece in _PIECE.findall("".join(map(kinds.__getitem__, _TOKEN.findall(code)))):
+        if piece in ("(", "["):
+            outer.append(read)
+            read = [piece]
+        elif piece in (")", "]"):
+            group = "".join(read)
+            read = outer.pop()
+            read.append(groups[group])
+        else:
+            read.append(piece)
+    _require_fields("".join(read))
 
 
-def _kind(token: re.Match[str]) -> str:
-    if token.lastgroup == "word":
-        return _WORDS.get(token[0].lower(), "x")
-    if token.lastgroup == "other":
-        return token[0] if token[0] in "!,()[]" else "x"
-    return _KINDS[str(token.lastgroup)]
+class _Kinds(dict[str, str]):
+    """The kinds of tokens, each worked out once: most stand in an expression many times."""
+
+    def __missing__(self, token: str) -> str:
+        self[token] = kind = _KINDS.get(token.lower()) or _kind(token)
+        return kind
 
 
-def _reduced(group: re.Match[str]) -> str:
-    """Put what a group is in the place of it: a constant, or something that is none."""
-    content = group[0][1:-1]
-    _require_fields(content)
-    if not group["round"]:
-        return "x"
-    return content[-1] if re.fullmatch(r"s|b|\+*n", content) else "x"
+def _kind(token: str) -> str:
+    if token.endswith('"'):
+        return "s"
+    if token[0].isdecimal() or (token[0] == "." and len(token) > 1):
+        return "n"
+    if token[0] in "<>":  # of several, the last one compares
+        return "+" * (len(token.rstrip("=")) - 1) + "<"
+    return "x"
+
+
+class _Groups(dict[str, str]):
+    """What stands in the place of a group, which is given from its bracket on."""
+
+    def __missing__(self, group: str) -> str:
+        content = group[1:]
+        _require_fields(content)
+        constant = group[0] == "(" and _CONSTANT.fullmatch(content)
+        self[group] = kind = content[-1] if constant else "x"
+        return kind
 
 
 def _require_fields(kinds: str) -> None:
-    for part in re.split(r"[|,]", kinds):
-        bare = bool(_OPERATOR.search(part)) and "x" not in part and not _SIGNED.fullmatch(part)
-        compared = len(re.findall(r"[<=]", part))
-        chained = compared > 1 and not _RANGE.fullmatch(part.lstrip("!"))
-        if bare or chained or _WRONG.search(part):
-            raise FilterError(
-                "In a filter expression an operator needs a field beside it, and comparisons are "
-                "joined by and; constants are not computed."
-            )
+    if _WRONG.search(kinds):
+        raise FilterError(
+            "In a filter expression an operator needs a field beside it, and comparisons are "
+            "joined by and; constants are not computed."
+        )

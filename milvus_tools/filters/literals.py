@@ -21,9 +21,7 @@ MAX_WILDCARDS = 3
 
 # What both Milvus's lexer and Milvus Lite's take for an escape, and nothing else: an escape that
 # one of them does not know ends the string for it, and what follows would become code.
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_ESCAPABLE = re.compile(r'[\\"\n\r\t]')
-_KNOWN_ESCAPES = frozenset("\\\"'nrt")
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # Keys of the dynamic field that the server cuts in two, or compares with the JSON's own escapes:
 # it would find no row, or another key's.
@@ -38,13 +36,20 @@ _KEYWORDS = frozenset(
 # Columns of Milvus Lite itself, which a bare key of that name would mean.
 _LITE_COLUMNS = frozenset({"_seq", "_partition"})
 _CLOSERS = {")": "(", "]": "["}
-_QUOTE = re.compile("[\"']")
-_LIKE = re.compile(r"\blike\s*$", re.IGNORECASE)
+_BRACKET = re.compile(r"[()\[\]\\]")
+# A string, or the rest of the text from a quote on that opens none.
+_STRING = re.compile(
+    r"""("[^"\\\n\r]*+(?:\\[\\"'nrt][^"\\\n\r]*+)*+"|'[^'\\\n\r]*+(?:\\[\\"'nrt][^'\\\n\r]*+)*+')
+    |(["'](?s:.*))""",
+    re.VERBOSE,
+)
+_READABLE = re.compile(r"""(?:[^\\\n\r]++|\\[\\"'nrt])*+""")
+_LIKE = re.compile(r"\blike\s*+\Z", re.IGNORECASE)
 _WILDCARD = re.compile(r"[%_]")
-_DIVISION = re.compile(r"[/%]")
-_DIVISOR = re.compile(r"\s*(?=[\d.]*[1-9])\d+(?:\.\d+)?(?![\w.])")
+_WRONG_DIVISION = re.compile(r"[/%](?!\s*+(?=[\d.]*[1-9])\d++(?:\.\d++)?(?![\w.]))")
 _GROWTH = re.compile(r"\*\*|<<")
-_SIGNS = re.compile(rf"(?:(?:\bnot\b|!(?!=)|[-+~])\s*){{{MAX_NESTING},}}", re.IGNORECASE)
+_SIGN = re.compile(r"\bnot\b|!(?!=)|[-+~]", re.IGNORECASE)
+_SIGNS = re.compile(rf"(?:(?:{_SIGN.pattern})\s*+)++", re.IGNORECASE)
 
 
 def literal(value: Scalar) -> str:
@@ -68,7 +73,7 @@ def literal(value: Scalar) -> str:
         case float():
             return _float(value)
         case str():
-            return '"' + _ESCAPABLE.sub(lambda found: _ESCAPES[found[0]], unicode(value)) + '"'
+            return '"' + unicode(value).translate(_ESCAPES) + '"'
     raise FilterError(
         f"A filter value must be a string, a number or a boolean, not {type(value).__name__}."
     )
@@ -203,68 +208,54 @@ def checked(expression: str | None) -> str:
 
 def _require_light(code: str) -> None:
     """Refuse what Milvus could not bear, in an expression without its strings."""
-    opened: list[str] = []
-    for character in code:
-        _follow_bracket(opened, character)
-    if opened:
-        raise FilterError(f"The filter expression leaves a '{opened[-1]}' open.")
-    for operator in _DIVISION.finditer(code):
-        if not _DIVISOR.match(code, operator.end()):
-            raise FilterError(
-                f"In a filter expression {operator[0]} must be followed by a number above 0."
-            )
+    _require_closed_brackets(code)
+    if wrong := _WRONG_DIVISION.search(code):
+        raise FilterError(
+            f"In a filter expression {wrong[0]} must be followed by a number above 0."
+        )
     if grown := _GROWTH.search(code):
         raise FilterError(f"A filter expression may not have {grown[0]}, whose result has no end.")
-    if _SIGNS.search(code):
+    if any(len(_SIGN.findall(signs)) >= MAX_NESTING for signs in _SIGNS.findall(code)):
         raise FilterError(f"A filter expression has more than {MAX_NESTING} signs in a row.")
     require_no_folding(code)
 
 
-def _follow_bracket(opened: list[str], character: str) -> None:
-    if character in "([":
-        opened.append(character)
-    elif character in ")]":
-        if not opened or opened.pop() != _CLOSERS[character]:
+def _require_closed_brackets(code: str) -> None:
+    opened: list[str] = []
+    for character in _BRACKET.findall(code):
+        if character == "\\":
+            raise FilterError("A filter expression has a backslash outside a string.")
+        if character not in _CLOSERS:
+            opened.append(character)
+        elif not opened or opened.pop() != _CLOSERS[character]:
             raise FilterError(f"The filter expression has a '{character}' that closes nothing.")
-    elif character == "\\":
-        raise FilterError("A filter expression has a backslash outside a string.")
-    if len(opened) > MAX_NESTING:
-        raise FilterError(f"A filter expression nests deeper than {MAX_NESTING} brackets.")
+        if len(opened) > MAX_NESTING:
+            raise FilterError(f"A filter expression nests deeper than {MAX_NESTING} brackets.")
+    if opened:
+        raise FilterError(f"The filter expression leaves a '{opened[-1]}' open.")
 
 
 def _without_strings(expression: str) -> str:
     """Return the expression with each string literal empty."""
-    parts: list[str] = []
-    position = 0
-    while found := _QUOTE.search(expression, position):
-        parts.append(expression[position : found.start()])
-        end = _end_of_string(expression, found.start())
-        if _LIKE.search(parts[-1]):
-            _require_few_wildcards(expression[found.start() : end])
-        parts.append('""')
-        position = end + 1
-    return "".join([*parts, expression[position:]])
+    pieces = _STRING.split(expression)
+    code, strings, unread = pieces[::3], pieces[1::3], pieces[2::3]
+    if any(unread):
+        raise FilterError(_why_unread(unread[-1]))
+    for before, string in zip(code, strings, strict=False):
+        if len(_WILDCARD.findall(string)) > MAX_WILDCARDS and _LIKE.search(before):
+            raise FilterError(f"A pattern of like may have {MAX_WILDCARDS} wildcards.")
+    return '""'.join(code)
 
 
-def _require_few_wildcards(pattern: str) -> None:
-    if len(_WILDCARD.findall(pattern)) > MAX_WILDCARDS:
-        raise FilterError(f"A pattern of like may have {MAX_WILDCARDS} wildcards.")
-
-
-def _end_of_string(expression: str, start: int) -> int:
-    position = start + 1
-    while position < len(expression):
-        character = expression[position]
-        if character == expression[start]:
-            return position
-        if character in "\n\r":
-            raise FilterError("A string in a filter expression holds a line break; write \\n.")
-        if character == "\\":
-            position += 1
-            if expression[position : position + 1] not in _KNOWN_ESCAPES:
-                raise FilterError(
-                    "A string in a filter expression has an escape other than "
-                    "\\\\ \\\" \\' \\n \\r \\t, which not every Milvus reads alike."
-                )
-        position += 1
-    raise FilterError("A string in the filter expression is not closed.")
+def _why_unread(text: str) -> str:
+    """Say why a string that begins a text does not end."""
+    readable = _READABLE.match(text)
+    match text[readable.end() :] if readable else text:
+        case "":
+            return "A string in the filter expression is not closed."
+        case rest if rest[0] == "\\":
+            return (
+                "A string in a filter expression has an escape other than "
+                "\\\\ \\\" \\' \\n \\r \\t, which not every Milvus reads alike."
+            )
+    return "A string in a filter expression holds a line break; write \\n."

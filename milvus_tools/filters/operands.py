@@ -12,7 +12,7 @@ from milvus_tools._text import shown
 from milvus_tools.errors import FilterError
 from milvus_tools.filters.conditions import MAX_VALUES, FieldType
 from milvus_tools.filters.fields import ITEMS, Target
-from milvus_tools.filters.literals import INT64_MAX, Scalar
+from milvus_tools.filters.literals import INT64_MAX, MAX_EXPRESSION, Scalar
 
 _KINDS: Final[Mapping[FieldType, tuple[type, ...]]] = {
     FieldType.STRING: (str,),
@@ -76,6 +76,8 @@ def fitting(value: Any, target: Target) -> Scalar:
             f"The field {target.name!r} is compared with {_PHRASES[type_]}, not with "
             f"{shown(value)}."
         )
+    if isinstance(value, str) and len(value) > MAX_EXPRESSION:
+        raise FilterError(f"A filter may have {MAX_EXPRESSION} characters, not more.")
     if isinstance(value, int) and abs(value) > INT64_MAX:
         raise FilterError(f"The value for {target.name!r} must fit into 64 bits.")
     return _as_stored(value, target.stored)

@@ -17,6 +17,7 @@ from milvus_tools.filters.fields import Target
 from milvus_tools.filters.literals import MAX_WILDCARDS, Scalar, all_of, any_of, literal
 from milvus_tools.filters.operands import fitting, several, text, two
 
+_ASTERISKS: Final = re.compile(r"\*+")
 _ORDERS: Final = {
     Operator.GT: (">", op.gt),
     Operator.GTE: (">=", op.ge),
@@ -68,11 +69,10 @@ def _member(values: Sequence[Scalar], target: Target) -> str:
 def _twins(values: Iterable[Scalar], target: Target) -> list[Scalar]:
     """Add `true` to 1 and `false` to 0, which are one to Milvus Lite, where either may be."""
     found: dict[str, Scalar] = {}
+    may_be_flag = _may_be_flag(target)
     for value in values:
-        twins = [value]
-        if _may_be_flag(target) and value in (0, 1):
-            twins = [int(value), bool(value)]
-        found |= {literal(twin): twin for twin in twins}
+        twins = (int(value), bool(value)) if may_be_flag and value in (0, 1) else (value,)
+        found.update((literal(twin), twin) for twin in twins)
     return list(found.values())
 
 
@@ -103,12 +103,11 @@ def _beginning(beginning: str, target: Target, negated: bool) -> str:
 
 def _after(prefix: str) -> str | None:
     """Return the first string behind all that begin with the prefix, if there is one."""
-    for length in range(len(prefix), 0, -1):
-        point = ord(prefix[length - 1])
-        if point < 0x10FFFF:  # noqa: PLR2004 - the last code point
-            following = 0xE000 if point == 0xD7FF else point + 1  # noqa: PLR2004 - surrogates
-            return prefix[: length - 1] + chr(following)
-    return None
+    kept = prefix.rstrip("\U0010ffff")  # the last code point, which none follows
+    if not kept:
+        return None
+    following = 0xE000 if kept[-1] == "\ud7ff" else ord(kept[-1]) + 1  # but for surrogates
+    return kept[:-1] + chr(following)
 
 
 def _range(bounds: Iterable[tuple[Operator, Scalar]], target: Target, negated: bool) -> str:
@@ -138,7 +137,7 @@ def _like(target: Target, value: Any, negated: bool) -> str:
         raise UnsupportedError(
             "This Milvus can't answer like; use prefix, or search for the text itself."
         )
-    first, *rest = re.split(r"\*+", text(value, "like"))
+    first, *rest = _ASTERISKS.split(text(value, "like"))
     if not rest:
         return _range([(Operator.GTE, first), (Operator.LTE, first)], target, negated)
     if rest == [""]:

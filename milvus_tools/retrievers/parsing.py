@@ -19,6 +19,7 @@ _MAX_TEXT: Final = 50_000  # characters of an answer that are read at all
 _MAX_ITEMS: Final = 500
 _MAX_DEPTH: Final = 4
 _MAX_OPENINGS: Final = 20
+_MAX_PAIRS: Final = 20  # of quotes around one query
 
 _THOUGHT: Final = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL)
 _FENCE: Final = re.compile(r"```\w*")
@@ -167,6 +168,8 @@ def _questions(line: str) -> list[str]:
 def _bare(text: str) -> str:
     """Return a text without the quotes and the emphasis around it."""
     text = text.strip(_AROUND)
-    while len(text) > 1 and text[0] + text[-1] in _PAIRS:
+    for _ in range(_MAX_PAIRS):
+        if len(text) < 2 or text[0] + text[-1] not in _PAIRS:  # noqa: PLR2004
+            break
         text = text[1:-1].strip(_AROUND)
     return text

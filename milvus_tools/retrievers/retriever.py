@@ -33,6 +33,7 @@ from milvus_tools.retrievers.search import search_all
 from milvus_tools.retrievers.settings import RetrieverSettings
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
 from milvus_tools.store.options import limit
+from milvus_tools.store.threads import length, unhurried
 from milvus_tools.transport.requests import Deadline
 
 Result = TypeVar("Result")
@@ -179,7 +180,8 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         expr: str | None = None,
         **unknown: Any,
     ) -> list[Document]:
-        call = self._call(query, k, filters, expr, unknown)
+        given = (query, k, filters, expr, unknown)
+        call = await unhurried(length(expr), self._call, *given)
         expression = await self._expression(call)
         if expression is None:
             return []

@@ -20,6 +20,7 @@ from milvus_tools.filters import (
     describe,
     parse,
 )
+from milvus_tools.filters.conditions import MAX_HINT_CHARS
 from milvus_tools.filters.fields import field_type
 from milvus_tools.filters.literals import all_of, checked
 from milvus_tools.schema import Schema
@@ -140,6 +141,6 @@ def require_field(name: str, settings: ToolSettings, fields: Mapping[str, Filter
     """
     if name in fields or settings.allow_dynamic:
         return
-    near = difflib.get_close_matches(name, list(fields), n=1)
+    near = difflib.get_close_matches(name[:MAX_HINT_CHARS], list(fields), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise FilterError(f"There is no field {name[:50]!r}; there are {', '.join(fields)}.{hint}")

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 _DEFAULT_DATABASE = "default"
 LITE_VERSION = (3, 0)  # Milvus Lite does what current servers do
-_VERSION = re.compile(r"(\d+)\.(\d+)")
+_VERSION = re.compile(r"(?<!\d)(\d++)\.(\d+)")
 # Channels with the same address share connections, and after an outage the pause before the next
 # attempt to connect, which grows to two minutes. One of its own connects at once.
 _GRPC_OPTIONS = {"grpc.use_local_subchannel_pool": 1}

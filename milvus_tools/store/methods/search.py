@@ -15,6 +15,7 @@ from milvus_tools.filters.literals import all_of, checked
 from milvus_tools.store.base import StoreBase
 from milvus_tools.store.operations.search import Scored, Wanted
 from milvus_tools.store.options import is_number
+from milvus_tools.store.threads import length, unhurried
 from milvus_tools.transport.requests import (
     Vector,
 )
@@ -39,9 +40,9 @@ class StoreRetriever(VectorStoreRetriever):
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        return await super()._aget_relevant_documents(
-            query, run_manager=run_manager, **self._narrowed(kwargs)
-        )
+        size = length(kwargs.get("expr")) + length(self.search_kwargs.get("expr"))
+        narrowed = await unhurried(size, self._narrowed, kwargs)
+        return await super()._aget_relevant_documents(query, run_manager=run_manager, **narrowed)
 
     def _narrowed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         if "expr" not in kwargs:

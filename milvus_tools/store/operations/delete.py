@@ -12,11 +12,11 @@ from milvus_tools.errors import (
     MilvusToolsError,
     PartialWriteError,
 )
-from milvus_tools.filters.literals import checked
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.documents import Key, batches
 from milvus_tools.store.operations.read import KEYS_PER_REQUEST, STRONG, Reads, require_list
+from milvus_tools.store.threads import read_expression
 from milvus_tools.transport.requests import (
     Deadline,
     DeleteRequest,
@@ -66,7 +66,7 @@ class Deletes(Reads):
     ) -> DeleteResult:
         """Delete the rows that have one of the ids and match the filter, as far as given."""
         options = opts.allowed(extra, {}, partition=self._partition("partition_name"))
-        filter_ = checked(expr)
+        filter_ = await read_expression(expr)
         if ids is not None:
             require_list(ids)
         elif not filter_:

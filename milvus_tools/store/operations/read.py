@@ -8,12 +8,13 @@ from langchain_core.documents import Document
 
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters import Fields, FieldType, Filter, expression
-from milvus_tools.filters.literals import checked
+from milvus_tools.filters.conditions import size
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.documents import Key, Layout, batches
 from milvus_tools.store.ordering import Order, with_keys
 from milvus_tools.store.session import Operations
+from milvus_tools.store.threads import read_expression, unhurried
 from milvus_tools.store.values import id_text
 from milvus_tools.transport.requests import (
     Deadline,
@@ -41,7 +42,7 @@ class Reads(Operations):
         """Return Documents that match a filter, in an order if one is given."""
         options = self._options(extra, opts.QUERY)
         options["limit"] = opts.limit(limit, options.get("offset", 0), name="limit")
-        filter_ = checked(expr)
+        filter_ = await read_expression(expr)
 
         async def work(schema: Schema) -> list[Document]:
             _check_fields(schema, fields)
@@ -113,7 +114,7 @@ class Reads(Operations):
             opts.limit(options["limit"], options.get("offset", 0), name="limit")
         elif "offset" in options:
             raise InvalidInputError("offset needs a limit.")
-        filter_ = checked(expr)
+        filter_ = await read_expression(expr)
         if not filter_ and not self._scope:
             raise InvalidInputError("get_pks needs a filter expression.")
 
@@ -126,7 +127,7 @@ class Reads(Operations):
     async def count(self, expr: str | None, extra: Mapping[str, Any], deadline: Deadline) -> int:
         """Count the rows that match a filter."""
         options = self._options(extra, opts.COUNT)
-        filter_ = checked(expr)
+        filter_ = await read_expression(expr)
 
         async def work(schema: Schema) -> int:
             if self._must_count_here(schema, options):
@@ -151,6 +152,9 @@ class Reads(Operations):
     ) -> str | None:
         """Write a typed filter as this collection has it; `None` if there is no collection."""
 
+        def write(layout: Layout, known: Fields) -> str:
+            return expression(with_keys(filter_, layout, self._scope), known)
+
         async def work(schema: Schema) -> str:
             layout = self._collection.layout(schema)
             known = Fields(
@@ -160,7 +164,7 @@ class Reads(Operations):
                 lite=self._collection.connection.lite,
                 metadata_field=layout.metadata_field,
             )
-            return expression(with_keys(filter_, layout, self._scope), known)
+            return await unhurried(size(filter_), write, layout, known)
 
         return await self._collection.with_schema(work, None, deadline)
 

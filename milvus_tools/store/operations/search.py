@@ -9,12 +9,13 @@ from langchain_core.documents import Document
 from pymilvus import DataType
 
 from milvus_tools.errors import InvalidInputError, UnsupportedError
-from milvus_tools.filters.literals import checked, unicode
+from milvus_tools.filters.literals import unicode
 from milvus_tools.ranking import check_mmr_cost, maximal_marginal_relevance
 from milvus_tools.schema import DENSE, Field, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.rankers import ranker
 from milvus_tools.store.session import Operations
+from milvus_tools.store.threads import read_expression
 from milvus_tools.store.values import as_array, checked_vectors
 from milvus_tools.transport.requests import (
     Deadline,
@@ -56,12 +57,12 @@ class Searches(Operations):
 
     async def search(self, query: str, wanted: Wanted, deadline: Deadline) -> Scored:
         """Search for a text in all vector fields of the store; several are fused."""
-        search = self._search(query, wanted, deadline)
+        search = await self._search(query, wanted, deadline)
         return await self._collection.with_schema(search, [], deadline)
 
     async def search_for_relevant(self, query: str, wanted: Wanted, deadline: Deadline) -> Scored:
         """Search as `search` does, with relevance in place of distance."""
-        search = self._search(query, wanted, deadline)
+        search = await self._search(query, wanted, deadline)
 
         async def work(schema: Schema) -> Scored:
             mode = wanted.extra.get("search_mode")
@@ -70,7 +71,7 @@ class Searches(Operations):
 
         return await self._collection.with_schema(work, [], deadline)
 
-    def _search(
+    async def _search(
         self, query: str, wanted: Wanted, deadline: Deadline
     ) -> Callable[[Schema], Awaitable[Scored]]:
         """Check the arguments of a search for a text, and return how to do it."""
@@ -79,7 +80,7 @@ class Searches(Operations):
         mode = options.get("search_mode")
         if count > 1 and mode is None:
             ranker(options, count)  # or refuse before anything is sent
-        filter_ = checked(wanted.expr)
+        filter_ = await read_expression(wanted.expr)
         if not isinstance(query, str):
             raise InvalidInputError(f"The query must be a string, not {type(query).__name__}.")
         unicode(query)
@@ -104,7 +105,7 @@ class Searches(Operations):
     async def search_by_vector(self, vector: Vector, wanted: Wanted, deadline: Deadline) -> Scored:
         """Search for a vector in the store's one embedding field."""
         options = self._search_options(wanted)
-        filter_ = checked(wanted.expr)
+        filter_ = await read_expression(wanted.expr)
 
         async def work(schema: Schema) -> Scored:
             reach = opts.reach(wanted.k, options)
@@ -124,7 +125,7 @@ class Searches(Operations):
     ) -> list[Document]:
         """Search, and pick hits that are near the query and far from each other (MMR)."""
         options = self._search_options(wanted)
-        filter_ = checked(wanted.expr)
+        filter_ = await read_expression(wanted.expr)
         fetch = max(wanted.k, opts.limit(fetch_k, options.get("offset", 0), name="fetch_k"))
         if not isinstance(lambda_mult, int | float) or not 0 <= lambda_mult <= 1:
             raise InvalidInputError("lambda_mult must be a number from 0 to 1.")

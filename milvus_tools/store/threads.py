@@ -1,0 +1,31 @@
+"""Long work of our own, off the I/O loop: it belongs to all stores."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from milvus_tools.filters.literals import checked
+
+Result = TypeVar("Result")
+
+LONG: Final = 4_096
+"""From how many characters on a text is worth a thread: it takes milliseconds to read."""
+
+
+async def unhurried(size: int, work: Callable[..., Result], *given: Any) -> Result:
+    """Do work, in a thread if what it reads is long."""
+    return work(*given) if size < LONG else await asyncio.to_thread(work, *given)
+
+
+async def read_expression(expression: str | None) -> str:
+    """Return what `filters.checked` does of a raw expression.
+
+    Raises:
+        FilterError: If it can't be joined with others.
+    """
+    return await unhurried(length(expression), checked, expression)
+
+
+def length(expression: object) -> int:
+    """Return how long an expression is, if it is one."""
+    return len(expression) if isinstance(expression, str) else 0

@@ -1,0 +1,107 @@
+"""Long input: the I/O loop and the caller's loop turn while it is read."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from graphs.rag import Context, build_graph, nodes
+from milvus_tools import MilvusMultiQueryRetriever, MilvusStore
+from milvus_tools.filters import All, Condition, Operator
+from milvus_tools.filters.literals import MAX_EXPRESSION
+from milvus_tools.retrievers import retriever
+from milvus_tools.store import threads
+from milvus_tools.store.methods import search as search_methods
+from milvus_tools.store.operations import read as reading
+from tests.graphs import DOCUMENTS, QUESTION
+from tests.support import DIM, ON_LITE
+
+pytestmark = ON_LITE
+LONG = f'text == "{"x" * (MAX_EXPRESSION - 100)}"'
+MANY = All([Condition("n", Operator.IN, list(range(500)))] * 9)
+
+
+class Watched:
+    """A function, and whether each of its calls was made on an event loop's thread."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.on_a_loop: list[bool] = []
+
+    def __call__(self, *given: Any) -> Any:
+        self.on_a_loop.append(_is_loops_thread())
+        return self.function(*given)
+
+
+def _is_loops_thread() -> bool:
+    with contextlib.suppress(RuntimeError):
+        return asyncio.get_running_loop() is not None
+    return False
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda store: store.acount(LONG),
+        lambda store: store.asearch_by_metadata(LONG),
+        lambda store: store.aget_pks(LONG),
+        lambda store: store.adelete(expr=LONG),
+        lambda store: store.asimilarity_search("x", expr=LONG),
+        lambda store: store.asimilarity_search_by_vector([0.5] * DIM, expr=LONG),
+        lambda store: store.amax_marginal_relevance_search("x", expr=LONG),
+    ],
+)
+async def test_r03_a_long_expression_is_read_in_a_thread(
+    shared: MilvusStore, monkeypatch: pytest.MonkeyPatch, read: Callable[[Any], Any]
+) -> None:
+    """The I/O loop, which all stores share, turns while an expression of 64 kB is checked."""
+    watched = Watched(threads.checked)
+    monkeypatch.setattr(threads, "checked", watched)
+    await read(shared.scoped(long="read"))
+    assert watched.on_a_loop == [False]
+
+
+async def test_r03_a_retriever_reads_a_long_expression_in_a_thread(
+    shared: MilvusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller's loop turns, too."""
+    view = shared.scoped(long="retriever")
+    for module, asked in (
+        (retriever, MilvusMultiQueryRetriever(view)),
+        (search_methods, view.as_retriever(search_kwargs={"expr": "n == 1"})),
+    ):
+        watched = Watched(module.checked)
+        monkeypatch.setattr(module, "checked", watched)
+        await asked.ainvoke("x", expr=LONG)
+        assert watched.on_a_loop
+        assert not any(watched.on_a_loop)
+
+
+async def test_r03_a_long_filter_is_written_in_a_thread(
+    shared: MilvusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A typed filter with thousands of values is worth a thread, one with few is not."""
+    watched = Watched(reading.expression)
+    monkeypatch.setattr(reading, "expression", watched)
+    view = shared.scoped(long="filter")
+    await view.aadd_texts(["x"])
+    assert await view.afilter_expression(MANY, allow_dynamic=True)
+    assert await view.afilter_expression(MANY.filters[0], allow_dynamic=True)
+    assert watched.on_a_loop == [False, True]
+
+
+@pytest.mark.parametrize("rule", ["split", "follow_ups", "quotes"])
+async def test_r03_the_graphs_rules_run_in_a_thread(
+    shared: MilvusStore, monkeypatch: pytest.MonkeyPatch, rule: str
+) -> None:
+    """What is done without a model, with a long question and many passages, leaves the loop."""
+    watched = Watched(getattr(nodes.rules, rule))
+    monkeypatch.setattr(nodes.rules, rule, watched)
+    view = shared.scoped(long=rule)
+    await view.aadd_documents(DOCUMENTS, ids=[f"{rule}-{one.id}" for one in DOCUMENTS])
+    graph = build_graph(Context(store=view))
+    assert (await graph.ainvoke({"question": QUESTION}))["answered_by"] == "rule"
+    assert watched.on_a_loop
+    assert not any(watched.on_a_loop)
