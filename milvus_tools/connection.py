@@ -73,7 +73,7 @@ class Connection:
         given = self._arguments.get("grpc_options") or {}
         self._arguments["grpc_options"] = {**options, **given}
         self.version = LITE_VERSION
-        self.writing = shared_lock(uri) if self.lite else contextlib.nullcontext()
+        self.writing = shared_lock("writing", uri) if self.lite else contextlib.nullcontext()
         self._client: AsyncMilvusClient | None = None
         self._file: asyncio.Task[None] | None = None
         self._administering: set[asyncio.Future[Any]] = set()

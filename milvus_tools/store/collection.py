@@ -301,7 +301,7 @@ class Collection:
 
     async def create(self, planned: CollectionSchema, deadline: Deadline) -> Schema:
         """Make the collection, unless somebody else was faster, and load it."""
-        async with self.locked([None]):
+        async with shared_lock("creating", *self.connection.identity, self.name):
             if self._schema is None:
                 self._schema = await self._administer(definition.create, deadline, planned)
                 self._note()
@@ -397,11 +397,14 @@ class Collection:
 
     @contextlib.asynccontextmanager
     async def locked(self, keys: Iterable[object]) -> AsyncIterator[None]:
-        """Hold the locks of some keys of this collection, against all stores of the process."""
+        """Hold the locks of some keys, against all stores of the process.
+
+        A key has one lock, in whichever collection it is: a collection has many names, since
+        addresses have several spellings, and collections have aliases.
+        """
         async with contextlib.AsyncExitStack() as stack:
-            for key in sorted(set(keys), key=repr):  # one order, so that nobody waits in a ring
-                lock = shared_lock(self.connection.identity, self.name, key)
-                await stack.enter_async_context(lock)
+            for key in sorted(set(keys), key=repr):  # one order, so that no deadlock is possible
+                await stack.enter_async_context(shared_lock("key", key))
             yield
 
     async def _administer(
