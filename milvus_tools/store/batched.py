@@ -32,6 +32,7 @@ from milvus_tools.store.grouping import (
     write_group,
 )
 from milvus_tools.store.requests import (
+    MAX_KEY_WEIGHT,
     Deadline,
     DeleteRequest,
     EmbeddingModel,
@@ -50,7 +51,7 @@ from milvus_tools.store.transport import (
 
 MAX_VECTORS: Final = 256  # in one search
 MAX_HITS: Final = 8_192  # in the answer to one search
-MAX_KEYS: Final = 2_000  # in one read or delete
+MAX_SHARED_KEYS: Final = 2 * MAX_KEY_WEIGHT  # in one read or delete
 MAX_BYTES: Final = 8_000_000  # in one write, or some more if one caller has them
 MAX_CALLS: Final = 256  # in one read, write or delete
 SLOTS: Final = 4
@@ -114,8 +115,8 @@ class BatchedTransport:
             "query",
             self._query_all,
             group_key=query_group,
-            weigh=lambda timed: len(timed[0].keys.values),
-            most=(MAX_CALLS, MAX_KEYS),
+            weigh=lambda timed: timed[0].keys.weight,
+            most=(MAX_CALLS, MAX_SHARED_KEYS),
             cancel_abandoned=True,
         )
         self._upsert = make(
@@ -129,8 +130,8 @@ class BatchedTransport:
             "delete",
             self._delete_all,
             group_key=delete_group,
-            weigh=lambda timed: len(timed[0].keys.values),
-            most=(MAX_CALLS, MAX_KEYS),
+            weigh=lambda timed: timed[0].keys.weight,
+            most=(MAX_CALLS, MAX_SHARED_KEYS),
         )
 
     @property

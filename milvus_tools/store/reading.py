@@ -19,10 +19,9 @@ from milvus_tools.store.requests import (
     QueryRequest,
     Row,
 )
-from milvus_tools.store.rows import Key, Layout, batches
+from milvus_tools.store.rows import Key, Layout
 from milvus_tools.store.values import id_text
 
-KEYS_PER_REQUEST = 1_000
 STRONG = {"consistency_level": "Strong"}
 
 
@@ -206,8 +205,7 @@ class Reads(Operations):
         """Read the rows of some keys, by key."""
         primary = schema.primary.name
         found: dict[Key, Row] = {}
-        for some in batches(keys, KEYS_PER_REQUEST):
-            chosen = Keys(primary, tuple(some))
+        for chosen in Keys(primary, tuple(keys)).batches():
             rows = await self._rows(schema, filter_, fields, options, deadline, chosen)
             found |= {row[primary]: row for row in rows}
         return found
