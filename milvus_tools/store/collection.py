@@ -13,6 +13,8 @@ from langchain_core.documents import Document
 from pymilvus import CollectionSchema, MilvusClient
 from pymilvus.client.cache import GlobalCache
 
+from milvus_tools._portal import portal
+from milvus_tools._threads import Threads
 from milvus_tools._together import end, together
 from milvus_tools.connection import Connection, shared_lock
 from milvus_tools.errors import (
@@ -62,6 +64,7 @@ class Collection:
         self._given: MilvusClient | None = None
         self._giving = threading.Lock()
         self._making: asyncio.Task[list[EmbeddingModel]] | None = None
+        self._threads: list[Threads] = []  # of the models, kept while the collection is used
         self._schema: Schema | None = None
         self._was_there = False
         self._opened = False
@@ -134,7 +137,7 @@ class Collection:
             last_first.push_async_callback(self.connection.close)
             last_first.push_async_callback(self.transport.aclose)
             last_first.push_async_callback(self.flusher.aclose)
-            await asyncio.to_thread(self._take_back)
+            await portal().waiting.run(self._take_back)
 
     def client(self) -> MilvusClient:
         """Return the blocking client that is given away. Blocks, and may be called anywhere.
@@ -162,8 +165,13 @@ class Collection:
         self._schema, self._was_there = None, False
 
     async def _drop(self, deadline: Deadline) -> None:
-        async with self.flusher.instead():
-            await self._administer(definition.drop, deadline)
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(self.flusher.instead())
+            try:
+                await self._administer(definition.drop, deadline)
+            except asyncio.CancelledError:  # the drop may go on in its thread
+                self.connection.release_when_settled(held.pop_all())
+                raise
 
     async def schema(self, deadline: Deadline) -> Schema | None:
         """Return the schema, or `None` if the collection was never there.
@@ -377,15 +385,17 @@ class Collection:
     async def _make_models(self) -> list[EmbeddingModel]:
         try:
             with embedding():
-                return [await source.make() for source in self.settings.sources]
+                models = [await source.make() for source in self.settings.sources]
         except BaseException:
             self._making = None  # the next call tries again
             raise
+        self._threads = [portal().threads_of(model) for model in models]
+        return models
 
     async def _embed(
         self, model: EmbeddingModel, texts: Sequence[str], *, query: bool
     ) -> Sequence[Vector]:
-        with embedding():
+        with embedding(), portal().threads_of(model).used():
             return compact(await self.transport.embed(model, texts, query=query))
 
     async def probe(self, deadline: Deadline) -> None:

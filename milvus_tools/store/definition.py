@@ -91,8 +91,9 @@ def create(
         if not client.has_collection(blueprint.collection_name, timeout=deadline.remaining):
             raise
     for partition in settings.partition_names or ():
-        if not client.has_partition(blueprint.collection_name, partition):
-            client.create_partition(blueprint.collection_name, partition)
+        place = (blueprint.collection_name, partition)
+        if not client.has_partition(*place, timeout=deadline.remaining):
+            client.create_partition(*place, timeout=deadline.remaining)
     if blueprint.properties is not None:
         client.alter_collection_properties(
             blueprint.collection_name,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from milvus_tools._portal import portal
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.store.requests import (
     EmbeddingModel,
@@ -44,7 +45,8 @@ class ModelSource:
             InvalidInputError: If what it makes is no model.
         """
         if self._make is not None:
-            made = await asyncio.to_thread(self._make)
+            with portal().threads_of(self._make).used():
+                made = await asyncio.to_thread(self._make)
             if not _embeds(made):
                 raise InvalidInputError(
                     f"The embedding_function made a {type(made).__name__}, no embedding model."

@@ -1,6 +1,5 @@
 """Searching: by text, by vector, for diversity, in one field or fused over several."""
 
-import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from langchain_core.documents import Document
 from pymilvus import DataType
 
+from milvus_tools._portal import portal
 from milvus_tools.diversity import pick, require_affordable
 from milvus_tools.errors import InvalidInputError, UnsupportedError
 from milvus_tools.filters import checked, unicode
@@ -143,7 +143,7 @@ class Searches(Operations):
                 found = as_array([row[field.name] for row, _ in hits], field)
                 return [hits[one] for one in pick(route.vector, found, lambda_mult, wanted.k)]
 
-            picked = await asyncio.to_thread(pick_hits)  # the loop is everybody's
+            picked = await portal().computing.run(pick_hits)  # the loop is everybody's
             return [document for document, _ in self._scored(schema, picked)]
 
         return await self._collection.with_schema(work, [], deadline)

@@ -1,25 +1,29 @@
 """Tenants of one process: none takes an id over from another, or fails because of another."""
 
 import asyncio
+import concurrent.futures
 import functools
 import itertools
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from langchain_core.embeddings import Embeddings
 from milvus_lite.server_manager import server_manager_instance
 from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore
+from milvus_tools._portal import portal
 from milvus_tools.connection import Connection
-from milvus_tools.errors import InvalidInputError, ScopeError
+from milvus_tools.errors import DeadlineError, InvalidInputError, ScopeError
 from milvus_tools.store.batched import MAX_SHARED_KEYS, BatchedTransport
 from milvus_tools.store.requests import MAX_KEY_WEIGHT, DeleteRequest, QueryRequest
-from tests.probes import Made, Recording, texts
-from tests.support import make_collection
+from tests.probes import BOUND, Made, Recording, texts
+from tests.support import embeddings, make_collection
 
 MakeStore = Callable[..., MilvusStore]
 
@@ -164,3 +168,125 @@ async def test_r05_an_id_that_does_not_fit_is_refused_before_anything_is_sent(
             with pytest.raises(InvalidInputError, match="501 bytes"):
                 await call(["x" * 501])
     assert made.one.sent == []
+
+
+class Blocked(Embeddings):
+    """A model without async methods, whose queries block their threads until it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return embeddings().embed_documents(texts)
+
+    def embed_query(self, text: str) -> list[float]:
+        assert self.let_go.wait(2 * BOUND)
+        return embeddings().embed_query(text)
+
+
+class BlockedInside(Blocked):
+    """A model whose async method uses the threads of the loop that it runs on."""
+
+    async def aembed_query(self, text: str) -> list[float]:
+        return await asyncio.to_thread(self.embed_query, text)
+
+
+@pytest.fixture(params=[Blocked, BlockedInside])
+def blocked(request: pytest.FixtureRequest) -> Iterator[Blocked]:
+    """A model that hangs until the test is over."""
+    model = request.param()
+    yield model
+    model.let_go.set()
+
+
+@pytest.mark.parametrize("rules", [{}, {"batching": False}])
+async def test_r09_a_model_that_hangs_holds_up_no_other_store(
+    make_store: MakeStore,
+    shared: MilvusStore,
+    own_uri: str,
+    blocked: Blocked,
+    rules: dict[str, Any],
+) -> None:
+    """Calls that were given up keep threads of that model alone: all else goes on."""
+    await shared.aadd_texts(["r09", "other"], ids=["r09", "other"])
+    hanging = make_store(blocked, collection_name=shared.collection_name, **rules)
+    await hanging.acount()
+    searches = (hanging.asimilarity_search(f"{number}", timeout=0.5) for number in range(64))
+    answers = await asyncio.gather(*searches, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {DeadlineError}
+
+    other = make_store(connection_args={"uri": own_uri}, **rules)
+    assert await other.aadd_texts(["first", "second"], ids=["1", "2"]) == ["1", "2"]
+    assert len(await other.amax_marginal_relevance_search("first", k=2)) == 2
+    assert texts(await other.aget_by_ids(["1"])) == ["first"]
+    await other.adrop(timeout=10)
+    vector = embeddings().embed_query("r09")
+    assert len(await hanging.amax_marginal_relevance_search_by_vector(vector, k=2)) == 2
+    assert texts(await hanging.aget_by_ids(["r09"])) == ["r09"]
+    await hanging.aclose()
+
+
+async def test_r09_what_makes_a_model_and_hangs_holds_up_no_other_store(
+    make_store: MakeStore, shared: MilvusStore
+) -> None:
+    """The function that makes a model runs in threads of its own, too."""
+    let_go = threading.Event()
+
+    def make() -> Embeddings:
+        assert let_go.wait(2 * BOUND)
+        return embeddings()
+
+    hanging = [make_store(make, collection_name=shared.collection_name) for _ in range(40)]
+    searches = (store.asimilarity_search("made", timeout=5) for store in hanging)
+    try:
+        answers = await asyncio.gather(*searches, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {DeadlineError}
+        other = make_store(embeddings, collection_name=shared.collection_name)
+        assert await other.aadd_texts(["made"], ids=["r09 made"]) == ["r09 made"]
+    finally:
+        let_go.set()
+
+
+async def test_r09_a_drop_ends_by_its_deadline(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread may go on; what is written after that waits for it, and stays."""
+    dropping, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    drop = MilvusClient.drop_collection
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        dropping.set()
+        go_on.wait(BOUND)
+        ended.set()
+        return drop(*args, **{**kwargs, "timeout": BOUND})
+
+    store = make_store()
+    await store.aadd_texts(["old"], ids=["1"])
+    with monkeypatch.context() as patched:
+        patched.setattr(MilvusClient, "drop_collection", slow)
+        with pytest.raises(DeadlineError):
+            await store.adrop(timeout=0.5)
+    assert dropping.is_set()
+    assert not ended.is_set()
+    go_on.set()
+    await store.adrop()
+    await store.aadd_texts(["new"], ids=["2"])
+    assert texts(await store.aget_by_ids(["1", "2"])) == ["new"]
+
+
+async def test_r09_a_drop_that_could_not_begin_never_comes(make_store: MakeStore) -> None:
+    """A drop that waits for a thread until its deadline leaves the collection as it is."""
+    store = make_store()
+    await store.aadd_texts(["kept"], ids=["1"])
+    let_go = threading.Event()
+    threads = portal().waiting
+    hanging = [threads.submit(let_go.wait) for _ in range(threads.executor._max_workers)]
+    try:
+        with pytest.raises(DeadlineError):
+            await store.adrop(timeout=0.5)
+    finally:
+        let_go.set()
+    await asyncio.to_thread(concurrent.futures.wait, hanging)
+    await store.aclose()
+    again = make_store()
+    assert texts(await again.aget_by_ids(["1"])) == ["kept"]

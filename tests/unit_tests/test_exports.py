@@ -17,8 +17,8 @@ import milvus_tools
 ROOT = pathlib.Path(str(milvus_tools.__file__)).parent
 # A module imports only from a lower level.
 LEVELS = [
-    {"errors", "batching", "ranking", "_portal", "_together"},
-    {"_overlap"},
+    {"errors", "batching", "ranking", "_threads", "_together"},
+    {"_overlap", "_portal"},
     {"_crossing", "_reading", "folding"},
     {"filters", "schema", "embeddings", "lite", "fusion", "diversity"},
     {"blueprint", "conditions", "connection"},
