@@ -119,7 +119,7 @@ class Schema:
         """Ask Milvus. Blocks: run it in a thread."""
         description = client.describe_collection(collection_name, timeout=timeout)
         indexes = {}
-        for name in client.list_indexes(collection_name):
+        for name in client.list_indexes(collection_name, timeout=timeout):
             index = client.describe_index(collection_name, name, timeout=timeout)
             indexes[index["field_name"]] = Index(
                 metric_type=str(index.get("metric_type", "")),

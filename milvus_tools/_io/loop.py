@@ -11,15 +11,19 @@ import logging
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, TypeVar, TypeVarTuple
 
+from milvus_tools._io.threads import THREAD_NAME, Threads, threads_in_use
+
+Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 
-THREAD_NAME = "milvus-tools"
 _JOIN_SECONDS = 5.0
 _WAKE_SECONDS = 1.0
+_MAX_WAITING = 256  # threads that Milvus may keep waiting, each until its call's deadline
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -33,14 +37,36 @@ class _Loop(asyncio.SelectorEventLoop):
     def __del__(self) -> None:
         """Leave the sockets to the operating system."""
 
+    def run_in_executor(
+        self,
+        executor: Executor | None,
+        func: Callable[[*Arguments], Result],
+        *args: *Arguments,
+    ) -> asyncio.Future[Result]:
+        """Take the threads that the caller's context names for the default executor.
+
+        An embedding model without async methods of its own runs there, and so does what a model
+        asks of the loop, such as looking up a host.
+        """
+        threads = threads_in_use()
+        if executor is None and threads is not None:
+            executor = threads.executor
+        return super().run_in_executor(executor, func, *args)
+
 
 class _Server(threading.Thread):
     """The thread that runs the loop. `ended` is set as its last act."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, previous: "_Server | None") -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        stop_threads: Callable[[], None],
+        previous: "_Server | None",
+    ) -> None:
         super().__init__(name=THREAD_NAME, daemon=True)
         self.ended: Future[None] = Future()
         self._loop = loop
+        self._stop_threads = stop_threads
         self._previous = previous
 
     def run(self) -> None:
@@ -53,7 +79,8 @@ class _Server(threading.Thread):
         try:
             self._loop.run_forever()
         finally:
-            executor.shutdown(cancel_futures=True)
+            executor.shutdown(wait=False, cancel_futures=True)  # a model may hang there
+            self._stop_threads()
             self.ended.set_result(None)
 
 
@@ -61,6 +88,11 @@ class Portal:
     """Runs coroutines on the I/O loop for callers on other loops and threads.
 
     The thread runs while somebody holds the portal: see `acquire` and `release`.
+
+    Attributes:
+        forked_from_open: Whether this process was forked while its parent held a portal.
+        waiting: Threads in which blocking calls wait for Milvus or a file.
+        computing: Threads for what keeps a core busy.
     """
 
     def __init__(self, *, forked_from_open: bool = False) -> None:
@@ -70,6 +102,9 @@ class Portal:
             forked_from_open: Whether this process was forked while its parent held a portal.
         """
         self.forked_from_open = forked_from_open
+        self.waiting = Threads(_MAX_WAITING)
+        self.computing = Threads()
+        self._threads_of: weakref.WeakValueDictionary[int, Threads] = weakref.WeakValueDictionary()
         self._loop = _Loop()
         self._lock = threading.Lock()
         self._holders = 0
@@ -81,7 +116,7 @@ class Portal:
         with self._lock:
             self._holders += 1
             if self._thread is None:
-                self._thread = _Server(self._loop, self._previous)
+                self._thread = _Server(self._loop, self._stop_threads, self._previous)
                 self._thread.start()
 
     def release(self) -> _Server | None:
@@ -97,6 +132,26 @@ class Portal:
             stopping, self._previous, self._thread = self._thread, self._thread, None
         self._loop.call_soon_threadsafe(self._loop.stop)
         return stopping
+
+    def threads_of(self, model: object) -> Threads:
+        """Return the threads for calls of an embedding model, which may block them for ever.
+
+        All who use the model share them. They end when nobody keeps them any more, at the latest
+        when the portal's thread stops.
+        """
+        with self._lock:
+            threads = self._threads_of.get(id(model))
+            if threads is None:
+                threads = self._threads_of[id(model)] = Threads(owner=model)
+            return threads
+
+    def _stop_threads(self) -> None:
+        self.waiting.stop(wait=True)
+        self.computing.stop(wait=True)
+        with self._lock:
+            of_models = [*self._threads_of.values()]
+        for threads in of_models:
+            threads.stop(wait=False)
 
     def child(self) -> "Portal":
         """Return the portal of a process that was forked from this one just now."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from langchain_core.embeddings import Embeddings
 
+from milvus_tools._io.loop import portal
 from milvus_tools._io.tasks import together
 from milvus_tools.batching import (
     BatcherClosedError,
@@ -47,6 +48,7 @@ class Sender:
             policy: How requests are tried again.
         """
         self._name = type(model).__name__
+        self._threads = portal().threads_of(model)
         self._embed_queries = query_method.embed
         self._embed_documents = embed_documents
         self._policy = policy
@@ -109,7 +111,8 @@ class Sender:
         Raises:
             DimensionError: If there is not one vector per text.
         """
-        vectors = await self._policy.run(embed, texts)
+        with self._threads.used():
+            vectors = await self._policy.run(embed, texts)
         if len(vectors) != len(texts):
             raise DimensionError(
                 f"The embedding model {self._name} made {len(vectors)} vectors of {len(texts)} "

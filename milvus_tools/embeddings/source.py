@@ -7,6 +7,7 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_milvus.utils.sparse import BaseSparseEmbedding
 
+from milvus_tools._io.loop import portal
 from milvus_tools.errors import InvalidInputError
 
 EmbeddingModel = Embeddings | BaseSparseEmbedding
@@ -45,7 +46,8 @@ class ModelSource:
             InvalidInputError: If what it makes is no model.
         """
         if self._make is not None:
-            made = await asyncio.to_thread(self._make)
+            with portal().threads_of(self._make).used():
+                made = await asyncio.to_thread(self._make)
             if not _embeds(made):
                 raise InvalidInputError(
                     f"The embedding_function made a {type(made).__name__}, no embedding model."

@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 from langchain_core.documents import Document
 from pymilvus import CollectionSchema, MilvusClient
 
+from milvus_tools._io.loop import portal
 from milvus_tools._io.tasks import end, together
+from milvus_tools._io.threads import Threads
 from milvus_tools.embeddings.source import EmbeddingModel
 from milvus_tools.errors import (
     AccessError,
@@ -60,6 +62,7 @@ class Collection:
         self._given: MilvusClient | None = None
         self._giving = threading.Lock()
         self._making: asyncio.Task[list[EmbeddingModel]] | None = None
+        self._threads: list[Threads] = []  # of the models, kept while the collection is used
         self._schema: Schema | None = None
         self._was_there = False
         self._opened = False
@@ -131,7 +134,7 @@ class Collection:
             last_first.push_async_callback(self.connection.close)
             last_first.push_async_callback(self.transport.aclose)
             last_first.push_async_callback(self.flusher.aclose)
-            await asyncio.to_thread(self._take_back)
+            await portal().waiting.run(self._take_back)
 
     def client(self) -> MilvusClient:
         """Return the blocking client that is given away. Blocks, and may be called anywhere.
@@ -158,8 +161,13 @@ class Collection:
         self._schema, self._was_there = None, False
 
     async def _drop(self, deadline: Deadline) -> None:
-        async with self.flusher.instead():
-            await self._administer(ddl.drop, deadline)
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(self.flusher.instead())
+            try:
+                await self._administer(ddl.drop, deadline)
+            except asyncio.CancelledError:  # the drop may go on in its thread
+                self.connection.release_when_settled(held.pop_all())
+                raise
 
     async def schema(self, deadline: Deadline) -> Schema | None:
         """Return the schema, or `None` if the collection was never there.
@@ -297,7 +305,7 @@ class Collection:
 
     async def create(self, planned: CollectionSchema, deadline: Deadline) -> Schema:
         """Make the collection, unless somebody else was faster, and load it."""
-        async with self.locked([None]):
+        async with shared_lock("creating", *self.connection.identity, self.name):
             if self._schema is None:
                 self._schema = await self._administer(ddl.create, deadline, planned)
                 self._note()
@@ -373,15 +381,17 @@ class Collection:
     async def _make_models(self) -> list[EmbeddingModel]:
         try:
             with embedding():
-                return [await source.make() for source in self.settings.sources]
+                models = [await source.make() for source in self.settings.sources]
         except BaseException:
             self._making = None  # the next call tries again
             raise
+        self._threads = [portal().threads_of(model) for model in models]
+        return models
 
     async def _embed(
         self, model: EmbeddingModel, texts: Sequence[str], *, query: bool
     ) -> Sequence[Vector]:
-        with embedding():
+        with embedding(), portal().threads_of(model).used():
             return compact(await self.transport.embed(model, texts, query=query))
 
     async def probe(self, deadline: Deadline) -> None:
@@ -393,11 +403,14 @@ class Collection:
 
     @contextlib.asynccontextmanager
     async def locked(self, keys: Iterable[object]) -> AsyncIterator[None]:
-        """Hold the locks of some keys of this collection, against all stores of the process."""
+        """Hold the locks of some keys, against all stores of the process.
+
+        A key has one lock, in whichever collection it is: a collection has many names, since
+        addresses have several spellings, and collections have aliases.
+        """
         async with contextlib.AsyncExitStack() as stack:
-            for key in sorted(set(keys), key=repr):  # one order, so that nobody waits in a ring
-                lock = shared_lock(self.connection.identity, self.name, key)
-                await stack.enter_async_context(lock)
+            for key in sorted(set(keys), key=repr):  # one order, so that no deadlock is possible
+                await stack.enter_async_context(shared_lock("key", key))
             yield
 
     async def _administer(

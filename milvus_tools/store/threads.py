@@ -1,9 +1,9 @@
 """Long work of our own, off the I/O loop: it belongs to all stores."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from milvus_tools._io.loop import portal
 from milvus_tools.filters.literals import checked
 
 Result = TypeVar("Result")
@@ -14,7 +14,7 @@ LONG: Final = 4_096
 
 async def unhurried(size: int, work: Callable[..., Result], *given: Any) -> Result:
     """Do work, in a thread if what it reads is long."""
-    return work(*given) if size < LONG else await asyncio.to_thread(work, *given)
+    return work(*given) if size < LONG else await portal().computing.run(work, *given)
 
 
 async def read_expression(expression: str | None) -> str:

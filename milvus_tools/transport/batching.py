@@ -32,6 +32,7 @@ from milvus_tools.transport.grouping import (
     write_group,
 )
 from milvus_tools.transport.requests import (
+    MAX_KEY_WEIGHT,
     Deadline,
     DeleteRequest,
     Hit,
@@ -46,7 +47,7 @@ from milvus_tools.transport.requests import (
 
 MAX_VECTORS: Final = 256  # in one search
 MAX_HITS: Final = 8_192  # in the answer to one search
-MAX_KEYS: Final = 2_000  # in one read or delete
+MAX_SHARED_KEYS: Final = 2 * MAX_KEY_WEIGHT  # in one read or delete
 MAX_BYTES: Final = 8_000_000  # in one write, or some more if one caller has them
 MAX_CALLS: Final = 256  # in one read, write or delete
 SLOTS: Final = 4
@@ -110,8 +111,8 @@ class BatchedTransport:
             "query",
             self._query_all,
             group_key=query_group,
-            weigh=lambda timed: len(timed[0].keys.values),
-            most=(MAX_CALLS, MAX_KEYS),
+            weigh=lambda timed: timed[0].keys.weight,
+            most=(MAX_CALLS, MAX_SHARED_KEYS),
             cancel_abandoned=True,
         )
         self._upsert = make(
@@ -125,8 +126,8 @@ class BatchedTransport:
             "delete",
             self._delete_all,
             group_key=delete_group,
-            weigh=lambda timed: len(timed[0].keys.values),
-            most=(MAX_CALLS, MAX_KEYS),
+            weigh=lambda timed: timed[0].keys.weight,
+            most=(MAX_CALLS, MAX_SHARED_KEYS),
         )
 
     @property

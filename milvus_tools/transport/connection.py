@@ -44,7 +44,7 @@ class _Threaded:
         self._client = client
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        return functools.partial(asyncio.to_thread, getattr(self._client, name))
+        return functools.partial(portal().waiting.run, getattr(self._client, name))
 
 
 class Connection:
@@ -72,7 +72,7 @@ class Connection:
         given = self._arguments.get("grpc_options") or {}
         self._arguments["grpc_options"] = {**options, **given}
         self.version = LITE_VERSION
-        self.writing = shared_lock(uri) if self.lite else contextlib.nullcontext()
+        self.writing = shared_lock("writing", uri) if self.lite else contextlib.nullcontext()
         self._client: AsyncMilvusClient | None = None
         self._file: asyncio.Task[None] | None = None
         self._administering: set[asyncio.Future[Any]] = set()
@@ -114,7 +114,7 @@ class Connection:
 
     async def _new_client(self, timeout: float) -> AsyncMilvusClient:
         if portal().forked_from_open:
-            return _Threaded(await asyncio.to_thread(self.sync_client, timeout))
+            return _Threaded(await portal().waiting.run(self.sync_client, timeout))
         return AsyncMilvusClient(**{**self._arguments, "dedicated": True, "timeout": timeout})
 
     async def _open_file(self) -> None:
@@ -123,7 +123,8 @@ class Connection:
         What it opened is then there for the next call, or for `close`.
         """
         if self._file is None:
-            self._file = asyncio.create_task(asyncio.to_thread(files.open, self._arguments["uri"]))
+            opening = portal().waiting.run(files.open, self._arguments["uri"])
+            self._file = asyncio.create_task(opening)
         try:
             await asyncio.shield(self._file)
         except Exception:
@@ -142,12 +143,27 @@ class Connection:
                 await self.settle()  # or a thread might open the file again
                 await asyncio.wait([file])
                 if file.exception() is None:
-                    await asyncio.to_thread(files.close, self._arguments["uri"])
+                    await portal().waiting.run(files.close, self._arguments["uri"])
 
     async def settle(self) -> None:
         """Wait for what runs in threads: a cancelled call does not end it."""
         if self._administering:
             await asyncio.wait(self._administering)
+
+    def release_when_settled(self, held: contextlib.AsyncExitStack) -> None:
+        """Release locks when what runs in threads now has ended; nobody waits for it."""
+        acting = [*self._administering]
+
+        async def release() -> None:
+            async with held:
+                if acting:
+                    await asyncio.wait(acting)
+
+        self._keep(asyncio.create_task(release()))
+
+    def _keep(self, acting: asyncio.Future[Any]) -> None:
+        self._administering.add(acting)
+        acting.add_done_callback(self._administering.discard)
 
     def sync_client(self, timeout: float | None = None) -> MilvusClient:
         """Return a new blocking client, with a channel of its own that its owner closes.
@@ -184,11 +200,15 @@ class Connection:
             finally:
                 client.close()
 
-        acting = asyncio.get_running_loop().run_in_executor(None, act)
-        self._administering.add(acting)
-        acting.add_done_callback(self._administering.discard)
-        with translated():
-            return await asyncio.shield(acting)
+        acting = portal().waiting.submit(act)
+        acted = asyncio.wrap_future(acting)
+        self._keep(acted)
+        try:
+            with translated():
+                return await asyncio.shield(acted)
+        except asyncio.CancelledError:
+            acting.cancel()  # it never begins, if it has not begun
+            raise
 
 
 _locks: weakref.WeakValueDictionary[tuple[object, ...], asyncio.Lock] = (

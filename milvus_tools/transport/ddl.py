@@ -45,8 +45,9 @@ def create(
         if not client.has_collection(spec.collection_name, timeout=deadline.remaining):
             raise
     for partition in spec.partition_names or ():
-        if not client.has_partition(spec.collection_name, partition):
-            client.create_partition(spec.collection_name, partition)
+        place = (spec.collection_name, partition)
+        if not client.has_partition(*place, timeout=deadline.remaining):
+            client.create_partition(*place, timeout=deadline.remaining)
     if spec.properties is not None:
         client.alter_collection_properties(
             spec.collection_name,

@@ -20,6 +20,7 @@ import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
+from milvus_tools._io.loop import portal
 from milvus_tools.errors import (
     CollectionNotFoundError,
     DeadlineError,
@@ -165,10 +166,7 @@ class Flusher:
             yield
             return
         async with self._connection.writing, self.unflushed.flushing():
-            try:
-                yield
-            finally:
-                await self._connection.settle()  # a cancelled drop goes on in its thread
+            yield
 
     def _begin(self, *, only_if_due: bool = False) -> asyncio.Task[None]:
         nobodys = contextvars.Context()
@@ -181,7 +179,7 @@ class Flusher:
         async with self._connection.writing:
             if only_if_due and not self.unflushed.due:
                 return  # another store was faster, or has dropped the collection
-            if not await asyncio.to_thread(self._has_room):
+            if not await portal().waiting.run(self._has_room):
                 _logger.warning(
                     "Milvus Lite is not told to flush, for the disk is nearly full: searches of "
                     "what was written lately are slow."

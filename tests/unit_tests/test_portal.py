@@ -2,8 +2,10 @@
 
 import asyncio
 import contextvars
+import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import pytest
 
@@ -253,3 +255,68 @@ def test_a_process_has_one_portal(one: Portal) -> None:
     assert flags == [False, False, True, True]
     for each in (alone, child, grandchild):
         each._loop.close()
+
+
+@pytest.fixture
+def let_go() -> Iterator[threading.Event]:
+    """An event for hanging calls to wait for; it happens when the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+async def in_the_loops_threads(call: Callable[[], object]) -> object:
+    """Call a function in the default executor of the loop."""
+    return await asyncio.get_running_loop().run_in_executor(None, call)
+
+
+async def in_the_threads_of(held: Portal, model: object, call: Callable[[], object]) -> object:
+    """Call it in what a model finds for the default executor."""
+    with held.threads_of(model).used():
+        return await in_the_loops_threads(call)
+
+
+async def test_r09_hanging_calls_hold_up_no_other_kind_of_work(
+    held: Portal, let_go: threading.Event
+) -> None:
+    """A model's calls, those of unknown code, Milvus's and computation each have their threads."""
+    one, two = object(), object()
+    kinds: list[Callable[[Callable[[], object]], Coroutine[Any, Any, object]]] = [
+        in_the_loops_threads,
+        functools.partial(in_the_threads_of, held, one),
+        functools.partial(in_the_threads_of, held, two),
+        held.waiting.run,
+        held.computing.run,
+    ]
+    kept = [held.threads_of(one), held.threads_of(two)]
+    hanging = []
+    for number, kind in enumerate(kinds):
+        for other in kinds[number:]:
+            assert await held.run(other(threading.get_ident)) != threading.get_ident()
+        hanging += [asyncio.create_task(held.run(kind(let_go.wait))) for _ in range(300)]
+    assert held.threads_of(one) is kept[0] is not kept[1]
+    let_go.set()
+    assert await asyncio.gather(*hanging) == [True] * len(hanging)
+
+
+def test_r09_the_thread_ends_though_a_model_hangs(one: Portal, let_go: threading.Event) -> None:
+    """Who lets go of the portal waits for no model, nor does who holds it next."""
+    began = threading.Semaphore(0)
+
+    def hang() -> None:
+        began.release()
+        let_go.wait(SECONDS)
+
+    model = object()
+    one.acquire()
+    for call in (in_the_loops_threads(hang), in_the_threads_of(one, model, hang)):
+        asyncio.run_coroutine_threadsafe(call, one._loop)
+        assert began.acquire(timeout=SECONDS)
+    stopping = one.release()
+    assert stopping is not None
+    stopping.join(SECONDS)
+    assert not stopping.is_alive()
+    one.acquire()
+    assert one.wait(here())[1].is_alive()
+    assert one.wait(in_the_threads_of(one, model, lambda: "again")) == "again"
+    join(one.release())

@@ -14,8 +14,8 @@ from milvus_tools.errors import (
 )
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
-from milvus_tools.store.documents import Key, batches
-from milvus_tools.store.operations.read import KEYS_PER_REQUEST, STRONG, Reads, require_list
+from milvus_tools.store.documents import Key
+from milvus_tools.store.operations.read import STRONG, Reads, require_list
 from milvus_tools.store.threads import read_expression
 from milvus_tools.transport.requests import (
     Deadline,
@@ -45,7 +45,7 @@ class Deletes(Reads):
     """Deletes by id, by filter, or by both."""
 
     async def _delete_now(
-        self, schema: Schema, keys: Sequence[Key], request: DeleteRequest, deadline: Deadline
+        self, schema: Schema, request: DeleteRequest, deadline: Deadline
     ) -> bool:
         """Delete rows that were just read; tell whether it was this request that did."""
         self._collection.memory.deleting()
@@ -54,7 +54,7 @@ class Deletes(Reads):
         finally:
             self._collection.memory.deleting()
         if not count:
-            await self._require_gone(schema, keys, deadline)
+            await self._require_gone(schema, request.keys.values, deadline)
         return bool(count)
 
     async def delete(
@@ -111,13 +111,12 @@ class Deletes(Reads):
         """
         scope = self._scope.expression(schema)
         deleted: list[str] = []
-        for some in batches(keys, KEYS_PER_REQUEST):
-            chosen = Keys(schema.primary.name, tuple(some))
+        for chosen in Keys(schema.primary.name, tuple(keys)).batches():
             request = DeleteRequest(self._collection.name, scope, chosen, options)
             with partial(deleted, len(keys), "deleted", deadline):
-                if await self._delete_now(schema, some, request, deadline):
-                    deleted += map(self._id, some)
-            self._collection.memory.deletes.note(some)
+                if await self._delete_now(schema, request, deadline):
+                    deleted += map(self._id, chosen.values)
+            self._collection.memory.deletes.note(chosen.values)
         return len(deleted)
 
     async def _require_gone(self, schema: Schema, keys: Sequence[Key], deadline: Deadline) -> None:

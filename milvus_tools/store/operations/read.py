@@ -11,7 +11,7 @@ from milvus_tools.filters import Fields, FieldType, Filter, expression
 from milvus_tools.filters.conditions import size
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
-from milvus_tools.store.documents import Key, Layout, batches
+from milvus_tools.store.documents import Key, Layout
 from milvus_tools.store.ordering import Order, with_keys
 from milvus_tools.store.session import Operations
 from milvus_tools.store.threads import read_expression, unhurried
@@ -23,7 +23,6 @@ from milvus_tools.transport.requests import (
     Row,
 )
 
-KEYS_PER_REQUEST = 1_000
 STRONG = {"consistency_level": "Strong"}
 
 
@@ -210,8 +209,7 @@ class Reads(Operations):
         """Read the rows of some keys, by key."""
         primary = schema.primary.name
         found: dict[Key, Row] = {}
-        for some in batches(keys, KEYS_PER_REQUEST):
-            chosen = Keys(primary, tuple(some))
+        for chosen in Keys(primary, tuple(keys)).batches():
             rows = await self._rows(schema, filter_, fields, options, deadline, chosen)
             found |= {row[primary]: row for row in rows}
         return found

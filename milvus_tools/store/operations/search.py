@@ -1,6 +1,5 @@
 """Searching: by text, by vector, for diversity, in one field or fused over several."""
 
-import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from langchain_core.documents import Document
 from pymilvus import DataType
 
+from milvus_tools._io.loop import portal
 from milvus_tools.errors import InvalidInputError, UnsupportedError
 from milvus_tools.filters.literals import unicode
 from milvus_tools.ranking import check_mmr_cost, maximal_marginal_relevance
@@ -149,7 +149,7 @@ class Searches(Operations):
                     )
                 ]
 
-            picked = await asyncio.to_thread(pick_hits)  # the loop is everybody's
+            picked = await portal().computing.run(pick_hits)  # the loop is everybody's
             return [document for document, _ in self._scored(schema, picked)]
 
         return await self._collection.with_schema(work, [], deadline)

@@ -19,9 +19,9 @@ from milvus_tools.errors import (
 )
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
-from milvus_tools.store.documents import Key, Layout, batches
+from milvus_tools.store.documents import Key, Layout
 from milvus_tools.store.operations.delete import Deletes, partial
-from milvus_tools.store.operations.read import KEYS_PER_REQUEST, STRONG
+from milvus_tools.store.operations.read import STRONG
 from milvus_tools.store.operations.upsert import Columns, Upsert
 from milvus_tools.store.values import checked_vectors, is_list
 from milvus_tools.transport.requests import (
@@ -201,18 +201,13 @@ class Upserts(Deletes):
         checks = bool(self._scope) and not self._scope.in_keys
         by_hand = self._collection.misplaces_upserts(schema)  # two at once would both insert
         async with self._collection.locked(keys if checks or by_hand else ()):
-            for some in batches(keys if checks else (), KEYS_PER_REQUEST):
+            for some in Keys(schema.primary.name, tuple(keys) if checks else ()).batches():
                 await self._require_ours(schema, some, deadline)
             yield
 
-    async def _require_ours(self, schema: Schema, keys: Sequence[Key], deadline: Deadline) -> None:
-        request = QueryRequest(
-            self._collection.name,
-            "",
-            tuple(self._key_fields(schema)),
-            STRONG,
-            Keys(schema.primary.name, tuple(keys)),
-        )
+    async def _require_ours(self, schema: Schema, keys: Keys, deadline: Deadline) -> None:
+        fields = tuple(self._key_fields(schema))
+        request = QueryRequest(self._collection.name, "", fields, STRONG, keys)
         rows = await self._collection.transport.query(request, deadline)
         if not all(self._scope.holds(row) for row in rows):
             raise ScopeError(
@@ -280,14 +275,14 @@ class Upserts(Deletes):
         Between the two the entities are gone for a moment, and for good if the insert fails.
         """
         primary = schema.primary.name
-        for some in batches([row[primary] for row in rows], KEYS_PER_REQUEST):
-            name, chosen = self._collection.name, Keys(primary, tuple(some))
+        name = self._collection.name
+        for chosen in Keys(primary, tuple(row[primary] for row in rows)).batches():
             request = QueryRequest(name, "", (primary,), STRONG, chosen)
             there = await self._collection.transport.query(request, deadline)
-            keys = [row[primary] for row in there]
+            keys = tuple(row[primary] for row in there)
             if keys:
-                taken = DeleteRequest(name, "", Keys(primary, tuple(keys)))
-                await self._delete_now(schema, keys, taken, deadline)
+                taken = DeleteRequest(name, "", Keys(primary, keys))
+                await self._delete_now(schema, taken, deadline)
 
 
 async def _each(some: Sequence[Sequence[int]]) -> AsyncIterator[Sequence[int]]:
