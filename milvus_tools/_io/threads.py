@@ -39,13 +39,13 @@ class Threads:
                 self._executor = ThreadPoolExecutor(self._most, THREAD_NAME)
             return self._executor
 
-    def submit(self, call: Callable[..., Result], *args: Any) -> Future[Result]:
+    def submit(self, call: Callable[..., Result], *args: Any, **kwargs: Any) -> Future[Result]:
         """Call a function in a thread, in the caller's context."""
-        return self.executor.submit(contextvars.copy_context().run, call, *args)
+        return self.executor.submit(contextvars.copy_context().run, call, *args, **kwargs)
 
-    async def run(self, call: Callable[..., Result], *args: Any) -> Result:
+    async def run(self, call: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Call a function in a thread and await it; cancelling ends it only before it begins."""
-        return await asyncio.wrap_future(self.submit(call, *args))
+        return await asyncio.wrap_future(self.submit(call, *args, **kwargs))
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:
