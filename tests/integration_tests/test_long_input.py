@@ -9,13 +9,16 @@ import pytest
 
 from graphs.rag import Context, build_graph, nodes
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore
+from milvus_tools.errors import MilvusError
 from milvus_tools.filters import All, Condition, Operator
 from milvus_tools.filters.literals import MAX_EXPRESSION
 from milvus_tools.retrievers import retriever
 from milvus_tools.store import threads
 from milvus_tools.store.methods import search as search_methods
 from milvus_tools.store.operations import read as reading
+from milvus_tools.transport.errors import translated
 from tests.graphs import DOCUMENTS, QUESTION
+from tests.growth import SIZES, is_linear
 from tests.support import DIM, ON_LITE
 
 pytestmark = ON_LITE
@@ -105,3 +108,22 @@ async def test_r03_the_graphs_rules_run_in_a_thread(
     assert (await graph.ainvoke({"question": QUESTION}))["answered_by"] == "rule"
     assert watched.on_a_loop
     assert not any(watched.on_a_loop)
+
+
+def test_r03_what_milvus_says_of_a_long_expression_is_read_in_linear_time(
+    shared: MilvusStore,
+) -> None:
+    """Milvus repeats the expression that it can't read; addresses are taken out of all of it."""
+    shared.add_texts(["x"], ids=["r03"])
+
+    def said(size: int) -> BaseException | None:
+        with pytest.raises(MilvusError) as raised:
+            shared.count(f"n == 1 1 or {'a-' * (size // 2)}a == 1")
+        assert len(str(raised.value.__cause__)) > size
+        return raised.value.__cause__
+
+    def read(cause: BaseException) -> None:
+        with contextlib.suppress(MilvusError), translated():
+            raise cause
+
+    assert is_linear(read, said, SIZES[:4])

@@ -157,3 +157,20 @@ def test_r03_a_value_is_cut_before_it_is_shown(value: Any) -> None:
     assert len(quoted(value)) < MAX_CHARS + 40
     assert quoted(value).startswith(quoted(value[:500])[:MAX_CHARS])
     assert len(shown(value)) <= MAX_CHARS
+
+
+class Named:
+    """A value that JSON has no form for, and that counts how often it is written."""
+
+    written = 0
+
+    def __str__(self) -> str:
+        self.written += 1
+        return "value"
+
+
+def test_r03_a_list_is_written_no_further_than_it_is_shown() -> None:
+    """The items behind the end of what people read are not written."""
+    value = Named()
+    assert quoted([value] * 200_000) == f"{str(['value'] * 30).replace(chr(39), chr(34))[:200]}…"
+    assert value.written <= MAX_CHARS
