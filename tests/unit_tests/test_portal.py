@@ -309,8 +309,9 @@ def test_r09_the_thread_ends_though_a_model_hangs(one: Portal, let_go: threading
 
     model = object()
     one.acquire()
-    for call in (in_the_loops_threads(hang), in_the_threads_of(one, model, hang)):
-        asyncio.run_coroutine_threadsafe(call, one._loop)
+    calls = (in_the_loops_threads(hang), in_the_threads_of(one, model, hang))
+    hanging = [asyncio.run_coroutine_threadsafe(call, one._loop) for call in calls]
+    for _ in hanging:
         assert began.acquire(timeout=SECONDS)
     stopping = one.release()
     assert stopping is not None
@@ -319,4 +320,6 @@ def test_r09_the_thread_ends_though_a_model_hangs(one: Portal, let_go: threading
     one.acquire()
     assert one.wait(here())[1].is_alive()
     assert one.wait(in_the_threads_of(one, model, lambda: "again")) == "again"
+    let_go.set()
+    assert [call.result(SECONDS) for call in hanging] == [None, None]
     join(one.release())
