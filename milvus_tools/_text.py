@@ -14,6 +14,8 @@ from typing import Any, Final
 MAX_CHARS: Final = 200
 MAX_VALUES: Final = 20
 _MAX_REPR: Final = 40
+_MAX_COUNTED: Final = 10_000  # characters beyond what is shown
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, default=str)
 _LAST_OF_FOUR: Final = 0xFFFF
 _PLAIN: Final = re.compile(r"\w[\w.-]*")
 
@@ -61,8 +63,25 @@ def as_json(value: object, most: int | None = None) -> str:
         ValueError: If it holds an integer of thousands of digits, or itself.
         RecursionError: If it is too deep.
     """
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return _visible_json(text) if most is None else cut(text, most, clean=_visible_json)
+    if most is None:
+        return _visible_json(_ENCODER.encode(value))
+    text = _beginning(value, most + _MAX_COUNTED)
+    over = "over " if len(text) > most + _MAX_COUNTED else ""
+    return cut(text[: most + _MAX_COUNTED], most, clean=_visible_json, counted=over)
+
+
+def _beginning(value: object, most: int) -> str:
+    """Return the beginning of a value's JSON, a little longer than `most` if it goes on."""
+    if isinstance(value, str):
+        return _ENCODER.encode(value[: most + 1])
+    parts: list[str] = []
+    length = 0
+    for part in _ENCODER.iterencode(value):
+        parts.append(part)
+        length += len(part)
+        if length > most:
+            break
+    return "".join(parts)
 
 
 def _visible_json(text: str) -> str:
@@ -133,17 +152,18 @@ def _is_emoji_part(character: str) -> bool:
     return _is_emoji(character) or character == "\ufe0f" or character in _SKIN_TONES
 
 
-def cut(text: str, most: int, *, clean: Callable[[str], str] = str) -> str:
+def cut(text: str, most: int, *, clean: Callable[[str], str] = str, counted: str = "") -> str:
     """Cut a text, and say how much is left out.
 
     Args:
         text: The text.
         most: The most characters to keep.
         clean: Cleans what is kept, which may make it longer; the rest is not read.
+        counted: A word before the number, if the text was longer.
     """
     kept = clean(text[:most])
     rest = max(len(text) - most, 0) + max(len(kept) - most, 0)
-    return f"{kept[:most]} … ({rest} more characters)" if rest else kept
+    return f"{kept[:most]} … ({counted}{rest} more characters)" if rest else kept
 
 
 def quoted(value: object) -> str:
