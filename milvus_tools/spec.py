@@ -25,7 +25,7 @@ _PYTHON_TYPES: dict[type, DataType] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Blueprint:
+class CollectionSpec:
     """What a new collection is to be: `MilvusStore`'s arguments that say so.
 
     Attributes:
@@ -72,7 +72,7 @@ class Blueprint:
     replica_number: int = 1
     loads_whole: bool = False
 
-    def on_lite(self) -> "Blueprint":
+    def on_lite(self) -> "CollectionSpec":
         """Return what it is on Milvus Lite.
 
         Lite loads no single partitions. With AUTOINDEX, which is HNSW there, a filtered search of

@@ -9,7 +9,7 @@ from typing import Any, Final
 from langchain_core.documents import Document
 from langchain_core.tools import BaseTool, BaseToolkit
 
-from milvus_tools._io.loop import wait
+from milvus_tools._io.loop import run_sync
 from milvus_tools._text import cut
 from milvus_tools.errors import MilvusToolsError
 from milvus_tools.tools import (
@@ -80,7 +80,7 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
 
     def get_tools(self) -> list[BaseTool]:
         """Do what `aget_tools` does, and wait."""
-        return wait(self.aget_tools())
+        return run_sync(self.aget_tools())
 
     async def _fields(self) -> dict[str, FilterField]:
         schema = await self.store.aschema() if self.filter_fields is None else None
@@ -140,7 +140,7 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
 
     def get_context(self, context: Any = None) -> str:
         """Do what `aget_context` does, and wait."""
-        return wait(self.aget_context(context))
+        return run_sync(self.aget_context(context))
 
     def _what(self) -> str:
         return self.description or "documents"

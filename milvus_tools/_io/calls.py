@@ -13,18 +13,18 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from milvus_tools._io.loop import hand_over, portal
+from milvus_tools._io.loop import copy_outcome, portal
 
 Result = TypeVar("Result")
 
 
-async def cross(work: Coroutine[Any, Any, Result]) -> Result:
+async def run_on_io_loop(work: Coroutine[Any, Any, Result]) -> Result:
     """Await `work` on the I/O loop, in the caller's context; cancelling reaches it."""
     loop = asyncio.get_running_loop()
     group: _Group | None = getattr(_thread, "group", None)
     if group is None or group.loop is not loop:
         group = _thread.group = _Group(loop)
-        loop.call_soon(group.hand_over)
+        loop.call_soon(group.copy_outcome)
     return await group.add(work)  # type: ignore[no-any-return]
 
 
@@ -57,7 +57,7 @@ class _Call:
     def settle(self) -> None:
         """Give the caller the outcome, on the caller's loop."""
         if self.task is not None and not self.answer.done():
-            hand_over(self.answer, self.task, self.task.result)
+            copy_outcome(self.answer, self.task, self.task.result)
 
     def _notice(self, answer: asyncio.Future[Any]) -> None:
         """Cancel the work of a caller who was cancelled."""
@@ -81,7 +81,7 @@ class _Group:
         self._calls.append(_Call(work, answer))
         return answer
 
-    def hand_over(self) -> None:
+    def copy_outcome(self) -> None:
         """Cross, at the end of the caller's tick."""
         _thread.group = None
         # An error's traceback holds the group: a group that held the error were a cycle.

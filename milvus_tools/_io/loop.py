@@ -170,7 +170,7 @@ class Portal:
             return await work
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
-    def wait(self, work: Coroutine[Any, Any, Result]) -> Result:
+    def run_sync(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run `work` on the I/O loop and wait for it, whatever loop the caller may be on.
 
         Raises:
@@ -186,7 +186,7 @@ class Portal:
 
         def begin() -> None:
             running.append(self._loop.create_task(work))
-            running[0].add_done_callback(lambda task: hand_over(answer, task, task.result))
+            running[0].add_done_callback(lambda task: copy_outcome(answer, task, task.result))
 
         def end() -> None:
             running[0].cancel() if running else work.close()
@@ -215,7 +215,7 @@ class Portal:
             )
             raise RuntimeError(msg)
 
-    def finish(self, work: Coroutine[Any, Any, object]) -> "Ending":
+    def run_and_release(self, work: Coroutine[Any, Any, object]) -> "Ending":
         """Run `work` to its end, whatever becomes of those who wait for it; then release.
 
         Args:
@@ -225,17 +225,17 @@ class Portal:
 
         def release(done: Future[object]) -> None:
             thread = self.release()
-            hand_over(ending, done, lambda: thread)
+            copy_outcome(ending, done, lambda: thread)
 
         asyncio.run_coroutine_threadsafe(work, self._loop).add_done_callback(release)
         return ending
 
-    def forget(self, work: Coroutine[Any, Any, object]) -> None:
-        """Do what `finish` does, for nobody."""
+    def run_detached(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run `work` to its end in the background, and then release."""
         if sys.is_finalizing():
             work.close()
         else:
-            self.finish(work)
+            self.run_and_release(work)
 
 
 # It holds the thread of the I/O loop, if that stops too.
@@ -248,7 +248,7 @@ def _result_of(answer: Future[Result]) -> Result:
     return answer.result()
 
 
-def hand_over(
+def copy_outcome(
     answer: asyncio.Future[Result] | Future[Result],
     done: asyncio.Task[Any] | Future[Any],
     result: Callable[[], Result],
@@ -262,7 +262,7 @@ def hand_over(
         answer.set_result(result())
 
 
-def wait(work: Coroutine[Any, Any, Result]) -> Result:
+def run_sync(work: Coroutine[Any, Any, Result]) -> Result:
     """Run `work` on the I/O loop and wait for it: what every sync face of an async one does.
 
     Raises:
@@ -270,7 +270,7 @@ def wait(work: Coroutine[Any, Any, Result]) -> Result:
     """
     _portal.acquire()
     try:
-        return _portal.wait(work)
+        return _portal.run_sync(work)
     finally:
         _portal.release()
 
@@ -289,7 +289,7 @@ async def ajoin(thread: _Server | None) -> None:
 
 
 def finished(ending: Ending | None) -> None:
-    """Wait for what `Portal.finish` began, if it did; it goes on if the wait is interrupted."""
+    """Wait for what `Portal.run_and_release` began, if it did; it goes on if the wait is interrupted."""
     if ending is not None:
         join(_result_of(ending))
 

@@ -9,16 +9,16 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable
 from typing import Any, Generic, TypeVar
 
-from milvus_tools._io.tasks import end
+from milvus_tools._io.tasks import cancel_and_wait
 
 Item = TypeVar("Item")
 
 
-async def overlap(
+async def run_pipeline(
     items: AsyncIterator[Item],
     work: Callable[[int, Item], Awaitable[None]],
     *,
-    most: int,
+    max_in_flight: int,
     keys: Callable[[Item], Collection[Hashable]] = lambda _: (),
 ) -> None:
     """Work on items while others are read and worked on.
@@ -29,17 +29,17 @@ async def overlap(
     Args:
         items: The items; reading them is cancelled too.
         work: Works on an item; told which it is, from 0.
-        most: The most items that are read and not finished.
+        max_in_flight: The most items that are read and not finished.
         keys: What an item must not overtake an earlier one in: of two that have a key in common
             the later begins when the earlier has ended.
 
     Raises:
         BaseException: The first failure of reading or of work, as it is.
     """
-    await _Overlap(work, keys).run(items, most)
+    await _Pipeline(work, keys).run(items, max_in_flight)
 
 
-class _Overlap(Generic[Item]):
+class _Pipeline(Generic[Item]):
     """The items under way."""
 
     def __init__(
@@ -54,13 +54,13 @@ class _Overlap(Generic[Item]):
         self._running: set[asyncio.Task[None]] = set()
         self._last: dict[Hashable, asyncio.Task[None]] = {}
 
-    async def run(self, items: AsyncIterator[Item], most: int) -> None:
+    async def run(self, items: AsyncIterator[Item], max_in_flight: int) -> None:
         try:
             while self._failed is None and await self._start_next(items):
-                await self._until(lambda: len(self._running) < most)
+                await self._until(lambda: len(self._running) < max_in_flight)
             await self._until(lambda: not self._running, despite_failure=True)
         finally:
-            await end(self._running)  # there are some only if this was cancelled
+            await cancel_and_wait(self._running)  # there are some only if this was cancelled
         if self._failed is not None:
             raise self._failed
 
@@ -77,7 +77,7 @@ class _Overlap(Generic[Item]):
             self._failed = error
         finally:
             if not reading.done():
-                await end([reading])
+                await cancel_and_wait([reading])
         return True
 
     def _start(self, item: Item) -> None:

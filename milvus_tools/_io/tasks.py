@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
-async def together(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+async def gather_or_cancel(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
     """Make calls at the same time and return their answers, in order.
 
     The first failure, or the caller's cancellation, ends the other calls, and is raised when they
@@ -17,11 +17,11 @@ async def together(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]
     try:
         return await asyncio.gather(*tasks)
     except BaseException:
-        await end(tasks)
+        await cancel_and_wait(tasks)
         raise
 
 
-async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:
+async def cancel_and_wait(tasks: Iterable[asyncio.Future[Any]]) -> None:
     """Cancel tasks, and return when they have ended, however."""
     ending = [*tasks]
     for task in ending:

@@ -9,10 +9,10 @@ from typing import Any, Final, TypeVar
 
 from langchain_core.embeddings import Embeddings
 
-from milvus_tools._io.calls import cross
-from milvus_tools._io.loop import Ending, afinished, finished, portal, wait
+from milvus_tools._io.calls import run_on_io_loop
+from milvus_tools._io.loop import Ending, afinished, finished, portal, run_sync
 from milvus_tools.batching import BatcherClosedError, BatcherStats, Limits
-from milvus_tools.embeddings.client import CLOSED, Sender
+from milvus_tools.embeddings.client import CLOSED, EmbeddingClient
 from milvus_tools.embeddings.models import document_method, query_method, retries_itself
 from milvus_tools.embeddings.retrying import RetryPolicy, Sleep
 from milvus_tools.embeddings.vectors import Embed, Vector, as_list
@@ -93,7 +93,7 @@ class BatchingEmbeddings(Embeddings):
         if retries is None:
             retries = 0 if retries_itself(model) else _RETRIES
         self._make = functools.partial(
-            Sender,
+            EmbeddingClient,
             model,
             method,
             document_method(model),
@@ -111,8 +111,8 @@ class BatchingEmbeddings(Embeddings):
         )
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._sender: Sender | None = None
-        self._abandoned: list[Sender] = []
+        self._sender: EmbeddingClient | None = None
+        self._abandoned: list[EmbeddingClient] = []
         self._closed = False
         self._ending: Ending | None = None
 
@@ -168,7 +168,10 @@ class BatchingEmbeddings(Embeddings):
             Exception: What those raise.
         """
         if query:
-            return [await self._run(functools.partial(Sender.query, text=text)) for text in texts]
+            return [
+                await self._run(functools.partial(EmbeddingClient.query, text=text))
+                for text in texts
+            ]
         return await self._run(lambda sender: sender.documents(texts))
 
     def embed_query(self, text: str) -> list[float]:
@@ -194,18 +197,18 @@ class BatchingEmbeddings(Embeddings):
     def __del__(self) -> None:
         """Let the I/O loop's thread go, without waiting for it."""
         if self._holds and self._sender is not None and self._pid == os.getpid():
-            portal().forget(self._sender.close())
+            portal().run_detached(self._sender.close())
 
-    async def _run(self, work: Callable[[Sender], Coroutine[Any, Any, Result]]) -> Result:
+    async def _run(self, work: Callable[[EmbeddingClient], Coroutine[Any, Any, Result]]) -> Result:
         if portal().is_current():
             return await work(self._enter(hold=False))  # whoever calls there holds the portal
-        return await cross(work(self._enter()))
+        return await run_on_io_loop(work(self._enter()))
 
-    def _wait(self, work: Callable[[Sender], Coroutine[Any, Any, Result]]) -> Result:
+    def _wait(self, work: Callable[[EmbeddingClient], Coroutine[Any, Any, Result]]) -> Result:
         portal().require_elsewhere()
-        return wait(work(self._enter()))
+        return run_sync(work(self._enter()))
 
-    def _enter(self, *, hold: bool = True) -> Sender:
+    def _enter(self, *, hold: bool = True) -> EmbeddingClient:
         """Return the sender; hold the portal until these embeddings are closed or forgotten."""
         self._notice_fork()
         with self._lock:
@@ -225,7 +228,7 @@ class BatchingEmbeddings(Embeddings):
             if not self._closed and self._sender is not None:
                 if not self._holds:
                     portal().acquire()
-                self._ending = portal().finish(self._sender.close())
+                self._ending = portal().run_and_release(self._sender.close())
             self._closed, self._holds = True, False
             return self._ending
 

@@ -9,7 +9,7 @@ from typing import Final
 from langchain_core.embeddings import Embeddings
 
 from milvus_tools._io.loop import portal
-from milvus_tools._io.tasks import together
+from milvus_tools._io.tasks import gather_or_cancel
 from milvus_tools.batching import (
     BatcherClosedError,
     BatcherStats,
@@ -17,7 +17,7 @@ from milvus_tools.batching import (
     MicroBatcher,
 )
 from milvus_tools.embeddings.failures import is_invalid
-from milvus_tools.embeddings.models import QueryMethod
+from milvus_tools.embeddings.models import QueryEmbedder
 from milvus_tools.embeddings.retrying import RetryPolicy
 from milvus_tools.embeddings.vectors import Embed, Vector
 from milvus_tools.errors import DimensionError
@@ -25,13 +25,13 @@ from milvus_tools.errors import DimensionError
 CLOSED: Final = "These embeddings are closed; make new ones."
 
 
-class Sender:
+class EmbeddingClient:
     """Sends texts to a model. It belongs to the event loop of its first call."""
 
     def __init__(
         self,
         model: Embeddings,
-        query_method: QueryMethod,
+        query_method: QueryEmbedder,
         embed_documents: Embed,
         queries: Limits,
         documents: Limits,
@@ -84,7 +84,7 @@ class Sender:
         parts = [list(texts[start : start + self._size]) for start in starts]
         if len(parts) == 1:
             return await self._documents.submit(parts[0])
-        vectors = await together(self._documents.submit(part) for part in parts)
+        vectors = await gather_or_cancel(self._documents.submit(part) for part in parts)
         return list(itertools.chain.from_iterable(vectors))
 
     async def close(self) -> None:

@@ -18,7 +18,7 @@ _ALIKE: Final = {
 _DEFAULT: Final = ("langchain_core", "Embeddings")  # whose `aembed_query` is `embed_query`
 
 
-class QueryMethod(NamedTuple):
+class QueryEmbedder(NamedTuple):
     """How a model embeds queries.
 
     Attributes:
@@ -32,7 +32,7 @@ class QueryMethod(NamedTuple):
 
 def query_method(
     model: Embeddings, embeds_alike: bool | None, embed_queries: Embed | None
-) -> QueryMethod:
+) -> QueryEmbedder:
     """Find how a model embeds several queries at once, or else one.
 
     LangChain's interface has no method for it, and of the integrations none adds one: Cohere's
@@ -40,14 +40,14 @@ def query_method(
     say by `embed_queries`. Models of the application's own have `aembed_queries` if anything.
     """
     if embed_queries is not None:
-        return QueryMethod(embed_queries, shared=True)
+        return QueryEmbedder(embed_queries, shared=True)
     if embeds_alike or (embeds_alike is None and _is_known_alike(type(model))):
-        return QueryMethod(document_method(model), shared=True)
+        return QueryEmbedder(document_method(model), shared=True)
     if callable(getattr(type(model), "aembed_queries", None)):
-        return QueryMethod(model.aembed_queries, shared=True)  # type: ignore[attr-defined]
+        return QueryEmbedder(model.aembed_queries, shared=True)  # type: ignore[attr-defined]
     if callable(getattr(type(model), "embed_queries", None)):
-        return QueryMethod(_in_a_thread(model.embed_queries), shared=True)  # type: ignore[attr-defined]
-    return QueryMethod(_one_by_one(model), shared=False)
+        return QueryEmbedder(_in_a_thread(model.embed_queries), shared=True)  # type: ignore[attr-defined]
+    return QueryEmbedder(_one_by_one(model), shared=False)
 
 
 def document_method(model: Embeddings) -> Embed:

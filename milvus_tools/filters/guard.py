@@ -52,7 +52,7 @@ _WRONG: Final = re.compile(
 )
 
 
-def require_no_folding(code: str) -> None:
+def refuse_constant_folding(code: str) -> None:
     """Refuse constants that Milvus would compute.
 
     Args:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from milvus_tools.errors import FilterError
-from milvus_tools.filters.guard import require_no_folding
+from milvus_tools.filters.guard import refuse_constant_folding
 
 Scalar = str | int | float | bool
 
@@ -217,7 +217,7 @@ def _require_light(code: str) -> None:
         raise FilterError(f"A filter expression may not have {grown[0]}, whose result has no end.")
     if any(len(_SIGN.findall(signs)) >= MAX_NESTING for signs in _SIGNS.findall(code)):
         raise FilterError(f"A filter expression has more than {MAX_NESTING} signs in a row.")
-    require_no_folding(code)
+    refuse_constant_folding(code)
 
 
 def _require_closed_brackets(code: str) -> None:

@@ -20,8 +20,8 @@ from langchain_core.documents import Document
 from pymilvus import DataType
 
 from milvus_tools._io.iterables import batches_of, closing
-from milvus_tools._io.loop import wait
-from milvus_tools._io.pipeline import overlap
+from milvus_tools._io.loop import run_sync
+from milvus_tools._io.pipeline import run_pipeline
 from milvus_tools.errors import (
     CollectionNotFoundError,
     DeadlineError,
@@ -30,7 +30,7 @@ from milvus_tools.errors import (
     PartialWriteError,
 )
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
-from milvus_tools.store.options import limit
+from milvus_tools.store.options import check_limit
 
 Store = MilvusStore | ScopedMilvusStore
 Batch = list[Document]
@@ -115,8 +115,8 @@ async def aingest(
             what was written.
         Exception: What `documents` or `on_progress` raised, if nothing was written before.
     """
-    limit(batch_size, name="batch_size")
-    limit(max_in_flight, name="max_in_flight")
+    check_limit(batch_size, name="batch_size")
+    check_limit(max_in_flight, name="max_in_flight")
     if isinstance(documents, Document):
         raise InvalidInputError("Documents must be an iterable of them, not one.")
     if inspect.iscoroutinefunction(on_progress):
@@ -143,7 +143,7 @@ def ingest(
     It all happens on the store's I/O loop: `on_progress` must not block it, nor call a sync
     method of a store.
     """
-    return wait(
+    return run_sync(
         aingest(
             store,
             documents,
@@ -229,7 +229,7 @@ class _Load:
     async def run(self, batches: AsyncIterator[Batch], max_in_flight: int) -> None:
         """Write batches, and say what was written if one fails."""
         try:
-            await overlap(batches, self._write, most=max_in_flight, keys=_ids)
+            await run_pipeline(batches, self._write, max_in_flight=max_in_flight, keys=_ids)
         except Exception as error:
             if not self._written:
                 raise

@@ -10,19 +10,19 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.utils import is_async_callable
 from pydantic import BaseModel
 
-from milvus_tools._io.loop import wait
+from milvus_tools._io.loop import run_sync
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.retrievers.parsing import read_answer
 from milvus_tools.retrievers.prompts import QUERY_SCHEMA
 
-Maker = Runnable[str, list[str]]
+QueryGenerator = Runnable[str, list[str]]
 
 NAME: Final = "make_queries"
 
 
 def maker_of_model(
     model: Runnable[Any, Any], prompt: BasePromptTemplate[Any], max_queries: int
-) -> Maker:
+) -> QueryGenerator:
     """Return what asks a model for queries: by structured output, if it knows that.
 
     Args:
@@ -56,7 +56,7 @@ def maker_of_model(
     return RunnableLambda(ask, aask, name=NAME)
 
 
-def maker_of_runnable(runnable: Runnable[Any, Any]) -> Maker:
+def generator_of_runnable(runnable: Runnable[Any, Any]) -> QueryGenerator:
     """Return what asks a Runnable for queries; its input is the question."""
 
     def ask(question: str, config: RunnableConfig) -> list[str]:
@@ -68,12 +68,12 @@ def maker_of_runnable(runnable: Runnable[Any, Any]) -> Maker:
     return RunnableLambda(ask, aask, name=NAME)
 
 
-def maker_of_function(function: Callable[[str], Any]) -> Maker:
+def generator_of_function(function: Callable[[str], Any]) -> QueryGenerator:
     """Return what asks a function for queries, which may be async."""
 
     def ask(question: str) -> list[str]:
         made = function(question)
-        return _taken(wait(_awaited(made)) if inspect.isawaitable(made) else made)
+        return _taken(run_sync(_awaited(made)) if inspect.isawaitable(made) else made)
 
     async def aask(question: str) -> list[str]:
         return _taken(await function(question))

@@ -16,7 +16,7 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import ConfigDict
 
-from milvus_tools._io.loop import wait
+from milvus_tools._io.loop import run_sync
 from milvus_tools.errors import DeadlineError, InvalidInputError
 from milvus_tools.filters import Filter, parse
 from milvus_tools.filters.literals import all_of, checked
@@ -24,15 +24,15 @@ from milvus_tools.retrievers.merging import merged
 from milvus_tools.retrievers.modes import search_one
 from milvus_tools.retrievers.queries import Query, chosen, planned, require_question, tidy
 from milvus_tools.retrievers.query_generation import (
-    Maker,
-    maker_of_function,
+    QueryGenerator,
+    generator_of_function,
+    generator_of_runnable,
     maker_of_model,
-    maker_of_runnable,
 )
 from milvus_tools.retrievers.search import search_all
 from milvus_tools.retrievers.settings import RetrieverSettings
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
-from milvus_tools.store.options import limit
+from milvus_tools.store.options import check_limit
 from milvus_tools.store.threads import length, unhurried
 from milvus_tools.transport.requests import Deadline
 
@@ -96,7 +96,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
 
     model_config: ClassVar[ConfigDict] = RetrieverSettings.model_config
 
-    _maker: Maker | None = None
+    _generator: QueryGenerator | None = None
 
     def __init__(
         self,
@@ -120,11 +120,11 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         """Build what makes the queries, once."""
         super().model_post_init(context)
         if self.llm is not None:
-            self._maker = maker_of_model(self.llm, self.prompt, self.max_queries)
+            self._generator = maker_of_model(self.llm, self.prompt, self.max_queries)
         elif isinstance(self.query_generator, Runnable):
-            self._maker = maker_of_runnable(self.query_generator)
+            self._generator = generator_of_runnable(self.query_generator)
         elif self.query_generator is not None:
-            self._maker = maker_of_function(self.query_generator)
+            self._generator = generator_of_function(self.query_generator)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Make a retriever with the same settings but some, over the same store.
@@ -164,11 +164,11 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         **unknown: Any,
     ) -> list[Document]:
         call = self._call(query, k, filters, expr, unknown)
-        expression = wait(self._expression(call))
+        expression = run_sync(self._expression(call))
         if expression is None:
             return []
         made = self._made(call, {"callbacks": run_manager.get_child()})
-        return wait(self._found(call, made, expression, run_manager.get_child()))
+        return run_sync(self._found(call, made, expression, run_manager.get_child()))
 
     async def _aget_relevant_documents(
         self,
@@ -204,7 +204,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         given = [] if filters is None else [parse(filters)]
         return _Call(
             question,
-            self.k if k is None else limit(k),
+            self.k if k is None else check_limit(k),
             [*([] if self.filters is None else [self.filters]), *given],
             all_of([self.expr or "", checked(expr)]),
             None if self.timeout is None else Deadline.after(self.timeout),
@@ -221,20 +221,22 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         return all_of(parts)
 
     def _made(self, call: _Call, config: RunnableConfig) -> _Made:
-        if self._maker is None:
+        if self._generator is None:
             return self._given()
         try:
-            return self._chosen(self._maker.invoke(call.question, config))
+            return self._chosen(self._generator.invoke(call.question, config))
         except Exception as error:
             if self.on_error == "raise":
                 raise
             return _Made(failure=error)
 
     async def _amade(self, call: _Call, config: RunnableConfig) -> _Made:
-        if self._maker is None:
+        if self._generator is None:
             return self._given()
         try:
-            return self._chosen(await _within(self._maker.ainvoke(call.question, config), call))
+            return self._chosen(
+                await _within(self._generator.ainvoke(call.question, config), call)
+            )
         except Exception as error:
             if self.on_error == "raise":
                 raise

@@ -11,7 +11,7 @@ from langchain_core.callbacks import (
     BaseCallbackManager,
 )
 
-from milvus_tools._io.tasks import end, together
+from milvus_tools._io.tasks import cancel_and_wait, gather_or_cancel
 from milvus_tools.errors import DeadlineError
 from milvus_tools.ranking import Hits
 from milvus_tools.transport.requests import Deadline
@@ -96,7 +96,7 @@ async def _started(
         open_runs.append(run)
         return run
 
-    return await together(map(start, texts))
+    return await gather_or_cancel(map(start, texts))
 
 
 async def _one(
@@ -116,7 +116,7 @@ async def _one(
 
 async def _ended(tasks: Sequence[asyncio.Task[Hits]], open_runs: Sequence[Run]) -> None:
     """Cancel what is still under way, and wait until it is over; its runs end, too."""
-    await end(tasks)
+    await cancel_and_wait(tasks)
     given_up = DeadlineError("The search was given up.")
     told = [run.on_retriever_error(given_up) for run in open_runs]
     await asyncio.gather(*told, return_exceptions=True)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from langchain_core.vectorstores import VectorStore
 
-from milvus_tools._io.loop import wait
+from milvus_tools._io.loop import run_sync
 from milvus_tools.errors import StoreClosedError
 from milvus_tools.store.collection import Collection
 from milvus_tools.store.lifecycle import Lifecycle
@@ -52,4 +52,4 @@ class StoreBase(VectorStore):
 
     def _wait(self, call: Coroutine[Any, Any, Result]) -> Result:
         """Wait for an async method, from any thread; the portal must not be this thread."""
-        return wait(call)
+        return run_sync(call)

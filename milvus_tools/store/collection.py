@@ -13,7 +13,7 @@ from langchain_core.documents import Document
 from pymilvus import CollectionSchema, MilvusClient
 
 from milvus_tools._io.loop import portal
-from milvus_tools._io.tasks import end, together
+from milvus_tools._io.tasks import cancel_and_wait, gather_or_cancel
 from milvus_tools._io.threads import Threads
 from milvus_tools.embeddings.source import EmbeddingModel
 from milvus_tools.errors import (
@@ -29,8 +29,8 @@ from milvus_tools.errors import (
 )
 from milvus_tools.schema import DENSE, Index, Schema
 from milvus_tools.store.config import Settings
-from milvus_tools.store.consistency import WriteMemory
-from milvus_tools.store.documents import Layout
+from milvus_tools.store.consistency import ReadYourWrites
+from milvus_tools.store.documents import DocumentMapper
 from milvus_tools.store.values import checked_vectors, compact
 from milvus_tools.transport import ddl
 from milvus_tools.transport.connection import Connection, forget_schemas, shared_lock
@@ -57,7 +57,7 @@ class Collection:
         self.settings = settings.on_lite() if connection.lite else settings
         self.connection = connection
         self.transport = transport
-        self.memory = WriteMemory()
+        self.consistency = ReadYourWrites()
         self.flusher = Flusher(connection, self.name)
         self._given: MilvusClient | None = None
         self._giving = threading.Lock()
@@ -75,7 +75,7 @@ class Collection:
     @property
     def name(self) -> str:
         """The collection's name."""
-        return self.settings.blueprint.collection_name
+        return self.settings.spec.collection_name
 
     async def run(self, work: Callable[[Deadline], Awaitable[Result]], timeout: float) -> Result:
         """Run an operation within its deadline, opening the collection first if need be.
@@ -129,7 +129,7 @@ class Collection:
         self._closed = True
         making = [] if self._making is None else [self._making]
         running = [one for one in (*self._running, *making) if one is not asyncio.current_task()]
-        await end(running)
+        await cancel_and_wait(running)
         async with contextlib.AsyncExitStack() as last_first:
             last_first.push_async_callback(self.connection.close)
             last_first.push_async_callback(self.transport.aclose)
@@ -157,7 +157,7 @@ class Collection:
     async def drop(self, deadline: Deadline) -> None:
         """Drop the collection; the next write makes it anew."""
         await self._drop(deadline)
-        self.memory.deleting()
+        self.consistency.deleting()
         self._schema, self._was_there = None, False
 
     async def _drop(self, deadline: Deadline) -> None:
@@ -281,17 +281,17 @@ class Collection:
         Raises:
             UnsupportedError: If this Milvus can't hold it.
         """
-        blueprint = self.settings.blueprint
-        blueprint.require(self.connection.version, samples)
-        return blueprint.schema(samples, documents[0].metadata)
+        spec = self.settings.spec
+        spec.require(self.connection.version, samples)
+        return spec.schema(samples, documents[0].metadata)
 
     def described(self, planned: CollectionSchema) -> Schema:
         """Return a planned collection as Milvus will describe it once it is there."""
-        blueprint = self.settings.blueprint
+        spec = self.settings.spec
         indexes = {
-            field.name: Index(**_kinds(blueprint.index_of(field.name, field.dtype)))
+            field.name: Index(**_kinds(spec.index_of(field.name, field.dtype)))
             for field in planned.fields
-            if field.name in blueprint.all_vector_fields
+            if field.name in spec.all_vector_fields
         }
         return Schema.from_description(planned.to_dict(), indexes)
 
@@ -311,22 +311,22 @@ class Collection:
                 self._note()
             return self._schema
 
-    def layout(self, schema: Schema) -> Layout:
+    def mapper(self, schema: Schema) -> DocumentMapper:
         """Return where a Document's parts stand in this collection.
 
         Raises:
             InvalidInputError: If the collection has no such text field.
         """
-        blueprint = self.settings.blueprint
-        if blueprint.text_field not in schema.scalars:
+        spec = self.settings.spec
+        if spec.text_field not in schema.scalars:
             raise InvalidInputError(
-                f"The collection has no field {blueprint.text_field!r} for the text; name one of "
+                f"The collection has no field {spec.text_field!r} for the text; name one of "
                 f"its fields as text_field: {', '.join(schema.scalars) or 'none'}."
             )
-        return Layout(schema, blueprint.text_field, self._metadata_field(schema))
+        return DocumentMapper(schema, spec.text_field, self._metadata_field(schema))
 
     def _metadata_field(self, schema: Schema) -> str | None:
-        name = self.settings.blueprint.metadata_field
+        name = self.settings.spec.metadata_field
         return name if name in schema.scalars else None
 
     def vector_fields(self, schema: Schema) -> list[str]:
@@ -335,7 +335,7 @@ class Collection:
         Raises:
             InvalidInputError: If the collection has them not.
         """
-        names = list(self.settings.blueprint.vector_fields)
+        names = list(self.settings.spec.vector_fields)
         if all(name in schema.vectors for name in names):
             return names
         dense = [field.name for field in schema.vectors.values() if field.type in DENSE]
@@ -364,7 +364,9 @@ class Collection:
             DimensionError: If they don't fit the collection.
         """
         models = await self._models()
-        embedded = await together(self._embed(model, texts, query=query) for model in models)
+        embedded = await gather_or_cancel(
+            self._embed(model, texts, query=query) for model in models
+        )
         if schema is None:
             return list(embedded)
         fields = [schema.vectors[name] for name in self.vector_fields(schema)]
@@ -398,7 +400,7 @@ class Collection:
         """Check that the embedding models fit the collection, by embedding one word."""
         schema = await self.schema(deadline)
         if schema is not None:
-            self.layout(schema)
+            self.mapper(schema)
             await self.embed([_PROBE], query=False, schema=schema)
 
     @contextlib.asynccontextmanager
@@ -417,7 +419,7 @@ class Collection:
         self, action: Callable[..., Result], deadline: Deadline, *args: Any
     ) -> Result:
         return await self.connection.administer(
-            action, deadline.remaining, self.settings.blueprint, deadline, *args
+            action, deadline.remaining, self.settings.spec, deadline, *args
         )
 
 

@@ -10,7 +10,7 @@ from langchain_milvus.function import BaseMilvusBuiltInFunction
 from milvus_tools.embeddings.source import Embedding, EmbeddingModel, ModelSource
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters.literals import Scalar
-from milvus_tools.spec import Blueprint, filled_by, listed
+from milvus_tools.spec import CollectionSpec, filled_by, listed
 from milvus_tools.store.options import CONSISTENCY_LEVELS
 from milvus_tools.store.scope import Scope
 from milvus_tools.transport.lite import is_lite
@@ -24,20 +24,20 @@ class Settings:
     """How a store uses its collection.
 
     Attributes:
-        blueprint: What the collection is, or is to be.
+        spec: What the collection is, or is to be.
         sources: The embedding models, one per vector field that is not a function's.
         search_params: Milvus's search parameters per vector field.
         drop_old: Whether to drop the collection when the store opens.
     """
 
-    blueprint: Blueprint
+    spec: CollectionSpec
     sources: tuple[ModelSource, ...]
     search_params: Mapping[str, Mapping[str, Any]]
     drop_old: bool
 
     def on_lite(self) -> "Settings":
         """Return what they are on Milvus Lite."""
-        return dataclasses.replace(self, blueprint=self.blueprint.on_lite())
+        return dataclasses.replace(self, spec=self.spec.on_lite())
 
     @property
     def models(self) -> tuple[EmbeddingModel | None, ...]:
@@ -66,7 +66,7 @@ def read_settings(
 ) -> Settings:
     """Read what `MilvusStore` was told of its collection, under the names that it has there.
 
-    `plain` is what a `Blueprint` takes as it is.
+    `plain` is what a `CollectionSpec` takes as it is.
 
     Raises:
         InvalidInputError: If the arguments contradict each other.
@@ -76,7 +76,7 @@ def read_settings(
     fields = embedded_fields(listed(vector_field), functions, len(sources))
     order = _order(listed(vector_field), fields, functions)
     dynamic = metadata_field is None if enable_dynamic_field is None else enable_dynamic_field
-    blueprint = Blueprint(
+    spec = CollectionSpec(
         vector_fields=fields,
         functions=functions,
         dynamic=dynamic,
@@ -91,7 +91,7 @@ def read_settings(
         **plain,
     )
     return Settings(
-        blueprint=blueprint,
+        spec=spec,
         sources=sources,
         search_params=per_field(search_params, order, "search_params"),
         drop_old=bool(drop_old),

@@ -46,7 +46,7 @@ class DeleteLog:
 
 
 @dataclasses.dataclass
-class WriteMemory:
+class ReadYourWrites:
     """What this store wrote lately, so that its next read sees it."""
 
     upserted: bool = False
@@ -57,7 +57,7 @@ class WriteMemory:
         """Note a delete that begins or ends now."""
         self.deleted_at = time.monotonic()
 
-    def level(self, configured: str) -> str:
+    def consistency_level(self, configured: str) -> str:
         """Return the consistency level that a read needs.
 
         Session reads see this process's upserts, but not always its deletes: see

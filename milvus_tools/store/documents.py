@@ -32,7 +32,7 @@ _LITE_COLUMNS = frozenset({"_seq", "_partition"})  # Milvus Lite drops metadata 
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class DocumentMapper:
     """Where a Document's parts stand in a row of the collection.
 
     Attributes:

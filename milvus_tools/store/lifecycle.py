@@ -5,7 +5,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from milvus_tools._io.calls import cross
+from milvus_tools._io.calls import run_on_io_loop
 from milvus_tools._io.loop import Ending, afinished, finished, portal
 from milvus_tools.errors import InvalidInputError, StoreClosedError
 from milvus_tools.store.collection import Collection
@@ -59,7 +59,7 @@ class Lifecycle:
         try:
             call = collection.run(lambda deadline: work(collection, deadline), seconds)
             # The calls of a tick cross together, or they would not share a request.
-            return await (call if portal().is_current() else cross(call))
+            return await (call if portal().is_current() else run_on_io_loop(call))
         finally:
             portal().release()
 
@@ -78,7 +78,7 @@ class Lifecycle:
     def __del__(self) -> None:
         """Close a store that was forgotten, without waiting for it."""
         if self._collection is not None and self._pid == os.getpid():
-            portal().forget(self._collection.close())
+            portal().run_detached(self._collection.close())
 
     @property
     def stats(self) -> StoreStats:
@@ -116,7 +116,7 @@ class Lifecycle:
         with self._lock:
             self._closed = True
             if self._collection is not None:
-                self._ending = portal().finish(self._collection.close())
+                self._ending = portal().run_and_release(self._collection.close())
                 self._collection = None
             return self._ending
 

@@ -118,7 +118,7 @@ def _check_partition(name: str, value: object) -> None:
         raise InvalidInputError(f"{name} must be made of strings.")
 
 
-def limit(value: object, offset: object = 0, *, name: str = "k") -> int:
+def check_limit(value: object, offset: object = 0, *, name: str = "k") -> int:
     """Check a limit, which Milvus Lite and the server read differently when out of bounds.
 
     Raises:
@@ -147,7 +147,7 @@ def require_fused(options: Mapping[str, Any]) -> None:
         )
 
 
-def reach(k: int, options: Mapping[str, Any]) -> int:
+def limit_with_offset(k: int, options: Mapping[str, Any]) -> int:
     """Return how many hits a search must find, those that `offset` passes over included."""
     return k + int(options.get("offset", 0))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters import All, Any_, Condition, Filter, Not, Operator
-from milvus_tools.store.documents import Layout
+from milvus_tools.store.documents import DocumentMapper
 from milvus_tools.store.scope import Scope
 from milvus_tools.transport.requests import (
     Row,
@@ -36,12 +36,14 @@ class Order:
         if not isinstance(self.field, str):
             raise InvalidInputError("order_by must be the name of a field.")
 
-    def resolved(self, layout: Layout) -> "Order":
+    def resolved(self, mapper: DocumentMapper) -> "Order":
         """Name the primary key where the Documents' id is meant."""
-        named = layout.schema.primary.name if is_key(self.field, layout) else self.field
+        named = mapper.schema.primary.name if is_key(self.field, mapper) else self.field
         return dataclasses.replace(self, field=named)
 
-    def page(self, rows: Sequence[Row], layout: Layout, offset: int, limit: int) -> Sequence[Row]:
+    def page(
+        self, rows: Sequence[Row], mapper: DocumentMapper, offset: int, limit: int
+    ) -> Sequence[Row]:
         """Sort rows and cut a page out of them.
 
         Raises:
@@ -52,14 +54,14 @@ class Order:
                 f"Up to {self.most} entities are sorted, and the filter matches more: narrow it, "
                 "or leave the order out."
             )
-        return self._sorted(rows, layout)[offset : offset + limit]
+        return self._sorted(rows, mapper)[offset : offset + limit]
 
-    def _sorted(self, rows: Sequence[Row], layout: Layout) -> list[Row]:
-        primary = layout.schema.primary.name
+    def _sorted(self, rows: Sequence[Row], mapper: DocumentMapper) -> list[Row]:
+        primary = mapper.schema.primary.name
         ranked: list[tuple[tuple[int, Any], Row]] = []
         last: list[Row] = []
         for row in sorted(rows, key=lambda row: row[primary]):
-            rank = _rank(layout.value(row, self.field))
+            rank = _rank(mapper.value(row, self.field))
             if rank is None:
                 last.append(row)
             else:
@@ -79,27 +81,27 @@ def _rank(value: object) -> tuple[int, Any] | None:
     return None
 
 
-def is_key(name: str, layout: Layout) -> bool:
+def is_key(name: str, mapper: DocumentMapper) -> bool:
     """Tell whether a name means the Documents' id."""
-    schema = layout.schema
+    schema = mapper.schema
     return name == schema.primary.name or (name == ID and name not in schema.scalars)
 
 
-def with_keys(filter_: Filter, layout: Layout, scope: Scope) -> Filter:
+def with_keys(filter_: Filter, mapper: DocumentMapper, scope: Scope) -> Filter:
     """Let conditions on the id, or on the primary key, compare with what is stored as the key.
 
     Raises:
         InvalidInputError: If an id does not fit the keys.
     """
-    primary = layout.schema.primary.name
+    primary = mapper.schema.primary.name
 
     def change(condition: Condition) -> Condition:
-        if not is_key(condition.field, layout):
+        if not is_key(condition.field, mapper):
             return condition
         value = condition.value
         if condition.operator is not Operator.EXISTS:
             several = isinstance(value, list | tuple)
-            keys = [layout.key(one, scope) for one in (value if several else [value])]
+            keys = [mapper.key(one, scope) for one in (value if several else [value])]
             value = keys if several else keys[0]
         return dataclasses.replace(condition, field=primary, value=value)
 

@@ -93,7 +93,7 @@ class Scope:
             for field, value in self.values.items()
         )
 
-    def is_loose(self, schema: Schema) -> bool:
+    def needs_client_side_count(self, schema: Schema) -> bool:
         """Tell whether its expression can match a row outside it, for that `true` is `1`.
 
         So it is on Milvus Lite, in a dynamic field.

@@ -13,7 +13,7 @@ from milvus_tools.store.methods.write import WriteMethods
 from milvus_tools.store.scope import Scope
 
 
-class ScopedMethods(SearchMethods, ReadMethods, WriteMethods):
+class StoreMethods(SearchMethods, ReadMethods, WriteMethods):
     """All that a store and its views share."""
 
     _settings: Settings
@@ -21,7 +21,7 @@ class ScopedMethods(SearchMethods, ReadMethods, WriteMethods):
     @property
     def collection_name(self) -> str:
         """The collection's name."""
-        return self._settings.blueprint.collection_name
+        return self._settings.spec.collection_name
 
     @property
     def embeddings(self) -> Any:
@@ -32,17 +32,17 @@ class ScopedMethods(SearchMethods, ReadMethods, WriteMethods):
     @property
     def text_field(self) -> str:
         """The field of the Documents' text."""
-        return self._settings.blueprint.text_field
+        return self._settings.spec.text_field
 
     @property
     def auto_id(self) -> bool:
         """Whether Milvus makes the ids of a collection that this store makes."""
-        return self._settings.blueprint.auto_id
+        return self._settings.spec.auto_id
 
     @property
     def vector_fields(self) -> list[str]:
         """The vector fields that the store searches."""
-        return list(self._settings.blueprint.all_vector_fields)
+        return list(self._settings.spec.all_vector_fields)
 
     @property
     def scope(self) -> Mapping[str, Scalar]:
@@ -77,7 +77,7 @@ class ScopedMethods(SearchMethods, ReadMethods, WriteMethods):
         return ScopedMilvusStore(self._lifecycle, narrowed, self._settings)
 
 
-class ScopedMilvusStore(ScopedMethods):
+class ScopedMilvusStore(StoreMethods):
     """A view of a `MilvusStore`, held to a scope. `MilvusStore.scoped` makes it."""
 
     def __init__(self, lifecycle: Lifecycle, scope: Scope, settings: Settings) -> None:

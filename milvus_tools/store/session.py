@@ -25,12 +25,12 @@ class Operations:
         """Add what every read says: how consistent it must be, and where."""
         settings = self._collection.settings
         said: dict[str, Any] = {
-            "consistency_level": self._collection.memory.level(
-                settings.blueprint.consistency_level
+            "consistency_level": self._collection.consistency.consistency_level(
+                settings.spec.consistency_level
             )
         }
-        if settings.blueprint.partition_names is not None:
-            said["partition_names"] = list(settings.blueprint.partition_names)
+        if settings.spec.partition_names is not None:
+            said["partition_names"] = list(settings.spec.partition_names)
         return {**said, **options}
 
     def _partition(self, name: str) -> str | None:

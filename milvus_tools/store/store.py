@@ -9,7 +9,7 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from pymilvus import AsyncMilvusClient, MilvusClient
 
-from milvus_tools._io.loop import portal, wait
+from milvus_tools._io.loop import portal, run_sync
 from milvus_tools.embeddings.source import Embedding
 from milvus_tools.errors import ScopeError, UnsupportedError
 from milvus_tools.filters.literals import Scalar
@@ -23,7 +23,7 @@ from milvus_tools.store.config import (
     resolved,
 )
 from milvus_tools.store.lifecycle import Lifecycle
-from milvus_tools.store.scoped import ScopedMethods
+from milvus_tools.store.scoped import StoreMethods
 from milvus_tools.transport.batching import BatchedTransport, OnBatch, StoreStats
 from milvus_tools.transport.connection import Connection
 from milvus_tools.transport.direct import (
@@ -37,7 +37,7 @@ from milvus_tools.transport.requests import (
 DEFAULT_TIMEOUT = 30.0
 
 
-class MilvusStore(ScopedMethods):
+class MilvusStore(StoreMethods):
     """A LangChain vector store on Milvus, async first.
 
     It takes the arguments of `langchain_milvus.Milvus` and has its methods, each with an async
@@ -382,7 +382,7 @@ class MilvusStore(ScopedMethods):
             auto_id=auto_id,
             **kwargs,
         )
-        return wait(made)
+        return run_sync(made)
 
     @classmethod
     async def afrom_documents(
@@ -397,7 +397,7 @@ class MilvusStore(ScopedMethods):
     @classmethod
     def from_documents(cls, documents: list[Document], embedding: Any, **kwargs: Any) -> Self:
         """Do what `afrom_documents` does, and wait."""
-        return wait(cls.afrom_documents(documents, embedding, **kwargs))
+        return run_sync(cls.afrom_documents(documents, embedding, **kwargs))
 
 
 def _transport(connection: Connection, *, batching: bool, on_batch: OnBatch | None) -> Transport:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from langchain_core.documents import Document
 from langchain_core.tools import StructuredTool
 
-from milvus_tools._io.tasks import together
+from milvus_tools._io.tasks import gather_or_cancel
 from milvus_tools.errors import UnsupportedError
 from milvus_tools.ranking import Hits, fuse, unique
 from milvus_tools.tools.arguments import search_arguments
@@ -40,7 +40,7 @@ def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
         expression = await narrowed.expression(store, settings, fields)
         if expression is None:
             return NOTHING.format(advice=_UNFILTERED), []
-        found = await together(_hits(store, one, k, expression) for one in asked)
+        found = await gather_or_cancel(_hits(store, one, k, expression) for one in asked)
         documents = fuse(dict(zip(asked, found, strict=True)), k)
         if not documents:
             return NOTHING.format(advice=_FILTERED if narrowed else _UNFILTERED), []

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from langchain_core.tools import StructuredTool, ToolException
 from pydantic import BaseModel
 
-from milvus_tools._io.loop import wait
+from milvus_tools._io.loop import run_sync
 from milvus_tools._text import cut
 from milvus_tools.errors import (
     AccessError,
@@ -84,7 +84,7 @@ def _faces(settings: ToolSettings, work: Work) -> tuple[Work, Callable[..., Answ
             return await answered(None, arguments)
 
         def func(**arguments: Any) -> Answer:
-            return wait(answered(None, arguments))
+            return run_sync(answered(None, arguments))
 
         return coroutine, func
 
@@ -103,7 +103,7 @@ def _faces(settings: ToolSettings, work: Work) -> tuple[Work, Callable[..., Answ
         runtime: runtime_type = None,  # type: ignore[valid-type]
         **arguments: Any,
     ) -> Answer:
-        return wait(answered(runtime, arguments))
+        return run_sync(answered(runtime, arguments))
 
     return coroutine_in_run, func_in_run
 

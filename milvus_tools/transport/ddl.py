@@ -3,19 +3,19 @@
 from pymilvus import CollectionSchema, MilvusClient, MilvusException
 
 from milvus_tools.schema import Schema
-from milvus_tools.spec import Blueprint
+from milvus_tools.spec import CollectionSpec
 from milvus_tools.transport.errors import COLLECTION_NOT_FOUND
 from milvus_tools.transport.requests import (
     Deadline,
 )
 
 
-def drop(client: MilvusClient, spec: Blueprint, deadline: Deadline) -> None:
+def drop(client: MilvusClient, spec: CollectionSpec, deadline: Deadline) -> None:
     """Drop the collection, if it is there."""
     client.drop_collection(spec.collection_name, timeout=deadline.remaining)
 
 
-def open_existing(client: MilvusClient, spec: Blueprint, deadline: Deadline) -> Schema | None:
+def open_existing(client: MilvusClient, spec: CollectionSpec, deadline: Deadline) -> Schema | None:
     """Load the collection and read what it is; `None` if it is not there."""
     name = spec.collection_name
     if not client.has_collection(name, timeout=deadline.remaining):
@@ -29,7 +29,7 @@ def open_existing(client: MilvusClient, spec: Blueprint, deadline: Deadline) -> 
 
 
 def create(
-    client: MilvusClient, spec: Blueprint, deadline: Deadline, planned: CollectionSchema
+    client: MilvusClient, spec: CollectionSpec, deadline: Deadline, planned: CollectionSchema
 ) -> Schema:
     """Make the collection, unless it is there by now, load it, and read what it is."""
     try:
@@ -57,7 +57,7 @@ def create(
     return _complete(client, spec, deadline)
 
 
-def _complete(client: MilvusClient, spec: Blueprint, deadline: Deadline) -> Schema:
+def _complete(client: MilvusClient, spec: CollectionSpec, deadline: Deadline) -> Schema:
     """Make the indexes that are missing, load the collection, and read what it is."""
     name = spec.collection_name
     schema = Schema.read(client, name, deadline.remaining)
@@ -75,7 +75,7 @@ def _complete(client: MilvusClient, spec: Blueprint, deadline: Deadline) -> Sche
     return Schema.read(client, name, deadline.remaining) if bare else schema
 
 
-def _load(client: MilvusClient, spec: Blueprint, deadline: Deadline) -> None:
+def _load(client: MilvusClient, spec: CollectionSpec, deadline: Deadline) -> None:
     name = spec.collection_name
     replicas = {"replica_number": spec.replica_number, "timeout": deadline.remaining}
     if spec.partition_names is None or spec.loads_whole:

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from milvus_tools import BatchingEmbeddings, MilvusStore
-from milvus_tools._io.loop import THREAD_NAME, wait
+from milvus_tools._io.loop import THREAD_NAME, run_sync
 from milvus_tools.embeddings.vectors import Vector
 from milvus_tools.errors import DimensionError
 from tests.fake_embeddings import outcomes
@@ -37,7 +37,7 @@ def clients(service: OpenAIService) -> Iterator[Clients]:
     """Clients of the service, which are used and closed on the I/O loop."""
     clients = Clients(service)
     yield clients
-    wait(clients.__aexit__())
+    run_sync(clients.__aexit__())
 
 
 @pytest.fixture

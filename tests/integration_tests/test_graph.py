@@ -417,7 +417,7 @@ async def test_a_long_document_is_kept_in_part(make_store: MakeStore) -> None:
     assert all(len(one["text"]) < 200 for finding in kept for one in finding["passages"])
 
 
-class Maker:
+class QueryGenerator:
     """Makes a store, sync or async, and counts how often."""
 
     def __init__(self, store: MilvusStore) -> None:
@@ -437,7 +437,7 @@ class Maker:
 @pytest.mark.parametrize("way", ["sync", "later"])
 async def test_a_store_is_made_once(make_store: MakeStore, way: str) -> None:
     """However many runs and sub-questions ask for it at the same time."""
-    maker = Maker(await loaded(make_store))
+    maker = QueryGenerator(await loaded(make_store))
     graph = build_graph(Context(store=getattr(maker, way)))
     outputs = await asyncio.gather(*(graph.ainvoke({"question": QUESTION}) for _ in range(20)))
     assert all("Stephen King" in output["answer"] for output in outputs)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from milvus_tools._io.calls import _Call, cross
+from milvus_tools._io.calls import _Call, run_on_io_loop
 from milvus_tools._io.loop import join, portal
 from milvus_tools.batching import MicroBatcher
 from tests.batches import nothing_left, turns
@@ -61,7 +61,7 @@ async def test_each_call_gets_its_own_outcome() -> None:
     for _ in range(3):
         error = LookupError("lost")
         values = [*range(MANY), error]
-        assert await outcomes(*(cross(answer(value)) for value in values)) == values
+        assert await outcomes(*(run_on_io_loop(answer(value)) for value in values)) == values
 
 
 async def test_the_calls_of_a_tick_share_a_batch() -> None:
@@ -76,7 +76,7 @@ async def test_the_calls_of_a_tick_share_a_batch() -> None:
     back: MicroBatcher[int, int] = MicroBatcher(send)
 
     async def call(number: int) -> int:
-        return await back.submit(await cross(there.submit(number)))
+        return await back.submit(await run_on_io_loop(there.submit(number)))
 
     for _ in range(20):
         await asyncio.gather(*map(call, range(MANY)))
@@ -91,7 +91,7 @@ async def test_work_runs_in_the_callers_context() -> None:
 
     async def call(place: str) -> str:
         where.set(place)
-        return await cross(look())
+        return await run_on_io_loop(look())
 
     places = [f"place {number}" for number in range(5)]
     assert await asyncio.gather(*map(call, places)) == places
@@ -100,8 +100,8 @@ async def test_work_runs_in_the_callers_context() -> None:
 async def test_cancelling_reaches_the_work() -> None:
     """Only that of the cancelled caller; the other calls of the tick go on."""
     hanging = Hanging()
-    first = asyncio.create_task(cross(hanging()))
-    others = [asyncio.create_task(cross(answer(number))) for number in range(3)]
+    first = asyncio.create_task(run_on_io_loop(hanging()))
+    others = [asyncio.create_task(run_on_io_loop(answer(number))) for number in range(3)]
     await asyncio.to_thread(hanging.begun.wait)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -113,12 +113,12 @@ async def test_cancelling_reaches_the_work() -> None:
 async def test_a_caller_that_is_cancelled_at_once_begins_nothing() -> None:
     """Before its tick has ended, nothing has crossed."""
     hanging = Hanging()
-    call = asyncio.create_task(cross(hanging()))
+    call = asyncio.create_task(run_on_io_loop(hanging()))
     await asyncio.sleep(0)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert await cross(answer("next")) == "next"
+    assert await run_on_io_loop(answer("next")) == "next"
     assert not hanging.begun.is_set()
 
 
@@ -145,13 +145,13 @@ async def test_an_error_that_nobody_waits_for_is_not_logged() -> None:
             failed.set()
             raise LookupError("lost")
 
-    call = asyncio.create_task(cross(fail()))
+    call = asyncio.create_task(run_on_io_loop(fail()))
     await asyncio.to_thread(hanging.begun.wait)
     call.cancel()
     (outcome,) = await outcomes(call)
     assert isinstance(outcome, asyncio.CancelledError)
     await asyncio.to_thread(failed.wait)
-    assert await cross(answer("next")) == "next"
+    assert await run_on_io_loop(answer("next")) == "next"
 
 
 async def test_work_that_is_cancelled_there_is_cancelled_here() -> None:
@@ -161,7 +161,7 @@ async def test_work_that_is_cancelled_there_is_cancelled_here() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await cross(end())
+        await run_on_io_loop(end())
 
 
 def test_a_loop_may_end_before_its_calls() -> None:
@@ -169,13 +169,13 @@ def test_a_loop_may_end_before_its_calls() -> None:
     hanging = Hanging()
 
     async def leave() -> None:
-        task = asyncio.create_task(cross(hanging()))
+        task = asyncio.create_task(run_on_io_loop(hanging()))
         await asyncio.to_thread(hanging.begun.wait)
         assert not task.done()
 
     asyncio.run(leave())
     assert hanging.cancelled.wait(30)
-    assert asyncio.run(cross(answer("next"))) == "next"
+    assert asyncio.run(run_on_io_loop(answer("next"))) == "next"
 
 
 async def test_outcomes_are_let_go_of() -> None:
@@ -192,13 +192,13 @@ async def test_outcomes_are_let_go_of() -> None:
 
     gc.disable()
     try:
-        result = weakref.ref(await cross(one()))
+        result = weakref.ref(await run_on_io_loop(one()))
         with pytest.raises(Kept) as raised:
-            await cross(other())
+            await run_on_io_loop(other())
         error = weakref.ref(raised.value)
         del raised
         for number in range(3):  # what the I/O loop had still to do is done
-            assert await cross(answer(number)) == number
+            assert await run_on_io_loop(answer(number)) == number
         assert result() is None
         assert error() is None
     finally:

@@ -99,18 +99,18 @@ def test_partitions_are_outside_scopes_only(name: str) -> None:
 
 def test_limits_are_those_of_milvus() -> None:
     """A limit is 1 to 16384, together with the offset."""
-    assert opts.limit(1) == 1
-    assert opts.limit(16_384) == 16_384
-    assert opts.limit(16_380, 4) == 16_380
+    assert opts.check_limit(1) == 1
+    assert opts.check_limit(16_384) == 16_384
+    assert opts.check_limit(16_380, 4) == 16_380
     bad: list[Any] = [0, -1, 16_385, 10**5000, True, 1.0, "1", None, math.nan, [1]]
     for value in bad:
         with pytest.raises(InvalidInputError, match="fetch_k must be"):
-            opts.limit(value, name="fetch_k")
+            opts.check_limit(value, name="fetch_k")
     for offset in [-1, True, 1.0, "1", None]:
         with pytest.raises(InvalidInputError, match="offset must be"):
-            opts.limit(1, offset)
+            opts.check_limit(1, offset)
     with pytest.raises(InvalidInputError, match="together"):
-        opts.limit(16_380, 5)
+        opts.check_limit(16_380, 5)
 
 
 def test_search_parameters_know_the_index() -> None:
@@ -159,5 +159,5 @@ def test_what_ranks_here_is_not_sent() -> None:
 
 def test_a_search_must_find_what_it_passes_over() -> None:
     """An index that must look at as many as are wanted counts those before the offset."""
-    assert opts.reach(5, {}) == 5
-    assert opts.reach(5, {"offset": 40}) == 45
+    assert opts.limit_with_offset(5, {}) == 5
+    assert opts.limit_with_offset(5, {"offset": 40}) == 45

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milvus_tools._io.pipeline import overlap
+from milvus_tools._io.pipeline import run_pipeline
 from tests.batches import nothing_left, turns
 
 __all__ = ["nothing_left"]  # a fixture
@@ -57,7 +57,9 @@ class Run:
 
     async def __call__(self) -> None:
         """Go through with it."""
-        await overlap(self._all(), self._work, most=self.most, keys=lambda item: item.keys)
+        await run_pipeline(
+            self._all(), self._work, max_in_flight=self.most, keys=lambda item: item.keys
+        )
 
     async def _all(self) -> AsyncIterator[Item]:
         try:
@@ -150,4 +152,4 @@ async def test_a_failure_ends_the_reading_of_an_endless_input(nothing_left: None
         raise FailedError(item)
 
     with pytest.raises(FailedError):
-        await overlap(endless(), fail, most=2)
+        await run_pipeline(endless(), fail, max_in_flight=2)

@@ -62,11 +62,11 @@ def test_the_thread_runs_while_somebody_holds_the_portal(one: Portal) -> None:
     """The first holder starts it, the last one stops it, and it is a daemon with our name."""
     one.acquire()
     one.acquire()
-    _, thread = one.wait(here())
+    _, thread = one.run_sync(here())
     assert thread.daemon
     assert thread.name.startswith(THREAD_NAME)
     assert one.release() is None
-    assert one.wait(here())[1] is thread
+    assert one.run_sync(here())[1] is thread
     stopping = one.release()
     assert stopping is thread
     join(stopping)
@@ -76,11 +76,11 @@ def test_the_thread_runs_while_somebody_holds_the_portal(one: Portal) -> None:
 def test_the_same_loop_goes_on_in_the_next_thread(one: Portal) -> None:
     """What is bound to the loop survives that its thread stops."""
     one.acquire()
-    loop, first = one.wait(here())
+    loop, first = one.run_sync(here())
     future = loop.create_future()
     join(one.release())
     one.acquire()
-    again, second = one.wait(here())
+    again, second = one.run_sync(here())
     assert again is loop
     assert second is not first
 
@@ -88,7 +88,7 @@ def test_the_same_loop_goes_on_in_the_next_thread(one: Portal) -> None:
         future.set_result("kept")
         return str(await future)
 
-    assert one.wait(resolve()) == "kept"
+    assert one.run_sync(resolve()) == "kept"
     join(one.release())
 
 
@@ -96,10 +96,10 @@ def test_holders_may_come_while_the_thread_stops(one: Portal) -> None:
     """A new thread waits for the one before it, so the loop never runs twice."""
     for _ in range(50):
         one.acquire()
-        one.wait(here())
+        one.run_sync(here())
         one.release()
     one.acquire()
-    assert one.wait(here())[1].is_alive()
+    assert one.run_sync(here())[1].is_alive()
     join(one.release())
 
 
@@ -139,9 +139,9 @@ async def test_work_runs_on_the_loop_of_the_portal(held: Portal) -> None:
 
 def test_all_loops_and_threads_share_the_loop(held: Portal) -> None:
     """Loop after loop, thread after thread, sync or async: the work runs in one place."""
-    places = {held.wait(here())[0] for _ in range(2)}
+    places = {held.run_sync(here())[0] for _ in range(2)}
     places |= {asyncio.run(held.run(here()))[0] for _ in range(2)}
-    (inside,) = in_thread(lambda: held.wait(here())[0])
+    (inside,) = in_thread(lambda: held.run_sync(here())[0])
     (awaited,) = in_thread(lambda: asyncio.run(held.run(here()))[0])
     assert places == {inside} == {awaited}
 
@@ -151,26 +151,26 @@ async def test_errors_reach_the_caller(held: Portal) -> None:
     with pytest.raises(LookupError, match="lost"):
         await held.run(fail())
     with pytest.raises(LookupError, match="lost"):
-        await asyncio.to_thread(held.wait, fail())
+        await asyncio.to_thread(held.run_sync, fail())
 
 
 def test_waiting_is_possible_on_a_loop_of_the_callers(held: Portal) -> None:
     """A sync call inside somebody's coroutine blocks that loop, and ends."""
 
     async def sync_inside() -> asyncio.AbstractEventLoop:
-        return held.wait(here())[0]
+        return held.run_sync(here())[0]
 
-    assert asyncio.run(sync_inside()) is held.wait(here())[0]
+    assert asyncio.run(sync_inside()) is held.run_sync(here())[0]
 
 
 def test_waiting_on_the_portals_loop_is_refused(held: Portal) -> None:
     """There it would wait for itself: it raises, and the work is closed and never begun."""
 
     async def wait_for_itself() -> None:
-        held.wait(fail())
+        held.run_sync(fail())
 
     with pytest.raises(RuntimeError, match="async twin"):
-        held.wait(wait_for_itself())
+        held.run_sync(wait_for_itself())
     held.require_elsewhere()
 
 
@@ -224,20 +224,20 @@ async def test_work_sees_the_callers_context(held: Portal) -> None:
     assert where.get() == "async"
     context = contextvars.copy_context()
     context.run(where.set, "sync")
-    assert context.run(held.wait, look()) == "sync"
+    assert context.run(held.run_sync, look()) == "sync"
     assert context[where] == "sync"
 
 
 def test_forgotten_work_holds_the_portal_until_it_ends(one: Portal) -> None:
-    """`forget` runs work for nobody, and then lets go in its place."""
+    """`run_detached` runs work for nobody, and then lets go in its place."""
     one.acquire()
-    _, thread = one.wait(here())
+    _, thread = one.run_sync(here())
     done = threading.Event()
 
     async def work() -> None:
         done.set()
 
-    one.forget(work())
+    one.run_detached(work())
     assert done.wait(SECONDS)
     thread.join(SECONDS)
     assert not thread.is_alive()
@@ -318,8 +318,8 @@ def test_r09_the_thread_ends_though_a_model_hangs(one: Portal, let_go: threading
     stopping.join(SECONDS)
     assert not stopping.is_alive()
     one.acquire()
-    assert one.wait(here())[1].is_alive()
-    assert one.wait(in_the_threads_of(one, model, lambda: "again")) == "again"
+    assert one.run_sync(here())[1].is_alive()
+    assert one.run_sync(in_the_threads_of(one, model, lambda: "again")) == "again"
     let_go.set()
     assert [call.result(SECONDS) for call in hanging] == [None, None]
     join(one.release())

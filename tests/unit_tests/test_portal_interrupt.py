@@ -35,7 +35,7 @@ def test_ctrl_c_reaches_the_work() -> None:
     with ctrl_c_interrupts():
         thread.start()
         with pytest.raises(KeyboardInterrupt):
-            held.wait(work())
+            held.run_sync(work())
         thread.join(SECONDS)
     assert ended.wait(SECONDS)
     join(held.release())

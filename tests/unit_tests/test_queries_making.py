@@ -15,17 +15,17 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from milvus_tools import QUERY_PROMPT
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.retrievers.query_generation import (
-    Maker,
-    maker_of_function,
+    QueryGenerator,
+    generator_of_function,
+    generator_of_runnable,
     maker_of_model,
-    maker_of_runnable,
 )
 
 LINES = "1. who?\n2. when?"
 MADE = ["who?", "when?"]
 
 
-async def both(make: Callable[[], Maker]) -> list[str]:
+async def both(make: Callable[[], QueryGenerator]) -> list[str]:
     """Return what both faces make, which must be the same."""
     made = await make().ainvoke("what?")
     assert await asyncio.to_thread(make().invoke, "what?") == made
@@ -155,7 +155,7 @@ class _Callable:
 )
 async def test_functions_are_called_from_both_faces(function: Any) -> None:
     """Plain ones, async ones, objects, and what returns an awaitable."""
-    assert await both(lambda: maker_of_function(function)) == MADE
+    assert await both(lambda: generator_of_function(function)) == MADE
 
 
 async def test_a_function_that_blocks_does_not_hold_the_loop() -> None:
@@ -168,7 +168,7 @@ async def test_a_function_that_blocks_does_not_hold_the_loop() -> None:
         threads.append(1)
         return MADE
 
-    assert await maker_of_function(note).ainvoke("what?") == MADE
+    assert await generator_of_function(note).ainvoke("what?") == MADE
     assert threads == [1]
 
 
@@ -182,8 +182,8 @@ async def test_what_code_makes_stands_and_what_a_model_says_is_read() -> None:
         ({"queries": MADE}, MADE),
     ):
         runnable: Runnable[Any, Any] = RunnableLambda(lambda _, made=made: made)
-        assert await both(lambda runnable=runnable: maker_of_runnable(runnable)) == queries
-        assert await both(lambda made=made: maker_of_function(lambda _: made)) == queries
+        assert await both(lambda runnable=runnable: generator_of_runnable(runnable)) == queries
+        assert await both(lambda made=made: generator_of_function(lambda _: made)) == queries
 
 
 @pytest.mark.parametrize(
@@ -192,4 +192,4 @@ async def test_what_code_makes_stands_and_what_a_model_says_is_read() -> None:
 def test_what_is_no_list_of_strings_is_refused(made: Any, said: str) -> None:
     """The error says what came instead."""
     with pytest.raises(InvalidInputError, match=f"must return a list of strings, not {said}"):
-        maker_of_function(lambda _: made).invoke("what?")
+        generator_of_function(lambda _: made).invoke("what?")

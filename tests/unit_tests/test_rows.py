@@ -13,7 +13,7 @@ from pymilvus import DataType
 
 from milvus_tools.errors import DimensionError, InvalidInputError, ScopeError
 from milvus_tools.schema import Field, Schema
-from milvus_tools.store.documents import Layout, batches
+from milvus_tools.store.documents import DocumentMapper, batches
 from milvus_tools.store.scope import Scope
 from milvus_tools.store.values import as_array, checked_vectors, exact
 from tests.hostile import (
@@ -33,13 +33,13 @@ TENANT = Scope({"tenant": "a"})
 IN_KEYS = Scope({"tenant": "a"}, in_keys=True)
 
 
-def layout(
+def mapper(
     *fields: Field,
     key: DataType = DataType.VARCHAR,
     dynamic: bool = True,
     metadata_field: str | None = None,
-) -> Layout:
-    """Return the layout of a collection with some fields beside the usual ones."""
+) -> DocumentMapper:
+    """Return the mapper of a collection with some fields beside the usual ones."""
     named = [Field("text", DataType.VARCHAR), *fields]
     if metadata_field is not None:
         named.append(Field(metadata_field, DataType.JSON))
@@ -52,10 +52,10 @@ def layout(
         dynamic=dynamic,
         bm25_inputs={},
     )
-    return Layout(schema, "text", metadata_field)
+    return DocumentMapper(schema, "text", metadata_field)
 
 
-def write(where: Layout, document: Document, scope: Scope = OPEN) -> dict[str, Any]:
+def write(where: DocumentMapper, document: Document, scope: Scope = OPEN) -> dict[str, Any]:
     """Return a document's row."""
     return where.row(document, where.key(document.id, scope), scope)
 
@@ -70,7 +70,7 @@ def test_a_document_comes_back_from_its_row(
     case: Case, scope: Scope, metadata_field: str | None
 ) -> None:
     """What a row takes comes back as it was, types included; all else is refused."""
-    where = layout(Field("tenant", DataType.VARCHAR), metadata_field=metadata_field)
+    where = mapper(Field("tenant", DataType.VARCHAR), metadata_field=metadata_field)
     if not is_good(case) or not is_text(scope.key(str(case.id))):
         readable = is_text(case.text) and isinstance(case.metadata, dict)
         if readable and metadata_field is None:  # which holds what Milvus Lite drops elsewhere
@@ -88,7 +88,7 @@ def test_a_document_comes_back_from_its_row(
 def test_a_row_holds_nothing_of_the_document() -> None:
     """Neither the document nor its metadata is changed or kept."""
     document = of(a=[1], b={"c": 2})
-    row = write(layout(), document, TENANT)
+    row = write(mapper(), document, TENANT)
     row["a"].append(2)
     row["b"]["d"] = 3
     assert document.metadata == {"a": [1], "b": {"c": 2}}
@@ -98,42 +98,42 @@ def test_a_row_holds_nothing_of_the_document() -> None:
 def test_reserved_names_are_refused(name: str) -> None:
     """A metadata key can't take the place of the id, the text, a vector, or what Lite drops."""
     with pytest.raises(InvalidInputError, match="reserved"):
-        write(layout(), of(**{name: "x"}))
+        write(mapper(), of(**{name: "x"}))
     with pytest.raises(InvalidInputError):
-        write(layout(), of(), Scope({name: "x"}))
+        write(mapper(), of(), Scope({name: "x"}))
 
 
 def test_the_copy_of_the_id_is_dropped_from_metadata() -> None:
     """Metadata under the key's name is dropped when it is the id, and refused when it is not."""
-    assert write(layout(), of(pk="1")) == {"text": "t", "pk": "1"}
-    assert write(layout(), of(pk=1)) == {"text": "t", "pk": "1"}
+    assert write(mapper(), of(pk="1")) == {"text": "t", "pk": "1"}
+    assert write(mapper(), of(pk=1)) == {"text": "t", "pk": "1"}
     for other in ("2", 2, 1.0, None, ["1"], True, 10**5000):
         with pytest.raises(InvalidInputError):
-            write(layout(), of(pk=other))
+            write(mapper(), of(pk=other))
 
 
 def test_a_scope_needs_a_place_that_filters_reach() -> None:
     """A scope's value that would land inside the metadata field is refused."""
     for dynamic in (True, False):
         with pytest.raises(InvalidInputError, match="filtered on"):
-            write(layout(dynamic=dynamic, metadata_field="meta"), of(), TENANT)
+            write(mapper(dynamic=dynamic, metadata_field="meta"), of(), TENANT)
     field = Field("tenant", DataType.VARCHAR)
-    row = write(layout(field, metadata_field="meta"), of(x=1), TENANT)
+    row = write(mapper(field, metadata_field="meta"), of(x=1), TENANT)
     assert row == {"text": "t", "pk": "1", "tenant": "a", "meta": {"x": 1}}
 
 
 def test_a_scope_is_stamped_and_not_overruled() -> None:
     """A row has the scope's values, and a document that says otherwise is refused."""
-    assert write(layout(), of(x=1), IN_KEYS)["tenant"] == "a"
-    assert write(layout(), of(x=1), IN_KEYS)["pk"] == IN_KEYS.key("1")
+    assert write(mapper(), of(x=1), IN_KEYS)["tenant"] == "a"
+    assert write(mapper(), of(x=1), IN_KEYS)["pk"] == IN_KEYS.key("1")
     with pytest.raises(ScopeError):
-        write(layout(), of(tenant="b"), TENANT)
+        write(mapper(), of(tenant="b"), TENANT)
 
 
 def test_a_static_collection_takes_its_fields_only() -> None:
     """Unknown keys are refused, and so is a document that leaves a field out."""
-    where = layout(Field("n", DataType.INT64), Field("o", DataType.INT64, optional=True))
-    static = Layout(
+    where = mapper(Field("n", DataType.INT64), Field("o", DataType.INT64, optional=True))
+    static = DocumentMapper(
         Schema(**{**vars(where.schema), "dynamic": False}),
         "text",
     )
@@ -146,7 +146,7 @@ def test_a_static_collection_takes_its_fields_only() -> None:
     with pytest.raises(InvalidInputError, match="INT64"):
         write(static, of(n=None))
     with pytest.raises(InvalidInputError, match="no text field"):
-        Layout(where.schema, "body").row(of(n=1), "1", OPEN)
+        DocumentMapper(where.schema, "body").row(of(n=1), "1", OPEN)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_fields_take_what_they_bring_back(
     type_: DataType, good: list[Any], bad: list[Any]
 ) -> None:
     """A field of the schema takes values of its type and range, and no others."""
-    where = layout(Field("f", type_, max_length=9))
+    where = mapper(Field("f", type_, max_length=9))
     for value in good:
         assert same(write(where, of(f=value))["f"], value)
     for value in bad:
@@ -178,7 +178,7 @@ def test_fields_take_what_they_bring_back(
 
 def test_integer_keys_are_integers() -> None:
     """An id of an INT64 key is a number in its plainest form, and the id is its text."""
-    where = layout(key=DataType.INT64)
+    where = mapper(key=DataType.INT64)
     assert [where.key(id_, OPEN) for id_ in ("5", 5, "-7", "0")] == [5, 5, -7, 0]
     assert where.id(-7, OPEN) == "-7"
     assert where.document({"pk": 5, "text": "t"}, OPEN).id == "5"
@@ -192,7 +192,7 @@ def test_integer_keys_are_integers() -> None:
 
 def test_string_keys_are_strings() -> None:
     """An id of a VARCHAR key is a text that fits, with the scope in it."""
-    where = layout()
+    where = mapper()
     assert [where.key(id_, OPEN) for id_ in ("", "x", 5, "\x00")] == ["", "x", "5", "\x00"]
     for id_ in [None, True, 1.5, b"x", ["x"], "\ud800", "x" * 65_536, 10**5000]:
         with pytest.raises(InvalidInputError):
@@ -204,12 +204,12 @@ def test_string_keys_are_strings() -> None:
 
 def test_milvus_makes_the_keys_of_auto_id() -> None:
     """Without a key the row has none."""
-    assert layout(key=DataType.INT64).row(of(x=1), None, OPEN) == {"text": "t", "x": 1}
+    assert mapper(key=DataType.INT64).row(of(x=1), None, OPEN) == {"text": "t", "x": 1}
 
 
 def test_a_document_is_read_without_what_is_not_metadata() -> None:
     """Id, text, vectors and empty fields are no metadata; `fields` chooses among the rest."""
-    where = layout(Field("o", DataType.INT64, optional=True), metadata_field="meta")
+    where = mapper(Field("o", DataType.INT64, optional=True), metadata_field="meta")
     row = {
         "pk": "1",
         "text": "t",
@@ -226,7 +226,7 @@ def test_a_document_is_read_without_what_is_not_metadata() -> None:
 
 def test_containers_of_the_wire_become_lists() -> None:
     """What is iterable but no list of Python's is made one."""
-    where = layout(Field("a", DataType.ARRAY))
+    where = mapper(Field("a", DataType.ARRAY))
     row = {"pk": "1", "text": "t", "a": (number for number in [1, 2])}
     assert where.document(row, OPEN).metadata == {"a": [1, 2]}
 

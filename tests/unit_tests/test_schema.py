@@ -8,7 +8,7 @@ from pymilvus import CollectionSchema, DataType, FunctionType
 
 from milvus_tools.errors import InvalidInputError, UnsupportedError
 from milvus_tools.schema import MAX_VARCHAR, Field, Index, Schema
-from milvus_tools.spec import Blueprint
+from milvus_tools.spec import CollectionSpec
 
 DESCRIPTION: dict[str, Any] = {
     "collection_name": "c",
@@ -47,9 +47,9 @@ def described(**changes: Any) -> Schema:
     return Schema.from_description({**DESCRIPTION, **changes}, indexes)
 
 
-def made(blueprint: Blueprint, samples: Any = (VECTOR,), **metadata: Any) -> Schema:
-    """Return the schema that a blueprint makes, read as Milvus would describe it."""
-    return Schema.from_description(blueprint.schema(samples, metadata).to_dict(), {})
+def made(spec: CollectionSpec, samples: Any = (VECTOR,), **metadata: Any) -> Schema:
+    """Return the schema that a spec makes, read as Milvus would describe it."""
+    return Schema.from_description(spec.schema(samples, metadata).to_dict(), {})
 
 
 def test_a_description_is_read() -> None:
@@ -106,7 +106,7 @@ def test_names_are_fields_or_dynamic_keys() -> None:
 
 def test_a_new_collection_is_dynamic_with_string_keys() -> None:
     """By default any metadata is kept, and ids are the caller's."""
-    schema = made(Blueprint("c"), tags=["a"])
+    schema = made(CollectionSpec("c"), tags=["a"])
     assert schema.dynamic
     assert schema.primary == Field("pk", DataType.VARCHAR, max_length=MAX_VARCHAR)
     assert list(schema.scalars) == ["text"]
@@ -114,8 +114,8 @@ def test_a_new_collection_is_dynamic_with_string_keys() -> None:
 
 
 def test_names_and_keys_are_as_told() -> None:
-    """Fields are named by the blueprint, and Milvus makes the keys with auto_id."""
-    blueprint = Blueprint(
+    """Fields are named by the spec, and Milvus makes the keys with auto_id."""
+    spec = CollectionSpec(
         "c",
         description="d",
         primary_field="id",
@@ -124,13 +124,13 @@ def test_names_and_keys_are_as_told() -> None:
         auto_id=True,
         partition_key_field="team",
     )
-    schema = made(blueprint)
+    schema = made(spec)
     assert schema.primary.auto_id
     assert (schema.primary.name, schema.primary.type) == ("id", DataType.INT64)
     assert list(schema.scalars) == ["body", "team"]
     assert list(schema.vectors) == ["v"]
     assert schema.has_partition_key
-    assert blueprint.schema([VECTOR], {}).description == "d"
+    assert spec.schema([VECTOR], {}).description == "d"
 
 
 def test_a_static_collection_is_shaped_by_the_first_document() -> None:
@@ -142,8 +142,8 @@ def test_a_static_collection_is_shaped_by_the_first_document() -> None:
             "kwargs": {"element_type": DataType.INT64, "max_capacity": 4},
         },
     }
-    blueprint = Blueprint("c", dynamic=False, metadata_schema=declared)
-    schema = made(blueprint, flag=True, n=1, x=1.5, s="x", d={}, i=3, tags=[1])
+    spec = CollectionSpec("c", dynamic=False, metadata_schema=declared)
+    schema = made(spec, flag=True, n=1, x=1.5, s="x", d={}, i=3, tags=[1])
     assert not schema.dynamic
     assert {name: field.type for name, field in schema.scalars.items()} == {
         "text": DataType.VARCHAR,
@@ -163,12 +163,12 @@ def test_a_static_collection_is_shaped_by_the_first_document() -> None:
 def test_types_that_cannot_be_told_are_asked_for(value: Any) -> None:
     """A static collection has no field for a list or `None` unless it is declared."""
     with pytest.raises(InvalidInputError, match=r"'k' can't be told .* metadata_schema"):
-        made(Blueprint("c", dynamic=False), k=value)
+        made(CollectionSpec("c", dynamic=False), k=value)
 
 
 def test_all_metadata_can_go_into_one_field() -> None:
     """With metadata_field there is a JSON field, and none per key."""
-    schema = made(Blueprint("c", dynamic=False, metadata_field="meta"), k=["a"])
+    schema = made(CollectionSpec("c", dynamic=False, metadata_field="meta"), k=["a"])
     assert {name: field.type for name, field in schema.scalars.items()} == {
         "text": DataType.VARCHAR,
         "meta": DataType.JSON,
@@ -177,12 +177,12 @@ def test_all_metadata_can_go_into_one_field() -> None:
 
 def test_vectors_are_of_the_samples_kind() -> None:
     """Floats, bytes and weights make dense, binary and sparse fields; what is told counts."""
-    blueprint = Blueprint(
+    spec = CollectionSpec(
         "c",
         vector_fields=("dense", "binary", "sparse", "half"),
         vector_schema={"half": {"dtype": DataType.FLOAT16_VECTOR}},
     )
-    schema = made(blueprint, [VECTOR, b"\0\0", {1: 0.5}, VECTOR])
+    schema = made(spec, [VECTOR, b"\0\0", {1: 0.5}, VECTOR])
     assert {name: (field.type, field.dim) for name, field in schema.vectors.items()} == {
         "dense": (DataType.FLOAT_VECTOR, 8),
         "binary": (DataType.BINARY_VECTOR, 16),
@@ -190,25 +190,25 @@ def test_vectors_are_of_the_samples_kind() -> None:
         "half": (DataType.FLOAT16_VECTOR, 8),
     }
     with pytest.raises(ValueError, match="zip"):
-        made(blueprint, [VECTOR])
+        made(spec, [VECTOR])
 
 
 def test_functions_fill_fields_of_their_own() -> None:
     """BM25 reads the text, which gets its analyzer, and fills a sparse field."""
     function = BM25BuiltInFunction(output_field_names="sparse")
-    blueprint = Blueprint("c", functions=(function,))
-    assert blueprint.function_fields == ("sparse",)
-    assert blueprint.all_vector_fields == ("vector", "sparse")
-    schema = made(blueprint)
+    spec = CollectionSpec("c", functions=(function,))
+    assert spec.function_fields == ("sparse",)
+    assert spec.all_vector_fields == ("vector", "sparse")
+    schema = made(spec)
     assert schema.bm25_inputs == {"sparse": "text"}
     assert schema.vectors["sparse"].type == DataType.SPARSE_FLOAT_VECTOR
-    (text,) = (one for one in fields_of(blueprint) if one.name == "text")
+    (text,) = (one for one in fields_of(spec) if one.name == "text")
     assert text.params["enable_analyzer"]
 
 
-def fields_of(blueprint: Blueprint) -> Any:
+def fields_of(spec: CollectionSpec) -> Any:
     """Return pymilvus's fields."""
-    schema: CollectionSchema = blueprint.schema([VECTOR], {})
+    schema: CollectionSchema = spec.schema([VECTOR], {})
     return schema.fields
 
 
@@ -216,39 +216,39 @@ def test_indexes_are_ours_unless_told() -> None:
     """COSINE for dense vectors (T24), what Milvus Lite takes for sparse ones (T23)."""
     function = BM25BuiltInFunction(output_field_names="bm25")
     told = {"index_type": "HNSW", "metric_type": "L2", "params": {"M": 8}}
-    blueprint = Blueprint(
+    spec = CollectionSpec(
         "c",
         vector_fields=("v", "told"),
         functions=(function,),
         index_params={"told": told},
     )
-    indexes = blueprint.indexes(blueprint.schema([VECTOR, VECTOR], {}))
+    indexes = spec.indexes(spec.schema([VECTOR, VECTOR], {}))
     found = {index.field_name: index.to_dict() for index in indexes}
     assert set(found) == {"v", "told", "bm25"}
     assert (found["v"]["index_type"], found["v"]["metric_type"]) == ("AUTOINDEX", "COSINE")
     assert (found["told"]["index_type"], found["told"]["metric_type"]) == ("HNSW", "L2")
     sparse = (found["bm25"]["index_type"], found["bm25"]["metric_type"])
     assert sparse == ("SPARSE_INVERTED_INDEX", "BM25")
-    plain = blueprint.index_of("v", DataType.SPARSE_FLOAT_VECTOR)
+    plain = spec.index_of("v", DataType.SPARSE_FLOAT_VECTOR)
     assert (plain["index_type"], plain["metric_type"]) == ("SPARSE_INVERTED_INDEX", "IP")
-    assert blueprint.index_of("v", DataType.BINARY_VECTOR)["metric_type"] == "HAMMING"
+    assert spec.index_of("v", DataType.BINARY_VECTOR)["metric_type"] == "HAMMING"
     assert "drop_ratio_build" not in str(found)
 
 
 def test_a_given_index_is_not_shared() -> None:
     """What the caller gave is copied."""
     told = {"index_type": "FLAT", "metric_type": "L2"}
-    blueprint = Blueprint("c", index_params={"vector": told})
-    blueprint.index_of("vector", DataType.FLOAT_VECTOR)["metric_type"] = "IP"
+    spec = CollectionSpec("c", index_params={"vector": told})
+    spec.index_of("vector", DataType.FLOAT_VECTOR)["metric_type"] = "IP"
     assert told["metric_type"] == "L2"
 
 
 def test_old_servers_are_told_apart() -> None:
     """What a server lacks is refused with its version; a plain collection needs nothing."""
-    full_text = Blueprint("c", functions=(BM25BuiltInFunction(output_field_names="sparse"),))
-    several = Blueprint("c", vector_fields=("a", "b"))
+    full_text = CollectionSpec("c", functions=(BM25BuiltInFunction(output_field_names="sparse"),))
+    several = CollectionSpec("c", vector_fields=("a", "b"))
     for version in [(2, 3), (2, 4), (2, 5), (3, 0)]:
-        Blueprint("c").require(version, [VECTOR])
+        CollectionSpec("c").require(version, [VECTOR])
     several.require((2, 4), [VECTOR, VECTOR])
     full_text.require((2, 5), [VECTOR])
     with pytest.raises(UnsupportedError, match=r"BM25.* 2\.4\."):
@@ -256,4 +256,4 @@ def test_old_servers_are_told_apart() -> None:
     with pytest.raises(UnsupportedError, match=r"Several vector fields.* 2\.3\."):
         several.require((2, 3), [VECTOR, VECTOR])
     with pytest.raises(UnsupportedError, match=r"Sparse vectors.* 2\.3\."):
-        Blueprint("c").require((2, 3), [{1: 0.5}])
+        CollectionSpec("c").require((2, 3), [{1: 0.5}])

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from milvus_tools._io.tasks import together
+from milvus_tools._io.tasks import gather_or_cancel
 
 
 async def never(ended: list[str]) -> str:
@@ -36,15 +36,15 @@ async def test_answers_come_in_order() -> None:
         last.set()
         return 2
 
-    assert await together([first(), second()]) == [1, 2]
-    assert await together([]) == []
+    assert await gather_or_cancel([first(), second()]) == [1, 2]
+    assert await gather_or_cancel([]) == []
 
 
 async def test_a_failure_ends_the_others_first() -> None:
     """When the error is raised, no call is under way any more."""
     ended: list[str] = []
     with pytest.raises(ValueError, match="failed"):
-        await together([never(ended), failing(), never(ended)])
+        await gather_or_cancel([never(ended), failing(), never(ended)])
     assert ended == ["never", "never"]
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -52,7 +52,7 @@ async def test_a_failure_ends_the_others_first() -> None:
 async def test_cancelling_the_caller_ends_all() -> None:
     """Nothing goes on for a caller who is gone."""
     ended: list[str] = []
-    caller = asyncio.create_task(together([never(ended), never(ended)]))
+    caller = asyncio.create_task(gather_or_cancel([never(ended), never(ended)]))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     caller.cancel()

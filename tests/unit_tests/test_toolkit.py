@@ -108,7 +108,7 @@ def test_approval_is_asked_for_each_tool_that_writes() -> None:
 def test_a_delete_is_put_to_people_in_words(arguments: dict[str, Any], question: str) -> None:
     """Whoever approves reads what would be deleted."""
     store = unopened()
-    store._settings.blueprint.__dict__["collection_name"] = "docs"
+    store._settings.spec.__dict__["collection_name"] = "docs"
     description = toolkit(store).interrupt_on()["milvus_delete"]["description"]
     assert description({"args": arguments}, None, None).startswith(question)
 

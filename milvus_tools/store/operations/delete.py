@@ -48,11 +48,11 @@ class Deletes(Reads):
         self, schema: Schema, request: DeleteRequest, deadline: Deadline
     ) -> bool:
         """Delete rows that were just read; tell whether it was this request that did."""
-        self._collection.memory.deleting()
+        self._collection.consistency.deleting()
         try:
             count = await self._collection.transport.delete(request, deadline)
         finally:
-            self._collection.memory.deleting()
+            self._collection.consistency.deleting()
         if not count:
             await self._require_gone(schema, request.keys.values, deadline)
         return bool(count)
@@ -75,8 +75,8 @@ class Deletes(Reads):
         async def work(schema: Schema) -> DeleteResult:
             if ids is None:
                 return await self._delete_matching(schema, filter_, options, deadline)
-            layout = self._collection.layout(schema)
-            asked = list(dict.fromkeys(layout.key(id_, self._scope) for id_ in ids))
+            mapper = self._collection.mapper(schema)
+            asked = list(dict.fromkeys(mapper.key(id_, self._scope) for id_ in ids))
             async with self._collection.locked(asked):
                 fields = self._key_fields(schema)
                 rows = await self._rows_of(schema, asked, fields, STRONG, deadline, filter_)
@@ -90,7 +90,7 @@ class Deletes(Reads):
         self, schema: Schema, filter_: str, options: Mapping[str, Any], deadline: Deadline
     ) -> DeleteResult:
         """Delete what matches now, but for what another delete took away meanwhile."""
-        log = self._collection.memory.deletes
+        log = self._collection.consistency.deletes
         with log.reading() as since:
             keys = await self._matching(schema, filter_, STRONG, deadline)
             async with self._collection.locked(keys):
@@ -116,7 +116,7 @@ class Deletes(Reads):
             with partial(deleted, len(keys), "deleted", deadline):
                 if await self._delete_now(schema, request, deadline):
                     deleted += map(self._id, chosen.values)
-            self._collection.memory.deletes.note(chosen.values)
+            self._collection.consistency.deletes.note(chosen.values)
         return len(deleted)
 
     async def _require_gone(self, schema: Schema, keys: Sequence[Key], deadline: Deadline) -> None:

@@ -11,7 +11,7 @@ from milvus_tools.filters import Fields, FieldType, Filter, expression
 from milvus_tools.filters.conditions import size
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
-from milvus_tools.store.documents import Key, Layout
+from milvus_tools.store.documents import DocumentMapper, Key
 from milvus_tools.store.ordering import Order, with_keys
 from milvus_tools.store.session import Operations
 from milvus_tools.store.threads import read_expression, unhurried
@@ -40,17 +40,17 @@ class Reads(Operations):
     ) -> list[Document]:
         """Return Documents that match a filter, in an order if one is given."""
         options = self._options(extra, opts.QUERY)
-        options["limit"] = opts.limit(limit, options.get("offset", 0), name="limit")
+        options["limit"] = opts.check_limit(limit, options.get("offset", 0), name="limit")
         filter_ = await read_expression(expr)
 
         async def work(schema: Schema) -> list[Document]:
             _check_fields(schema, fields)
-            layout = self._collection.layout(schema)
+            mapper = self._collection.mapper(schema)
             if order is not None:
                 rows = await self._ordered(schema, filter_, order, options, deadline)
             else:
                 rows = await self._rows(schema, filter_, schema.output_fields, options, deadline)
-            return [layout.document(row, self._scope, fields) for row in rows]
+            return [mapper.document(row, self._scope, fields) for row in rows]
 
         return await self._collection.with_schema(work, [], deadline)
 
@@ -63,14 +63,14 @@ class Reads(Operations):
         deadline: Deadline,
     ) -> list[Row]:
         """Read what to sort by of all rows, and then the rows of one page."""
-        layout = self._collection.layout(schema)
-        order = order.resolved(layout)
-        fields = [*self._key_fields(schema), layout.place(order.field)]
+        mapper = self._collection.mapper(schema)
+        order = order.resolved(mapper)
+        fields = [*self._key_fields(schema), mapper.place(order.field)]
         some = {name: value for name, value in options.items() if name != "offset"}
         rows = await self._rows(
             schema, filter_, fields, {**some, "limit": order.most + 1}, deadline
         )
-        page = order.page(rows, layout, options.get("offset", 0), options["limit"])
+        page = order.page(rows, mapper, options.get("offset", 0), options["limit"])
         keys = [row[schema.primary.name] for row in page]
         del some["limit"]
         found = await self._rows_of(schema, keys, schema.output_fields, some, deadline)
@@ -81,10 +81,10 @@ class Reads(Operations):
         require_list(ids)
 
         async def work(schema: Schema) -> list[Document]:
-            layout = self._collection.layout(schema)
-            keys = self._keys_of(layout, ids)
+            mapper = self._collection.mapper(schema)
+            keys = self._keys_of(mapper, ids)
             rows = await self._rows_of(schema, keys, schema.output_fields, {}, deadline)
-            return [layout.document(rows[key], self._scope) for key in keys if key in rows]
+            return [mapper.document(rows[key], self._scope) for key in keys if key in rows]
 
         return await self._collection.with_schema(work, [], deadline)
 
@@ -93,16 +93,16 @@ class Reads(Operations):
         require_list(ids)
 
         async def work(schema: Schema) -> set[str]:
-            layout = self._collection.layout(schema)
-            keys = self._keys_of(layout, ids)
+            mapper = self._collection.mapper(schema)
+            keys = self._keys_of(mapper, ids)
             rows = await self._rows_of(schema, keys, self._key_fields(schema), STRONG, deadline)
-            return {layout.id(key, self._scope) for key in rows}
+            return {mapper.id(key, self._scope) for key in rows}
 
         return await self._collection.with_schema(work, set(), deadline)
 
-    def _keys_of(self, layout: Layout, ids: Sequence[str]) -> list[Key]:
+    def _keys_of(self, mapper: DocumentMapper, ids: Sequence[str]) -> list[Key]:
         """Return the stored keys of some ids, each once."""
-        return list(dict.fromkeys(layout.key(id_, self._scope) for id_ in ids))
+        return list(dict.fromkeys(mapper.key(id_, self._scope) for id_ in ids))
 
     async def keys(
         self, expr: str | None, extra: Mapping[str, Any], deadline: Deadline
@@ -110,7 +110,7 @@ class Reads(Operations):
         """Return the ids of the rows that match a filter, of the type of the collection's keys."""
         options = self._options(extra, opts.KEYS)
         if "limit" in options:
-            opts.limit(options["limit"], options.get("offset", 0), name="limit")
+            opts.check_limit(options["limit"], options.get("offset", 0), name="limit")
         elif "offset" in options:
             raise InvalidInputError("offset needs a limit.")
         filter_ = await read_expression(expr)
@@ -143,7 +143,7 @@ class Reads(Operations):
     def _must_count_here(self, schema: Schema, options: Mapping[str, Any]) -> bool:
         """Tell whether Milvus Lite would count rows of other scopes or partitions, too."""
         in_partitions = "partition_names" in self._reading(options)
-        loose = in_partitions or self._scope.is_loose(schema)
+        loose = in_partitions or self._scope.needs_client_side_count(schema)
         return self._collection.connection.lite and loose
 
     async def expression(
@@ -151,19 +151,19 @@ class Reads(Operations):
     ) -> str | None:
         """Write a typed filter as this collection has it; `None` if there is no collection."""
 
-        def write(layout: Layout, known: Fields) -> str:
-            return expression(with_keys(filter_, layout, self._scope), known)
+        def write(mapper: DocumentMapper, known: Fields) -> str:
+            return expression(with_keys(filter_, mapper, self._scope), known)
 
         async def work(schema: Schema) -> str:
-            layout = self._collection.layout(schema)
+            mapper = self._collection.mapper(schema)
             known = Fields(
                 schema,
                 fields,
                 allow_dynamic=free,
                 lite=self._collection.connection.lite,
-                metadata_field=layout.metadata_field,
+                metadata_field=mapper.metadata_field,
             )
-            return await unhurried(size(filter_), write, layout, known)
+            return await unhurried(size(filter_), write, mapper, known)
 
         return await self._collection.with_schema(work, None, deadline)
 

@@ -75,7 +75,7 @@ class Searches(Operations):
         self, query: str, wanted: Wanted, deadline: Deadline
     ) -> Callable[[Schema], Awaitable[Scored]]:
         """Check the arguments of a search for a text, and return how to do it."""
-        count = len(self._collection.settings.blueprint.all_vector_fields)
+        count = len(self._collection.settings.spec.all_vector_fields)
         options = self._search_options(wanted, count, opts.SEARCH_TEXT)
         mode = options.get("search_mode")
         if count > 1 and mode is None:
@@ -88,7 +88,7 @@ class Searches(Operations):
         async def search(schema: Schema) -> Scored:
             fields = self._searched_fields(schema, mode)
             ranking = _ranking(options, len(fields))
-            reach = opts.reach(wanted.k, options)
+            reach = opts.limit_with_offset(wanted.k, options)
             if len(fields) > 1:
                 reach = max(reach, options.get("fetch_k", opts.DEFAULT_FETCH_K))
             params = self._params_per_field(wanted.param, fields)
@@ -108,7 +108,7 @@ class Searches(Operations):
         filter_ = await read_expression(wanted.expr)
 
         async def work(schema: Schema) -> Scored:
-            reach = opts.reach(wanted.k, options)
+            reach = opts.limit_with_offset(wanted.k, options)
             route = self._vector_route(schema, vector, reach, wanted.param, filter_)
             hits = await self._hits(schema, (route,), wanted.k, options, deadline)
             return self._scored(schema, hits)
@@ -126,7 +126,7 @@ class Searches(Operations):
         """Search, and pick hits that are near the query and far from each other (MMR)."""
         options = self._search_options(wanted)
         filter_ = await read_expression(wanted.expr)
-        fetch = max(wanted.k, opts.limit(fetch_k, options.get("offset", 0), name="fetch_k"))
+        fetch = max(wanted.k, opts.check_limit(fetch_k, options.get("offset", 0), name="fetch_k"))
         if not isinstance(lambda_mult, int | float) or not 0 <= lambda_mult <= 1:
             raise InvalidInputError("lambda_mult must be a number from 0 to 1.")
 
@@ -136,7 +136,7 @@ class Searches(Operations):
                 raise UnsupportedError("Maximal marginal relevance needs dense vectors.")
             check_mmr_cost(wanted.k, fetch, field.dim or 1)
             vector = await self._one_vector(query, schema)
-            reach = opts.reach(fetch, options)
+            reach = opts.limit_with_offset(fetch, options)
             route = self._vector_route(schema, vector, reach, wanted.param, filter_)
             hits = await self._hits(schema, (route,), fetch, options, deadline, (field.name,))
 
@@ -174,9 +174,9 @@ class Searches(Operations):
         options = opts.allowed(wanted.extra, known, partition=partition)
         if fields == 1:
             opts.require_fused(options)
-        opts.limit(wanted.k, options.get("offset", 0))
+        opts.check_limit(wanted.k, options.get("offset", 0))
         if "fetch_k" in options:
-            opts.limit(options["fetch_k"], name="fetch_k")
+            opts.check_limit(options["fetch_k"], name="fetch_k")
         return options
 
     def _searched_fields(self, schema: Schema, mode: str | None) -> list[str]:
@@ -186,7 +186,7 @@ class Searches(Operations):
             InvalidInputError: If the collection has not those of the store.
             UnsupportedError: If it has none of the kind that the mode wants.
         """
-        functions = self._collection.settings.blueprint.function_fields
+        functions = self._collection.settings.spec.function_fields
         embeds = bool(self._collection.settings.sources)
         embedded = self._collection.vector_fields(schema) if embeds else []
         if mode is not None:
@@ -202,7 +202,7 @@ class Searches(Operations):
         self, query: str, schema: Schema, searched: Sequence[str]
     ) -> dict[str, Vector]:
         """Embed the query for each model's field; functions take the text as it is."""
-        functions = self._collection.settings.blueprint.function_fields
+        functions = self._collection.settings.spec.function_fields
         vectors: dict[str, Vector] = dict.fromkeys(functions, query)
         if not vectors.keys() >= set(searched):
             embedded = await self._collection.embed([query], query=True, schema=schema)
@@ -279,8 +279,8 @@ class Searches(Operations):
         return hits
 
     def _scored(self, schema: Schema, hits: Sequence[Hit]) -> Scored:
-        layout = self._collection.layout(schema)
-        return [(layout.document(row, self._scope), distance) for row, distance in hits]
+        mapper = self._collection.mapper(schema)
+        return [(mapper.document(row, self._scope), distance) for row, distance in hits]
 
 
 def _ranking(options: Mapping[str, Any], fields: int) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from milvus_tools._io.tasks import end
+from milvus_tools._io.tasks import cancel_and_wait
 from milvus_tools.schema import Schema
 from milvus_tools.store.documents import batches
 from milvus_tools.store.values import id_text
@@ -53,7 +53,7 @@ class Embedded:
 
     async def aclose(self) -> None:
         """End what nobody needs any more."""
-        await end(self._begun.values())
+        await cancel_and_wait(self._begun.values())
 
     async def _make(self, number: int) -> Columns:
         self._made[number] = columns = await self._embed(self._batches[number])

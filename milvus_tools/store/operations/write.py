@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.documents import Document
 from pymilvus import DataType
 
-from milvus_tools._io.pipeline import overlap
+from milvus_tools._io.pipeline import run_pipeline
 from milvus_tools.errors import (
     CollectionNotFoundError,
     DimensionError,
@@ -19,7 +19,7 @@ from milvus_tools.errors import (
 )
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
-from milvus_tools.store.documents import Key, Layout
+from milvus_tools.store.documents import DocumentMapper, Key
 from milvus_tools.store.operations.delete import Deletes, partial
 from milvus_tools.store.operations.read import STRONG
 from milvus_tools.store.operations.upsert import Columns, Upsert
@@ -62,7 +62,7 @@ class Upserts(Deletes):
         options = self._placed(
             opts.allowed(extra, {}, partition=self._partition("partition_name"))
         )
-        opts.limit(batch_size, name="batch_size")
+        opts.check_limit(batch_size, name="batch_size")
         if not documents:
             return []
         upsert = Upsert(documents, vectors, batch_size, options, self._embed_texts)
@@ -83,7 +83,7 @@ class Upserts(Deletes):
     async def _upsert(self, upsert: Upsert, deadline: Deadline) -> list[str]:
         schema = await self._collection.schema_to_write(deadline)
         if schema is None:
-            self._require_own_keys(auto_id=self._collection.settings.blueprint.auto_id)
+            self._require_own_keys(auto_id=self._collection.settings.spec.auto_id)
         else:  # refuse before the embeddings are paid for
             schema = await self._collection.agreed(
                 schema, lambda one: self._fit(one, upsert), deadline
@@ -94,7 +94,7 @@ class Upserts(Deletes):
 
     def _placed(self, options: dict[str, Any]) -> dict[str, Any]:
         """Name the partition to write to, if the store reads but some."""
-        names = self._collection.settings.blueprint.partition_names
+        names = self._collection.settings.spec.partition_names
         if names is None or "partition_name" in options:
             return options
         if len(names) > 1:
@@ -154,18 +154,18 @@ class Upserts(Deletes):
         """Write all Documents as rows without vectors, or refuse them all."""
         if upsert.fitted is schema:
             return
-        layout = self._collection.layout(schema)
+        mapper = self._collection.mapper(schema)
         self._require_own_keys(auto_id=schema.primary.auto_id)
         upsert.rows = []
         for number, document in enumerate(upsert.documents):
             if number % _ROWS_AT_ONCE == _ROWS_AT_ONCE - 1:
                 await asyncio.sleep(0)
-            key = self._key_of(layout, document, upsert.ids[number])
-            upsert.rows.append(layout.row(document, key, self._scope))
+            key = self._key_of(mapper, document, upsert.ids[number])
+            upsert.rows.append(mapper.row(document, key, self._scope))
         upsert.fitted = schema
 
-    def _key_of(self, layout: Layout, document: Document, id_: str) -> Key | None:
-        primary = layout.schema.primary
+    def _key_of(self, mapper: DocumentMapper, document: Document, id_: str) -> Key | None:
+        primary = mapper.schema.primary
         if primary.auto_id:
             if document.id is not None:
                 raise InvalidInputError(
@@ -175,7 +175,7 @@ class Upserts(Deletes):
             return None
         if document.id is None and primary.type != DataType.VARCHAR:
             raise InvalidInputError("The collection's keys are integers: give each Document one.")
-        return layout.key(id_, self._scope)
+        return mapper.key(id_, self._scope)
 
     def _require_own_keys(self, *, auto_id: bool) -> None:
         """Refuse scoped ids where Milvus makes the keys: no row could be found by its id."""
@@ -231,7 +231,9 @@ class Upserts(Deletes):
                 if len(upsert.batches) == 1:
                     await send(0, upsert.batches[0])
                 else:
-                    await overlap(_each(upsert.batches), send, most=BATCHES_IN_FLIGHT)
+                    await run_pipeline(
+                        _each(upsert.batches), send, max_in_flight=BATCHES_IN_FLIGHT
+                    )
             finally:
                 written += itertools.chain.from_iterable(
                     confirmed[number] for number in sorted(confirmed)
@@ -264,7 +266,7 @@ class Upserts(Deletes):
             await self._make_way(schema, rows, deadline)
         replace = key is not None and not by_hand
         request = WriteRequest(self._collection.name, rows, key, replace=replace, options=options)
-        self._collection.memory.upserted = True
+        self._collection.consistency.upserted = True
         return [
             self._id(one) for one in await self._collection.transport.upsert(request, deadline)
         ]
