@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
@@ -33,7 +34,7 @@ class ObedientModel(ScriptedModel):
 
 _store = MilvusStore(embeddings(), connection_args={"uri": f"./{FILE}"})
 _kit = toolkit(_store, scope_from_user={"tenant": "tenant_id"})
-graph = create_agent(
+graph: Any = create_agent(
     ObedientModel(script=[]),
     _kit.get_tools(),
     context_schema=Context,
