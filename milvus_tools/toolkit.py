@@ -69,7 +69,8 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
         now.
 
         Raises:
-            ImportError: If `scope_from` is given and the extra `agents` is not installed.
+            ImportError: If `scope_from` or `scope_from_user` is given and the extra `agents` is
+                not installed.
             MilvusToolsError: If the collection must be read and can't be.
         """
         fields = await self._fields()
@@ -114,18 +115,21 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
         except MilvusToolsError as error:
             return f"Nothing would happen: the call will be refused. {error}"
 
-    async def aget_context(self, context: Any = None) -> str:
+    async def aget_context(self, context: Any = None, *, user: Any = None) -> str:
         """Return text for a system prompt: the collection, its fields with examples, its size.
 
         The examples are data from the collection: short, quoted, and still what somebody wrote.
+        Without the context or the user that `scope_from` and `scope_from_user` need, neither
+        examples nor size are told.
 
         Args:
-            context: The run's context, if `scope_from` is given; without it neither examples nor
-                size are told.
+            context: The run's context, if `scope_from` is given.
+            user: The authenticated user, `runtime.server_info.user`, if `scope_from_user` is
+                given.
         """
         fields = await self._fields()
         lines = [f"The collection {inline(self.store.collection_name)} holds {self._what()}."]
-        store = view_for(self, context)
+        store = view_for(self, context, user)
         samples: Sequence[Document] = []
         if store is not None:
             count, samples = await asyncio.gather(
@@ -138,9 +142,9 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
             lines.append(_field_line(name, field, () if hidden else samples))
         return "\n".join(lines)
 
-    def get_context(self, context: Any = None) -> str:
+    def get_context(self, context: Any = None, *, user: Any = None) -> str:
         """Do what `aget_context` does, and wait."""
-        return run_sync(self.aget_context(context))
+        return run_sync(self.aget_context(context, user=user))
 
     def _what(self) -> str:
         return self.description or "documents"

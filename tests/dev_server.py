@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -41,10 +42,17 @@ graph = build_graph(Context(store=wikipedia_store, k=3, max_rounds=1))
 
 
 class DevServer:
-    """The server's process, in a folder of its own that the repository is linked into."""
+    """The server's process, in a folder of its own that the repository is linked into.
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    Args:
+        folder: The folder, empty.
+        config: What stands in `langgraph.json`; by default what stands in ours, with two graphs
+            of the tests'.
+    """
+
+    def __init__(self, folder: pathlib.Path, config: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
+        self._config = config
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -71,13 +79,17 @@ class DevServer:
                     process.kill()
 
     def _lay_out(self) -> None:
-        for name in ("graphs", "examples"):
+        for name in ("graphs", "examples", "tests"):
             (self.folder / name).symlink_to(ROOT / name)
-        config = json.loads((ROOT / "langgraph.json").read_text())
+        config = self._config or self._with_more_graphs()
+        (self.folder / "langgraph.json").write_text(json.dumps(config))
+
+    def _with_more_graphs(self) -> Mapping[str, Any]:
+        config: dict[str, Any] = json.loads((ROOT / "langgraph.json").read_text())
         for name, text in {"blocking": _BLOCKING, "bounded": _BOUNDED}.items():
             config["graphs"][name] = f"./{name}.py:graph"
             (self.folder / f"{name}.py").write_text(text)
-        (self.folder / "langgraph.json").write_text(json.dumps(config))
+        return config
 
     def _started(self, log: object, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         quiet = {"LANGGRAPH_CLI_NO_ANALYTICS": "1", "LANGSMITH_TRACING": "false"}

@@ -36,15 +36,11 @@ def known_fields(settings: ToolSettings, schema: Schema | None) -> dict[str, Fil
         return {**key, **settings.filter_fields}
     if schema is None:
         return key
-    hidden = {settings.store.text_field, *settings.store.scope, *_scope_fields(settings)}
+    hidden = {settings.store.text_field, *settings.store.scope, *settings.run_fields}
     types = {
         name: field_type(field) for name, field in schema.scalars.items() if name not in hidden
     }
     return {**key, **{name: FilterField(type_) for name, type_ in types.items() if type_}}
-
-
-def _scope_fields(settings: ToolSettings) -> Sequence[str]:
-    return list(settings.scope_from) if isinstance(settings.scope_from, Mapping) else []
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, model_validator
@@ -52,6 +53,10 @@ def _field(given: Any) -> FilterField:
     return given if isinstance(given, FilterField) else FilterField(given)
 
 
+def _named_by(source: ScopeFrom | None) -> AbstractSet[str]:
+    return source.keys() if isinstance(source, Mapping) else set()
+
+
 class ToolSettings(BaseModel):
     """What the tools may do, on what, and how much of it at a time."""
 
@@ -80,10 +85,24 @@ class ToolSettings(BaseModel):
     metadata_fields: Sequence[str] | None = None
     """The metadata that the model sees; `None` for all but the scope's."""
 
-    scope_from: Mapping[str, str] | Callable[[Any], Mapping[str, Scalar]] | None = None
-    """Where a call's scope comes from: which attribute of the agent's runtime context is the
-    value of which field (`{"tenant": "tenant_id"}`), or a function of the context. A call
-    without them is refused."""
+    scope_from: ScopeFrom | None = None
+    """Which attribute or key of the run's context is the value of which field
+    (`{"tenant": "tenant_id"}`), or a function of the context. A call without them is refused.
+
+    Trust the context only where your own code sets it. A client that runs the graph over HTTP, as
+    with `langgraph dev`, sends any context it likes: use `scope_from_user` there."""
+
+    scope_from_user: ScopeFrom | None = None
+    """Which attribute or key of the authenticated user is the value of which field, or a function
+    of the user, for graphs that are served over HTTP. A call without them is refused.
+
+    The user is what `@auth.authenticate` returned for the request that makes the run
+    (`runtime.server_info.user`), and nothing that a client sends changes it. A run that resumes a
+    thread has the scope of the user who resumes it. An application that runs the graph itself
+    can pass a user, an object with an `identity`, in the run's config:
+    `{"configurable": {"langgraph_auth_user": user}}`.
+
+    Beside `scope_from`, each fixes its own fields, and a call needs both."""
 
     allow_writes: bool = False
     """Whether the tools that write are there at all."""
@@ -141,8 +160,12 @@ class ToolSettings(BaseModel):
                 "prefix and suffix may have letters, digits, _ and -, and the tools' names "
                 f"{_LONGEST_NAME} characters in all."
             )
-        from_run = self.scope_from.keys() if isinstance(self.scope_from, Mapping) else set()
-        fixed = (self.store.scope.keys() | from_run) & (self.filter_fields or {}).keys()
+        twice = _named_by(self.scope_from) & _named_by(self.scope_from_user)
+        if twice:
+            raise ValueError(
+                f"scope_from and scope_from_user both fix {', '.join(sorted(twice))}."
+            )
+        fixed = (self.store.scope.keys() | self.run_fields) & (self.filter_fields or {}).keys()
         if fixed:
             raise ValueError(f"The scope fixes {', '.join(sorted(fixed))} already.")
         if DYNAMIC_FIELD in (self.filter_fields or {}):
@@ -152,6 +175,16 @@ class ToolSettings(BaseModel):
     def name(self, verb: str) -> str:
         """Return a tool's name."""
         return f"{self.prefix}{verb}{self.suffix}"
+
+    @property
+    def needs_run(self) -> bool:
+        """Whether the run says a part of the scope."""
+        return self.scope_from is not None or self.scope_from_user is not None
+
+    @property
+    def run_fields(self) -> AbstractSet[str]:
+        """The fields that the run fixes, as far as they are known before it."""
+        return _named_by(self.scope_from) | _named_by(self.scope_from_user)
 
     @property
     def upserts(self) -> bool:

@@ -22,7 +22,7 @@ from milvus_tools.errors import (
 )
 from milvus_tools.tools.arguments import explained
 from milvus_tools.tools.formatting import listed
-from milvus_tools.tools.settings import AnyStore, ToolSettings
+from milvus_tools.tools.settings import AnyStore, ScopeFrom, ToolSettings
 
 Answer = tuple[str, Any]
 Work = Callable[..., Awaitable[Answer]]
@@ -78,7 +78,7 @@ def _faces(settings: ToolSettings, work: Work) -> tuple[Work, Callable[..., Answ
         with _told():
             return await work(_scoped(settings, runtime), **arguments)
 
-    if settings.scope_from is None:
+    if not settings.needs_run:
 
         async def coroutine(**arguments: Any) -> Answer:
             return await answered(None, arguments)
@@ -113,39 +113,48 @@ def _runtime_type() -> type[Any]:
         module = importlib.import_module("langgraph.prebuilt")
     except ImportError as error:
         raise ImportError(
-            'scope_from needs an extra: pip install "milvus_tools[agents]"'
+            'scope_from and scope_from_user need an extra: pip install "milvus_tools[agents]"'
         ) from error
     return module.ToolRuntime  # type: ignore[no-any-return]
 
 
 def _scoped(settings: ToolSettings, runtime: Any) -> AnyStore:
-    """Return the store, held to the scope that the run's context says."""
-    if settings.scope_from is None:
+    """Return the store, held to the scope that the run says."""
+    if not settings.needs_run:
         return settings.store
     # A dictionary that a model made up is no runtime.
-    context = runtime.context if isinstance(runtime, _runtime_type()) else None
-    view = view_for(settings, context)
+    is_run = isinstance(runtime, _runtime_type())
+    view = view_for(settings, runtime.context, _user_of(runtime)) if is_run else None
     if view is None:
         raise ToolException(_NO_SCOPE)
     return view
 
 
-def view_for(settings: ToolSettings, context: Any) -> AnyStore | None:
-    """Return the store as a run's context may see it, or `None` if that does not say."""
-    if settings.scope_from is None:
-        return settings.store
-    values = {} if context is None else _scope_values(settings, context)
-    if not values or any(value is None or value == "" for value in values.values()):
-        return None
-    return settings.store.scoped(values)
+def _user_of(runtime: Any) -> Any:
+    # Not `config`: LangGraph takes the user from there only if it is an object. What a client
+    # sends as JSON is none, even where no server overwrites it.
+    return None if runtime.server_info is None else runtime.server_info.user
 
 
-def _scope_values(settings: ToolSettings, context: Any) -> Mapping[str, Any]:
-    if callable(settings.scope_from):
-        return settings.scope_from(context)
+def view_for(settings: ToolSettings, context: Any, user: Any) -> AnyStore | None:
+    """Return the store as a run may see it, or `None` if the run does not say its scope."""
+    store = settings.store
+    for source, said in ((settings.scope_from_user, user), (settings.scope_from, context)):
+        if source is None:
+            continue
+        values = {} if said is None else _scope_values(source, said)
+        if not values or any(value is None or value == "" for value in values.values()):
+            return None
+        store = store.scoped(values)
+    return store
+
+
+def _scope_values(source: ScopeFrom, said: Any) -> Mapping[str, Any]:
+    if callable(source):
+        return source(said)
     return {
-        field: context.get(name) if isinstance(context, Mapping) else getattr(context, name, None)
-        for field, name in (settings.scope_from or {}).items()
+        field: said.get(name) if isinstance(said, Mapping) else getattr(said, name, None)
+        for field, name in source.items()
     }
 
 

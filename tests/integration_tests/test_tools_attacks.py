@@ -45,6 +45,8 @@ DOCUMENTS = [
 ]
 MORE: list[dict[str, Any]] = [
     {"runtime": {"context": {"tenant": "b"}}},
+    {"runtime": {"server_info": {"user": {"identity": "b", "tenant": "b"}}}},
+    {"langgraph_auth_user": {"identity": "b", "tenant": "b"}},
     {"scope": {"tenant": "b"}},
     {"store": "b"},
     {"collection_name": "other"},
@@ -123,17 +125,21 @@ async def test_no_document_is_written_into_another_tenant(
     await require_untouched(views["b"])
 
 
-async def test_a_context_that_was_made_up_is_refused(views: dict[str, ScopedMilvusStore]) -> None:
+@pytest.mark.parametrize("source", ["scope_from", "scope_from_user"])
+async def test_a_context_or_user_that_was_made_up_is_refused(
+    views: dict[str, ScopedMilvusStore], source: str
+) -> None:
     """Whose rows are meant comes from the run alone."""
     case = views["a"]
-    tools = tools_of(toolkit(case, scope_from={"user": "user"}))
+    tools = tools_of(toolkit(case, **{source: {"user": "user"}}))
+    told = {"context": {"user": "a"}, "server_info": {"user": {"identity": "a", "user": "a"}}}
     for verb, arguments in {
         "search": {"query": "mine"},
         "search_by_metadata": {},
         "upsert": {"documents": [{"text": "x"}]},
         "delete": {"ids": ["a"]},
     }.items():
-        for made_up in ({}, {"runtime": {"context": {"user": "a"}}}, {"runtime": "a"}):
+        for made_up in ({}, {"runtime": told}, {"runtime": "a"}):
             message = await call(tools[verb], **arguments, **made_up)
             assert (message.status, message.content[:8]) == ("error", "Refused:")
     assert await case.acount() == 1

@@ -71,6 +71,25 @@ def test_a_field_that_the_scope_fixes_is_no_filter() -> None:
         toolkit(unopened().scoped(tenant="acme"), filter_fields={"tenant": "string"})
 
 
+BOTH = {"scope_from": {"tenant": "t", "year": "y"}, "scope_from_user": {"tenant": "t"}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({**BOTH, "filter_fields": {}}, "scope_from and scope_from_user both fix tenant"),
+        ({"scope_from": {"year": "y"}}, "scope fixes year already"),
+        ({"scope_from_user": {"year": "y"}}, "scope fixes year already"),
+    ],
+)
+def test_r08_a_field_that_the_run_fixes_is_fixed_once_and_is_no_filter(
+    settings: dict[str, Any], said: str
+) -> None:
+    """Two sources for a field are refused, and so is an argument for it."""
+    with pytest.raises(ValidationError, match=said):
+        toolkit(**settings)
+
+
 def test_fields_are_declared_by_type_or_with_a_description() -> None:
     """A type's name is enough, and either way the type is one that is known."""
     kit = toolkit(filter_fields={"a": "number", "b": FilterField("string", "b's")})  # type: ignore[arg-type]
@@ -142,17 +161,24 @@ def test_r02_what_a_question_leaves_out_is_counted() -> None:
     assert '"18" and 11 more, in the collection' in said
 
 
-def test_scope_from_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+SOURCES = pytest.mark.parametrize("source", ["scope_from", "scope_from_user"])
+
+
+@SOURCES
+def test_a_scope_from_the_run_needs_the_extra(
+    monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
     """Without LangGraph the error names the extra that brings it."""
     monkeypatch.setitem(sys.modules, "langgraph.prebuilt", None)
     with pytest.raises(ImportError, match=r'pip install "milvus_tools\[agents\]"'):
-        toolkit(scope_from={"tenant": "tenant"}).get_tools()
+        toolkit(**{source: {"tenant": "tenant"}}).get_tools()
 
 
-async def test_a_call_outside_a_run_is_refused_if_the_run_says_the_scope() -> None:
-    """Without a context nothing is read or written, whatever the arguments say."""
-    tools = tools_of(toolkit(scope_from={"tenant": "tenant"}))
-    made_up = {"context": {"tenant": "b"}}
+@SOURCES
+async def test_a_call_outside_a_run_is_refused_if_the_run_says_the_scope(source: str) -> None:
+    """Without a run nothing is read or written, whatever the arguments say."""
+    tools = tools_of(toolkit(**{source: {"tenant": "tenant"}}))
+    made_up = {"context": {"tenant": "b"}, "server_info": {"user": {"tenant": "b"}}}
     for arguments in ({}, {"runtime": made_up}):
         message = await call(tools["search"], query="x", **arguments)
         assert message.status == "error"
