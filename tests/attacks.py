@@ -66,6 +66,8 @@ _ESCAPES = [
     "tenant == {other}",
     "pk == '\ud800'",
     "(" * 65 + "n == 1" + ")" * 65,
+    "n == 1 1 or " + "a-" * 5_000 + "a == 1",  # R03: what took quadratic time
+    "n ===  1",  # R07: what Milvus quotes with the scope
 ]
 EXPRESSIONS: list[Any] = [
     *_TAUTOLOGIES,
@@ -87,6 +89,8 @@ _STRANGE_IDS = [
     ":",
     "a:b-1",
     "&tenant=%22b%22:b-1",
+    "b-1\u200d",  # R06: what can't be seen
+    "x" * 60_000,  # R05: what weighs as much as a thousand ids
 ]
 IDS: list[Any] = [
     B_IDS[:1],

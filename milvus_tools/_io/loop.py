@@ -289,7 +289,7 @@ async def ajoin(thread: _Server | None) -> None:
 
 
 def finished(ending: Ending | None) -> None:
-    """Wait for what `Portal.run_and_release` began, if it did; it goes on if the wait is interrupted."""
+    """Wait for what `run_and_release` began, if it did; it goes on if the wait is interrupted."""
     if ending is not None:
         join(_result_of(ending))
 
