@@ -1,32 +1,20 @@
-"""How public methods reach the operations.
+"""How public methods reach the operations: each call gets a session on the I/O loop."""
 
-The async ones go through the I/O loop, the sync ones through their async twins.
-"""
+from collections.abc import Awaitable, Callable
+from typing import Concatenate, ParamSpec, TypeVar
 
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
-
-from langchain_core.vectorstores import VectorStore
-
-from milvus_tools._io.loop import run_sync
 from milvus_tools.errors import StoreClosedError
 from milvus_tools.store.collection import Collection
 from milvus_tools.store.lifecycle import Lifecycle
-from milvus_tools.store.operations.search import Searches
-from milvus_tools.store.operations.write import Upserts
 from milvus_tools.store.scope import Scope
-from milvus_tools.transport.requests import (
-    Deadline,
-)
+from milvus_tools.store.session import Session
+from milvus_tools.transport.requests import Deadline
 
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-class StoreOperations(Searches, Upserts):
-    """All operations."""
-
-
-class StoreBase(VectorStore):
+class StoreBase:
     """What every store has: a lifecycle, which views share, and a scope of its own."""
 
     def __init__(self, lifecycle: Lifecycle, scope: Scope) -> None:
@@ -37,19 +25,19 @@ class StoreBase(VectorStore):
 
     async def _run(
         self,
-        work: Callable[[StoreOperations, Deadline], Awaitable[Result]],
+        operation: Callable[Concatenate[Session, Parameters], Awaitable[Result]],
         timeout: float | None,
+        /,
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
     ) -> Result:
-        """Run an operation within this store's scope."""
+        """Run an operation within this store's scope and the call's deadline."""
         if self._closed_here:
             raise StoreClosedError("The store is closed; make a new one.")
 
-        async def run(collection: Collection, deadline: Deadline) -> Result:
+        async def in_scope(collection: Collection, deadline: Deadline) -> Result:
             with self._scope.redacting_errors(lite=collection.connection.lite):
-                return await work(StoreOperations(collection, self._scope), deadline)
+                session = Session(collection, self._scope, deadline)
+                return await operation(session, *args, **kwargs)
 
-        return await self._lifecycle.run(run, timeout)
-
-    def _wait(self, call: Coroutine[Any, Any, Result]) -> Result:
-        """Wait for an async method, from any thread; the portal must not be this thread."""
-        return run_sync(call)
+        return await self._lifecycle.run(in_scope, timeout)

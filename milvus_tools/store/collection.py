@@ -22,7 +22,6 @@ from milvus_tools.errors import (
     DeadlineError,
     EmbeddingError,
     InvalidInputError,
-    MilvusError,
     StoreClosedError,
     UnavailableError,
     embedding,
@@ -215,27 +214,6 @@ class Collection:
         finally:
             self._read = None
             ended.set()
-
-    async def with_schema(
-        self, work: Callable[[Schema], Awaitable[Result]], absent: Result, deadline: Deadline
-    ) -> Result:
-        """Run an operation that needs the collection, with a schema that is not out of date.
-
-        Args:
-            work: The operation.
-            absent: The answer if the collection was never there.
-            deadline: Its deadline.
-        """
-        schema = await self.schema(deadline)
-        if schema is None:
-            return absent
-        try:
-            return await work(schema)
-        except (MilvusError, CollectionNotFoundError, InvalidInputError) as error:
-            if not await self.has_changed(schema, error, deadline):
-                raise
-        schema = await self.schema(deadline)
-        return absent if schema is None else await work(schema)
 
     async def has_changed(self, schema: Schema, error: Exception, deadline: Deadline) -> bool:
         """Tell whether an error came of a collection that somebody dropped, remade or released."""

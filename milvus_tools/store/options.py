@@ -153,7 +153,7 @@ def limit_with_offset(k: int, options: Mapping[str, Any]) -> int:
 
 
 def search_params(given: Mapping[str, Any] | None, index: Index | None, k: int) -> dict[str, Any]:
-    """Return a route's search parameters.
+    """Return the search parameters of one field.
 
     Args:
         given: `{"metric_type": …, "params": {…}}`, or `None` for what the index needs.

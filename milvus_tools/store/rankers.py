@@ -71,7 +71,7 @@ _RANKERS: dict[str, dict[str, _Parameter]] = {
 }
 
 
-def ranker(options: Mapping[str, Any], routes: int) -> Any:
+def ranker(options: Mapping[str, Any], searches: int) -> Any:
     """Return the ranker of a hybrid search: the caller's, else reciprocal rank fusion.
 
     Ranks can be compared between fields, distances can't. See
@@ -79,7 +79,7 @@ def ranker(options: Mapping[str, Any], routes: int) -> Any:
 
     Args:
         options: The call's keyword arguments.
-        routes: How many lists it fuses.
+        searches: How many lists it fuses.
 
     Raises:
         InvalidInputError: If the ranker is none of Milvus's own that only count, or its
@@ -87,30 +87,30 @@ def ranker(options: Mapping[str, Any], routes: int) -> Any:
     """
     reranker: Any = options.get("reranker")
     if isinstance(reranker, Function):
-        return _function(reranker, routes)
+        return _function(reranker, searches)
     if type(reranker) is RRFRanker:
-        return _fusion("rrf", reranker.dict()["params"], routes)
+        return _fusion("rrf", reranker.dict()["params"], searches)
     if type(reranker) is WeightedRanker:
-        return _fusion("weighted", reranker.dict()["params"], routes)
+        return _fusion("weighted", reranker.dict()["params"], searches)
     if reranker is not None:
         raise InvalidInputError("reranker must be an RRFRanker, a WeightedRanker or a Function.")
     params = dict(options.get("ranker_params") or {})
     match options.get("ranker_type", "rrf"):
         case "rrf":
-            return _fusion("rrf", params, routes)
+            return _fusion("rrf", params, searches)
         case "weighted":
-            return _fusion("weighted", {"weights": [1.0] * routes, **params}, routes)
+            return _fusion("weighted", {"weights": [1.0] * searches, **params}, searches)
     raise InvalidInputError("ranker_type must be 'rrf' or 'weighted'.")
 
 
-def _fusion(kind: str, params: Mapping[str, Any], routes: int) -> RRFRanker | WeightedRanker:
-    params = _checked(kind, params, routes)
+def _fusion(kind: str, params: Mapping[str, Any], searches: int) -> RRFRanker | WeightedRanker:
+    params = _checked(kind, params, searches)
     if kind == "rrf":
         return RRFRanker(**params)
     return WeightedRanker(*params.pop("weights"), **params)
 
 
-def _function(function: Function, routes: int) -> Function:
+def _function(function: Function, searches: int) -> Function:
     if function.type != FunctionType.RERANK:
         raise InvalidInputError("reranker must be a Function of type RERANK.")
     params = dict(function.params)
@@ -122,7 +122,7 @@ def _function(function: Function, routes: int) -> Function:
         name=str(function.name),
         function_type=FunctionType.RERANK,
         input_field_names=fields,
-        params={"reranker": kind, **_checked(kind, params, routes)},
+        params={"reranker": kind, **_checked(kind, params, searches)},
     )
 
 
@@ -133,7 +133,7 @@ def _fields(kind: str, names: Sequence[Any]) -> list[str]:
     return list(names)
 
 
-def _checked(kind: str, params: Mapping[str, Any], routes: int) -> dict[str, Any]:
+def _checked(kind: str, params: Mapping[str, Any], searches: int) -> dict[str, Any]:
     known = _RANKERS[kind]
     for name, value in params.items():
         if not isinstance(name, str) or name not in known:
@@ -145,6 +145,6 @@ def _checked(kind: str, params: Mapping[str, Any], routes: int) -> dict[str, Any
     missing = [name for name, one in known.items() if one.needed and name not in params]
     if missing:
         raise InvalidInputError(f"A ranker of the kind {kind} needs {', '.join(missing)}.")
-    if len(params.get("weights", range(routes))) != routes:
-        raise InvalidInputError(f"weights must be {routes} numbers, one per field.")
+    if len(params.get("weights", range(searches))) != searches:
+        raise InvalidInputError(f"weights must be {searches} numbers, one per field.")
     return dict(params)

@@ -3,17 +3,20 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
+from langchain_core.vectorstores import VectorStore
+
 from milvus_tools.errors import InvalidInputError, ScopeError
 from milvus_tools.filters.literals import Scalar
 from milvus_tools.store.config import Settings
 from milvus_tools.store.lifecycle import Lifecycle
 from milvus_tools.store.methods.read import ReadMethods
-from milvus_tools.store.methods.search import SearchMethods
+from milvus_tools.store.methods.search import SearchMethods, StoreRetriever
 from milvus_tools.store.methods.write import WriteMethods
 from milvus_tools.store.scope import Scope
 
 
-class StoreMethods(SearchMethods, ReadMethods, WriteMethods):
+# `delete` returns more than a bool, which is as true as one.
+class StoreMethods(SearchMethods, ReadMethods, WriteMethods, VectorStore):  # type: ignore[misc]
     """All that a store and its views share."""
 
     _settings: Settings
@@ -48,6 +51,11 @@ class StoreMethods(SearchMethods, ReadMethods, WriteMethods):
     def scope(self) -> Mapping[str, Scalar]:
         """The field values that every entity has which this store reads or writes."""
         return dict(self._scope.values)
+
+    def as_retriever(self, **kwargs: Any) -> StoreRetriever:
+        """Return a retriever over this store, whose `search_kwargs["expr"]` always holds."""
+        plain = super().as_retriever(**kwargs)
+        return StoreRetriever(**{name: getattr(plain, name) for name in plain.model_fields_set})
 
     def scoped(
         self,

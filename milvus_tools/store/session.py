@@ -1,38 +1,79 @@
-"""What all operations on a collection within a scope have in common."""
+"""`Session`: what an operation works with, made once per call."""
 
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from milvus_tools.errors import CollectionNotFoundError, InvalidInputError, MilvusError
 from milvus_tools.filters.literals import all_of
 from milvus_tools.schema import Schema
 from milvus_tools.store.collection import Collection
+from milvus_tools.store.documents import Key
 from milvus_tools.store.scope import Scope
+from milvus_tools.transport.requests import Deadline
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
-class Operations:
-    """Operations on one collection within one scope, as coroutines on the I/O loop."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Session:
+    """One call's collection, scope and deadline. Operations are functions of it.
 
-    def __init__(self, collection: Collection, scope: Scope) -> None:
-        """Work on a collection that is open when an operation runs."""
-        self._collection = collection
-        self._scope = scope
+    Attributes:
+        collection: The collection, open.
+        scope: The field values that hold for every row of the call.
+        deadline: When the call must have its answer.
+    """
 
-    def _filter(self, schema: Schema, filter_: str) -> str:
+    collection: Collection
+    scope: Scope
+    deadline: Deadline
+
+    async def with_schema(
+        self,
+        operation: Callable[Concatenate["Session", Schema, Parameters], Awaitable[Result]],
+        absent: Result,
+        /,
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """Run what needs the collection's schema, again if the schema was out of date.
+
+        Args:
+            operation: A function of the session, the schema and the arguments.
+            absent: The answer if the collection was never there.
+            *args: The arguments.
+            **kwargs: The keyword arguments.
+        """
+        schema = await self.collection.schema(self.deadline)
+        if schema is None:
+            return absent
+        try:
+            return await operation(self, schema, *args, **kwargs)
+        except (MilvusError, CollectionNotFoundError, InvalidInputError) as error:
+            if not await self.collection.has_changed(schema, error, self.deadline):
+                raise
+        schema = await self.collection.schema(self.deadline)
+        return absent if schema is None else await operation(self, schema, *args, **kwargs)
+
+    def filter(self, schema: Schema, expression: str) -> str:
         """Join a checked expression with the scope."""
-        return all_of([self._scope.expression(schema), filter_])
+        return all_of([self.scope.expression(schema), expression])
 
-    def _reading(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def reading(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Add what every read says: how consistent it must be, and where."""
-        settings = self._collection.settings
-        said: dict[str, Any] = {
-            "consistency_level": self._collection.consistency.consistency_level(
-                settings.spec.consistency_level
-            )
-        }
-        if settings.spec.partition_names is not None:
-            said["partition_names"] = list(settings.spec.partition_names)
+        spec = self.collection.settings.spec
+        level = self.collection.consistency.consistency_level(spec.consistency_level)
+        said: dict[str, Any] = {"consistency_level": level}
+        if spec.partition_names is not None:
+            said["partition_names"] = list(spec.partition_names)
         return {**said, **options}
 
-    def _partition(self, name: str) -> str | None:
+    def partition(self, name: str) -> str | None:
         """Return the name of the argument that names partitions, if any may."""
-        return None if self._scope else name
+        return None if self.scope else name
+
+    def id_of(self, key: Key) -> str:
+        """Return the id of a stored key."""
+        return self.scope.id(key) if isinstance(key, str) else str(key)

@@ -184,7 +184,7 @@ class MilvusStore(StoreMethods):
 
     def open(self) -> Self:
         """Do what `aopen` does, and wait."""
-        return self._wait(self.aopen())
+        return run_sync(self.aopen())
 
     async def aclose(self) -> None:
         """Close what the store opened; calls under way raise `StoreClosedError`."""
@@ -243,7 +243,7 @@ class MilvusStore(StoreMethods):
 
     def drop(self, timeout: float | None = None) -> None:
         """Do what `adrop` does, and wait."""
-        self._wait(self.adrop(timeout))
+        run_sync(self.adrop(timeout))
 
     @property
     def stats(self) -> StoreStats:
@@ -294,7 +294,7 @@ class MilvusStore(StoreMethods):
         async def itself(collection: Collection, _: Deadline) -> Collection:
             return collection
 
-        return self._wait(self._lifecycle.run(itself, None))
+        return run_sync(self._lifecycle.run(itself, None))
 
     @classmethod
     async def afrom_texts(

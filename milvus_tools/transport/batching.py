@@ -103,7 +103,7 @@ class BatchedTransport:
             self._search_all,
             group_key=search_group,
             identity=self._same_search,
-            weigh=lambda timed: timed[0].limit * len(timed[0].routes),
+            weigh=lambda timed: timed[0].limit * len(timed[0].searches),
             most=(MAX_VECTORS, MAX_HITS),
             cancel_abandoned=True,
         )
@@ -195,7 +195,7 @@ class BatchedTransport:
         request: SearchRequest = timed[0]
         if request.options.get("consistency_level") == "Strong":
             return None
-        vectors = tuple(frozen_vector(route.vector) for route in request.routes)
+        vectors = tuple(frozen_vector(search.vector) for search in request.searches)
         return None if None in vectors else (self._writes, vectors)
 
     async def _search_all(self, batch: Sequence[Timed]) -> list[list[Hit]]:

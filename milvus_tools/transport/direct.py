@@ -78,10 +78,10 @@ class DirectTransport:
         """Make searches that differ in nothing but their vectors, in one request."""
         first = requests[0]
         vectors = [
-            [_on_the_wire(request.routes[number].vector) for request in requests]
-            for number in range(len(first.routes))
+            [_on_the_wire(request.searches[number].vector) for request in requests]
+            for number in range(len(first.searches))
         ]
-        call = self._search_one if len(first.routes) == 1 else self._search_many
+        call = self._search_one if len(first.searches) == 1 else self._search_many
         async with self._reading(first.collection_name, searching=True):
             with translated():
                 answers = await call(first, vectors, deadline.remaining)
@@ -94,13 +94,13 @@ class DirectTransport:
     async def _search_one(
         self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], timeout: float
     ) -> Any:
-        (route,) = request.routes
+        (search,) = request.searches
         return await self._connection.client.search(
             request.collection_name,
             data=list(vectors[0]),
-            anns_field=route.field,
-            search_params=dict(route.params),
-            filter=route.filter,
+            anns_field=search.field,
+            search_params=dict(search.params),
+            filter=search.filter,
             limit=request.limit,
             output_fields=list(request.output_fields),
             timeout=timeout,
@@ -117,12 +117,12 @@ class DirectTransport:
             reqs=[
                 AnnSearchRequest(
                     data=list(several),
-                    anns_field=route.field,
-                    param=dict(route.params),
-                    limit=route.limit,
-                    expr=route.filter or None,
+                    anns_field=search.field,
+                    param=dict(search.params),
+                    limit=search.limit,
+                    expr=search.filter or None,
                 )
-                for route, several in zip(request.routes, vectors, strict=True)
+                for search, several in zip(request.searches, vectors, strict=True)
             ],
             ranker=request.ranker,
             limit=request.limit,

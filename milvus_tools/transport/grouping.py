@@ -22,12 +22,13 @@ Timed = tuple[Any, Deadline]
 def search_group(timed: Timed) -> Hashable:
     """Return what searches share but their vectors."""
     request: SearchRequest = timed[0]
-    routes = tuple(
-        (route.field, _frozen(route.params), route.limit, route.filter) for route in request.routes
+    searches = tuple(
+        (search.field, _frozen(search.params), search.limit, search.filter)
+        for search in request.searches
     )
     return (
         request.collection_name,
-        routes,
+        searches,
         request.limit,
         request.output_fields,
         _frozen_ranker(request.ranker),

@@ -48,7 +48,7 @@ class Deadline:
 
 
 @dataclasses.dataclass(frozen=True)
-class Route:
+class FieldSearch:
     """What to search in one vector field.
 
     Attributes:
@@ -68,19 +68,19 @@ class Route:
 
 @dataclasses.dataclass(frozen=True)
 class SearchRequest:
-    """A search: one route, or several whose hits a ranker fuses.
+    """A search: one search, or several whose hits a ranker fuses.
 
     Attributes:
         collection_name: The collection.
-        routes: One per vector field.
+        searches: One per vector field.
         limit: The most hits in the answer.
         output_fields: The fields of a hit's row.
-        ranker: Milvus's ranker or rerank function; only for several routes.
+        ranker: Milvus's ranker or rerank function; only for several searches.
         options: Further keyword arguments of pymilvus's `search`.
     """
 
     collection_name: str
-    routes: tuple[Route, ...]
+    searches: tuple[FieldSearch, ...]
     limit: int
     output_fields: tuple[str, ...]
     ranker: Any = None

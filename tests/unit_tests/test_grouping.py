@@ -18,30 +18,30 @@ from milvus_tools.transport.grouping import (
 from milvus_tools.transport.requests import (
     Deadline,
     DeleteRequest,
+    FieldSearch,
     Keys,
     QueryRequest,
-    Route,
     SearchRequest,
     WriteRequest,
 )
 
-ROUTE = Route([0.5], "vector", {"params": {"ef": 64}}, 4, "n > 1")
+ROUTE = FieldSearch([0.5], "vector", {"params": {"ef": 64}}, 4, "n > 1")
 SEARCH = SearchRequest("docs", (ROUTE,), 4, ("pk", "text"), None, {"round_decimal": 1})
-FUSED = dataclasses.replace(SEARCH, routes=(ROUTE, ROUTE), ranker=RRFRanker(60))
+FUSED = dataclasses.replace(SEARCH, searches=(ROUTE, ROUTE), ranker=RRFRanker(60))
 QUERY = QueryRequest("docs", "n > 1", ("pk",), {"consistency_level": "Strong"}, Keys("pk", ("a",)))
 WRITE = WriteRequest("docs", [{"pk": "a"}], "pk", replace=True, options={})
 DELETE = DeleteRequest("docs", "n > 1", Keys("pk", ("a",)), {})
 
 
-def route(**changes: Any) -> dict[str, Any]:
-    """Return a search's routes with one that differs."""
-    return {"routes": (dataclasses.replace(ROUTE, **changes),)}
+def search(**changes: Any) -> dict[str, Any]:
+    """Return a search's searches with one that differs."""
+    return {"searches": (dataclasses.replace(ROUTE, **changes),)}
 
 
 @pytest.mark.parametrize(
     ("group", "request_", "changes"),
     [
-        (search_group, SEARCH, route(vector=[0.7])),
+        (search_group, SEARCH, search(vector=[0.7])),
         (search_group, FUSED, {"ranker": RRFRanker(60)}),
         (search_group, FUSED, {"ranker": WeightedRanker(0.5, 0.5)}),
         (query_group, QUERY, {"keys": Keys("pk", ("b", "c"))}),
@@ -71,11 +71,11 @@ def test_what_may_differ_does_not_part_requests(
                 {"options": {"round_decimal": True}},
                 {"options": {"round_decimal": 1, "offset": 1}},
                 {"options": {}},
-                route(field="other"),
-                route(params={"params": {"ef": 65}}),
-                route(limit=5),
-                route(filter="n > 2"),
-                {"routes": (ROUTE, ROUTE)},
+                search(field="other"),
+                search(params={"params": {"ef": 65}}),
+                search(limit=5),
+                search(filter="n > 2"),
+                {"searches": (ROUTE, ROUTE)},
             )
         ),
         (search_group, FUSED, {"ranker": RRFRanker(61)}),

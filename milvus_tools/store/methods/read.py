@@ -5,10 +5,12 @@ from typing import Any
 
 from langchain_core.documents import Document
 
+from milvus_tools._io.blocking import blocking
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters import FieldType, Filter, parse
 from milvus_tools.schema import Schema
 from milvus_tools.store.base import StoreBase
+from milvus_tools.store.operations import read as operations
 from milvus_tools.store.ordering import Order
 
 
@@ -24,11 +26,9 @@ class ReadMethods(StoreBase):
         Returns:
             The Documents in the ids' order, each once; ids that are not there are left out.
         """
-        return await self._run(lambda do, deadline: do.get(ids, deadline), None)
+        return await self._run(operations.get_by_ids, None, ids)
 
-    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Do what `aget_by_ids` does, and wait."""
-        return self._wait(self.aget_by_ids(ids))
+    get_by_ids = blocking(aget_by_ids)
 
     async def aexisting_ids(self, ids: Sequence[str], timeout: float | None = None) -> set[str]:
         """Return those of some ids that are there, read with Strong consistency.
@@ -37,11 +37,9 @@ class ReadMethods(StoreBase):
             ids: The ids.
             timeout: Seconds for the call; `None` for the store's.
         """
-        return await self._run(lambda do, deadline: do.existing(ids, deadline), timeout)
+        return await self._run(operations.existing_ids, timeout, ids)
 
-    def existing_ids(self, ids: Sequence[str], timeout: float | None = None) -> set[str]:
-        """Do what `aexisting_ids` does, and wait."""
-        return self._wait(self.aexisting_ids(ids, timeout))
+    existing_ids = blocking(aexisting_ids)
 
     async def asearch_by_metadata(
         self,
@@ -71,26 +69,10 @@ class ReadMethods(StoreBase):
         """
         order = None if order_by is None else Order(order_by, descending=descending)
         return await self._run(
-            lambda do, deadline: do.query(expr, fields, limit, order, kwargs, deadline), timeout
+            operations.search_by_metadata, timeout, expr, fields, limit, order, kwargs
         )
 
-    def search_by_metadata(
-        self,
-        expr: str | None = None,
-        fields: Sequence[str] | None = None,
-        limit: int = 10,
-        timeout: float | None = None,
-        *,
-        order_by: str | None = None,
-        descending: bool = False,
-        **kwargs: Any,
-    ) -> list[Document]:
-        """Do what `asearch_by_metadata` does, and wait."""
-        return self._wait(
-            self.asearch_by_metadata(
-                expr, fields, limit, timeout, order_by=order_by, descending=descending, **kwargs
-            )
-        )
+    search_by_metadata = blocking(asearch_by_metadata)
 
     async def aget_pks(self, expr: str, timeout: float | None = None, **kwargs: Any) -> list[Any]:
         """Return the ids of the entities that match a filter expression.
@@ -103,11 +85,9 @@ class ReadMethods(StoreBase):
         Returns:
             Strings, or integers where the collection's keys are.
         """
-        return await self._run(lambda do, deadline: do.keys(expr, kwargs, deadline), timeout)
+        return await self._run(operations.get_pks, timeout, expr, kwargs)
 
-    def get_pks(self, expr: str, timeout: float | None = None, **kwargs: Any) -> list[Any]:
-        """Do what `aget_pks` does, and wait."""
-        return self._wait(self.aget_pks(expr, timeout, **kwargs))
+    get_pks = blocking(aget_pks)
 
     async def acount(
         self, expr: str | None = None, timeout: float | None = None, **kwargs: Any
@@ -119,19 +99,15 @@ class ReadMethods(StoreBase):
             timeout: Seconds for the call; `None` for the store's.
             **kwargs: `consistency_level`; outside scopes `partition_names`.
         """
-        return await self._run(lambda do, deadline: do.count(expr, kwargs, deadline), timeout)
+        return await self._run(operations.count, timeout, expr, kwargs)
 
-    def count(self, expr: str | None = None, timeout: float | None = None, **kwargs: Any) -> int:
-        """Do what `acount` does, and wait."""
-        return self._wait(self.acount(expr, timeout, **kwargs))
+    count = blocking(acount)
 
     async def aschema(self, timeout: float | None = None) -> Schema | None:
         """Return the collection as Milvus describes it, or `None` if it is not there yet."""
-        return await self._run(lambda do, deadline: do.schema(deadline), timeout)
+        return await self._run(operations.schema, timeout)
 
-    def schema(self, timeout: float | None = None) -> Schema | None:
-        """Do what `aschema` does, and wait."""
-        return self._wait(self.aschema(timeout))
+    schema = blocking(aschema)
 
     async def afilter_expression(
         self,
@@ -165,22 +141,14 @@ class ReadMethods(StoreBase):
         """
         parsed, known = parse(filter_), _types(fields)
         return await self._run(
-            lambda do, deadline: do.expression(parsed, known, deadline, free=allow_dynamic),
+            operations.filter_expression,
             timeout,
+            parsed,
+            known,
+            allow_dynamic=allow_dynamic,
         )
 
-    def filter_expression(
-        self,
-        filter_: Filter | Mapping[str, Any] | Sequence[Any],
-        fields: Mapping[str, FieldType | str] | None = None,
-        *,
-        allow_dynamic: bool = True,
-        timeout: float | None = None,
-    ) -> str | None:
-        """Do what `afilter_expression` does, and wait."""
-        return self._wait(
-            self.afilter_expression(filter_, fields, allow_dynamic=allow_dynamic, timeout=timeout)
-        )
+    filter_expression = blocking(afilter_expression)
 
 
 def _types(fields: object) -> dict[str, FieldType]:

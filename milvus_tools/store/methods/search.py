@@ -10,10 +10,12 @@ from langchain_core.callbacks import (
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStoreRetriever
 
+from milvus_tools._io.blocking import blocking
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters.literals import all_of, checked
 from milvus_tools.store.base import StoreBase
-from milvus_tools.store.operations.search import Scored, Wanted
+from milvus_tools.store.operations import search as operations
+from milvus_tools.store.operations.search import Scored, SearchArguments
 from milvus_tools.store.options import is_number
 from milvus_tools.store.threads import length, unhurried
 from milvus_tools.transport.requests import (
@@ -102,17 +104,7 @@ class SearchMethods(StoreBase):
         found = await self.asimilarity_search_with_score(query, k, param, expr, timeout, **kwargs)
         return [document for document, _ in found]
 
-    def similarity_search(
-        self,
-        query: str,
-        k: int = 4,
-        param: SearchParams = None,
-        expr: str | None = None,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> list[Document]:
-        """Do what `asimilarity_search` does, and wait."""
-        return self._wait(self.asimilarity_search(query, k, param, expr, timeout, **kwargs))
+    similarity_search = blocking(asimilarity_search)
 
     async def asimilarity_search_with_score(
         self,
@@ -139,22 +131,10 @@ class SearchMethods(StoreBase):
         Returns:
             Pairs of Document and distance, nearest first.
         """
-        wanted = Wanted(k, param, expr, kwargs)
-        return await self._run(lambda do, deadline: do.search(query, wanted, deadline), timeout)
+        arguments = SearchArguments(k, param, expr, kwargs)
+        return await self._run(operations.similarity_search, timeout, query, arguments)
 
-    def similarity_search_with_score(
-        self,
-        query: str,
-        k: int = 4,
-        param: SearchParams = None,
-        expr: str | None = None,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> Scored:
-        """Do what `asimilarity_search_with_score` does, and wait."""
-        return self._wait(
-            self.asimilarity_search_with_score(query, k, param, expr, timeout, **kwargs)
-        )
+    similarity_search_with_score = blocking(asimilarity_search_with_score)
 
     async def asimilarity_search_by_vector(
         self,
@@ -183,19 +163,7 @@ class SearchMethods(StoreBase):
         )
         return [document for document, _ in found]
 
-    def similarity_search_by_vector(
-        self,
-        embedding: Vector,
-        k: int = 4,
-        param: SearchParams = None,
-        expr: str | None = None,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> list[Document]:
-        """Do what `asimilarity_search_by_vector` does, and wait."""
-        return self._wait(
-            self.asimilarity_search_by_vector(embedding, k, param, expr, timeout, **kwargs)
-        )
+    similarity_search_by_vector = blocking(asimilarity_search_by_vector)
 
     async def asimilarity_search_with_score_by_vector(
         self,
@@ -219,26 +187,10 @@ class SearchMethods(StoreBase):
         Returns:
             Pairs of Document and distance, nearest first.
         """
-        wanted = Wanted(k, param, expr, kwargs)
-        return await self._run(
-            lambda do, deadline: do.search_by_vector(embedding, wanted, deadline), timeout
-        )
+        arguments = SearchArguments(k, param, expr, kwargs)
+        return await self._run(operations.search_by_vector, timeout, embedding, arguments)
 
-    def similarity_search_with_score_by_vector(
-        self,
-        embedding: Vector,
-        k: int = 4,
-        param: SearchParams = None,
-        expr: str | None = None,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> Scored:
-        """Do what `asimilarity_search_with_score_by_vector` does, and wait."""
-        return self._wait(
-            self.asimilarity_search_with_score_by_vector(
-                embedding, k, param, expr, timeout, **kwargs
-            )
-        )
+    similarity_search_with_score_by_vector = blocking(asimilarity_search_with_score_by_vector)
 
     async def asimilarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
@@ -264,10 +216,8 @@ class SearchMethods(StoreBase):
         if threshold is not None and not is_number(threshold):
             raise InvalidInputError("score_threshold must be a number from 0 to 1.")
         param, expr, timeout = (kwargs.pop(name, None) for name in ("param", "expr", "timeout"))
-        wanted = Wanted(k, param, expr, kwargs)
-        scored = await self._run(
-            lambda do, deadline: do.search_for_relevant(query, wanted, deadline), timeout
-        )
+        arguments = SearchArguments(k, param, expr, kwargs)
+        scored = await self._run(operations.search_with_relevance, timeout, query, arguments)
         if any(not 0 <= score <= 1 for _, score in scored):
             warnings.warn(
                 "A relevance score lies outside 0 to 1: the vectors are not of length 1.",
@@ -275,11 +225,7 @@ class SearchMethods(StoreBase):
             )
         return [pair for pair in scored if threshold is None or pair[1] >= threshold]
 
-    def similarity_search_with_relevance_scores(
-        self, query: str, k: int = 4, **kwargs: Any
-    ) -> Scored:
-        """Do what `asimilarity_search_with_relevance_scores` does, and wait."""
-        return self._wait(self.asimilarity_search_with_relevance_scores(query, k, **kwargs))
+    similarity_search_with_relevance_scores = blocking(asimilarity_search_with_relevance_scores)
 
     async def amax_marginal_relevance_search(
         self,
@@ -309,28 +255,17 @@ class SearchMethods(StoreBase):
             The Documents, in the order in which they were chosen (Carbonell and Goldstein, 1998,
             "The use of MMR, diversity-based reranking for reordering documents").
         """
-        wanted = Wanted(k, param, expr, kwargs)
+        arguments = SearchArguments(k, param, expr, kwargs)
         return await self._run(
-            lambda do, deadline: do.diverse(query, wanted, fetch_k, lambda_mult, deadline), timeout
+            operations.max_marginal_relevance_search,
+            timeout,
+            query,
+            arguments,
+            fetch_k,
+            lambda_mult,
         )
 
-    def max_marginal_relevance_search(
-        self,
-        query: str,
-        k: int = 4,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        param: SearchParams = None,
-        expr: str | None = None,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> list[Document]:
-        """Do what `amax_marginal_relevance_search` does, and wait."""
-        return self._wait(
-            self.amax_marginal_relevance_search(
-                query, k, fetch_k, lambda_mult, param, expr, timeout, **kwargs
-            )
-        )
+    max_marginal_relevance_search = blocking(amax_marginal_relevance_search)
 
     async def amax_marginal_relevance_search_by_vector(
         self,
@@ -344,31 +279,14 @@ class SearchMethods(StoreBase):
         **kwargs: Any,
     ) -> list[Document]:
         """Do what `amax_marginal_relevance_search` does, for a vector of `(dim,)` floats."""
-        wanted = Wanted(k, param, expr, kwargs)
+        arguments = SearchArguments(k, param, expr, kwargs)
         return await self._run(
-            lambda do, deadline: do.diverse(embedding, wanted, fetch_k, lambda_mult, deadline),
+            operations.max_marginal_relevance_search,
             timeout,
+            embedding,
+            arguments,
+            fetch_k,
+            lambda_mult,
         )
 
-    def max_marginal_relevance_search_by_vector(
-        self,
-        embedding: Vector,
-        k: int = 4,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        param: SearchParams = None,
-        expr: str | None = None,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> list[Document]:
-        """Do what `amax_marginal_relevance_search_by_vector` does, and wait."""
-        return self._wait(
-            self.amax_marginal_relevance_search_by_vector(
-                embedding, k, fetch_k, lambda_mult, param, expr, timeout, **kwargs
-            )
-        )
-
-    def as_retriever(self, **kwargs: Any) -> StoreRetriever:
-        """Return a retriever over this store, whose `search_kwargs["expr"]` always holds."""
-        plain = super().as_retriever(**kwargs)
-        return StoreRetriever(**{name: getattr(plain, name) for name in plain.model_fields_set})
+    max_marginal_relevance_search_by_vector = blocking(amax_marginal_relevance_search_by_vector)

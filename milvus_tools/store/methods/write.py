@@ -5,8 +5,10 @@ from typing import Any, TypeVar
 
 from langchain_core.documents import Document
 
+from milvus_tools._io.blocking import blocking
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.store.base import StoreBase
+from milvus_tools.store.operations import delete, write
 from milvus_tools.store.operations.delete import DeleteResult
 from milvus_tools.store.values import id_text, is_list
 from milvus_tools.transport.requests import (
@@ -52,24 +54,9 @@ class WriteMethods(StoreBase):
             The ids, one per text.
         """
         documents = _documents(texts, metadatas, ids)
-        return await self._run(
-            lambda do, deadline: do.upsert(documents, None, batch_size, kwargs, deadline), timeout
-        )
+        return await self._run(write.upsert, timeout, documents, None, batch_size, kwargs)
 
-    def add_texts(
-        self,
-        texts: Iterable[str],
-        metadatas: list[dict[str, Any]] | None = None,
-        timeout: float | None = None,
-        batch_size: int = BATCH_SIZE,
-        *,
-        ids: Sequence[str | None] | None = None,
-        **kwargs: Any,
-    ) -> list[str]:
-        """Do what `aadd_texts` does, and wait."""
-        return self._wait(
-            self.aadd_texts(texts, metadatas, timeout, batch_size, ids=ids, **kwargs)
-        )
+    add_texts = blocking(aadd_texts)
 
     async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Embed Documents and write them.
@@ -84,9 +71,7 @@ class WriteMethods(StoreBase):
         """
         return await self.aupsert(kwargs.pop("ids", None), documents, **kwargs)
 
-    def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
-        """Do what `aadd_documents` does, and wait."""
-        return self._wait(self.aadd_documents(documents, **kwargs))
+    add_documents = blocking(aadd_documents)
 
     async def aadd_embeddings(
         self,
@@ -117,29 +102,10 @@ class WriteMethods(StoreBase):
         documents = _documents(texts, metadatas, ids)
         _require_several(embeddings, len(documents))
         return await self._run(
-            lambda do, deadline: do.upsert(
-                documents, do.columns(embeddings), batch_size, kwargs, deadline
-            ),
-            timeout,
+            write.upsert_with_vectors, timeout, documents, embeddings, batch_size, kwargs
         )
 
-    def add_embeddings(
-        self,
-        texts: Iterable[str],
-        embeddings: Sequence[Vector],
-        metadatas: list[dict[str, Any]] | None = None,
-        timeout: float | None = None,
-        batch_size: int = BATCH_SIZE,
-        *,
-        ids: Sequence[str | None] | None = None,
-        **kwargs: Any,
-    ) -> list[str]:
-        """Do what `aadd_embeddings` does, and wait."""
-        return self._wait(
-            self.aadd_embeddings(
-                texts, embeddings, metadatas, timeout, batch_size, ids=ids, **kwargs
-            )
-        )
+    add_embeddings = blocking(aadd_embeddings)
 
     async def aupsert(
         self,
@@ -163,22 +129,11 @@ class WriteMethods(StoreBase):
             The ids, one per Document.
         """
         named = _named(_listed(documents or (), "documents"), ids)
-        return await self._run(
-            lambda do, deadline: do.upsert(named, None, batch_size, kwargs, deadline), timeout
-        )
+        return await self._run(write.upsert, timeout, named, None, batch_size, kwargs)
 
-    def upsert(
-        self,
-        ids: Sequence[str | None] | None = None,
-        documents: list[Document] | None = None,
-        batch_size: int = BATCH_SIZE,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> list[str]:
-        """Do what `aupsert` does, and wait."""
-        return self._wait(self.aupsert(ids, documents, batch_size, timeout, **kwargs))
+    upsert = blocking(aupsert)
 
-    async def adelete(  # type: ignore[override] # more than a bool, and as true as one
+    async def adelete(
         self,
         ids: Sequence[str] | None = None,
         expr: str | None = None,
@@ -199,19 +154,9 @@ class WriteMethods(StoreBase):
         Returns:
             How many were there and are gone. It is true also if none was: what fails, raises.
         """
-        return await self._run(
-            lambda do, deadline: do.delete(ids, expr, kwargs, deadline), timeout
-        )
+        return await self._run(delete.delete, timeout, ids, expr, kwargs)
 
-    def delete(  # type: ignore[override] # as adelete
-        self,
-        ids: Sequence[str] | None = None,
-        expr: str | None = None,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> DeleteResult:
-        """Do what `adelete` does, and wait."""
-        return self._wait(self.adelete(ids, expr, timeout, **kwargs))
+    delete = blocking(adelete)
 
     async def aflush(self, timeout: float | None = None) -> None:
         """Make what was written fast to search now.
@@ -228,11 +173,9 @@ class WriteMethods(StoreBase):
         Raises:
             MilvusError: If Milvus Lite failed. It may then have lost what it should have flushed.
         """
-        await self._run(lambda do, deadline: do.flush(deadline), timeout)
+        await self._run(write.flush, timeout)
 
-    def flush(self, timeout: float | None = None) -> None:
-        """Do what `aflush` does, and wait."""
-        self._wait(self.aflush(timeout))
+    flush = blocking(aflush)
 
 
 def _documents(

@@ -15,7 +15,14 @@ from milvus_tools.errors import (
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.documents import Key
-from milvus_tools.store.operations.read import STRONG, Reads, require_list
+from milvus_tools.store.operations.read import (
+    STRONG,
+    key_fields,
+    matching,
+    require_list,
+    rows_of,
+)
+from milvus_tools.store.session import Session
 from milvus_tools.store.threads import read_expression
 from milvus_tools.transport.requests import (
     Deadline,
@@ -41,96 +48,102 @@ class DeleteResult:
         return True
 
 
-class Deletes(Reads):
-    """Deletes by id, by filter, or by both."""
+async def delete_now(
+    session: Session,
+    schema: Schema,
+    request: DeleteRequest,
+) -> bool:
+    """Delete rows that were just read; tell whether it was this request that did."""
+    session.collection.consistency.deleting()
+    try:
+        count = await session.collection.transport.delete(request, session.deadline)
+    finally:
+        session.collection.consistency.deleting()
+    if not count:
+        await _require_gone(session, schema, request.keys.values)
+    return bool(count)
 
-    async def _delete_now(
-        self, schema: Schema, request: DeleteRequest, deadline: Deadline
-    ) -> bool:
-        """Delete rows that were just read; tell whether it was this request that did."""
-        self._collection.consistency.deleting()
-        try:
-            count = await self._collection.transport.delete(request, deadline)
-        finally:
-            self._collection.consistency.deleting()
-        if not count:
-            await self._require_gone(schema, request.keys.values, deadline)
-        return bool(count)
 
-    async def delete(
-        self,
-        ids: Sequence[str] | None,
-        expr: str | None,
-        extra: Mapping[str, Any],
-        deadline: Deadline,
-    ) -> DeleteResult:
-        """Delete the rows that have one of the ids and match the filter, as far as given."""
-        options = opts.allowed(extra, {}, partition=self._partition("partition_name"))
-        filter_ = await read_expression(expr)
-        if ids is not None:
-            require_list(ids)
-        elif not filter_:
-            raise InvalidInputError("delete needs ids or an expression: it never deletes all.")
+async def delete(
+    session: Session,
+    ids: Sequence[str] | None,
+    expr: str | None,
+    extra: Mapping[str, Any],
+) -> DeleteResult:
+    """Delete the rows that have one of the ids and match the filter, as far as given."""
+    options = opts.allowed(extra, {}, partition=session.partition("partition_name"))
+    filter_ = await read_expression(expr)
+    if ids is not None:
+        require_list(ids)
+    elif not filter_:
+        raise InvalidInputError("delete needs ids or an expression: it never deletes all.")
+    if ids is None:
+        return await session.with_schema(_delete_matching, DeleteResult(0), filter_, options)
+    absent = DeleteResult(0, len(set(map(str, ids))))
+    return await session.with_schema(_delete_by_ids, absent, ids, filter_, options)
 
-        async def work(schema: Schema) -> DeleteResult:
-            if ids is None:
-                return await self._delete_matching(schema, filter_, options, deadline)
-            mapper = self._collection.mapper(schema)
-            asked = list(dict.fromkeys(mapper.key(id_, self._scope) for id_ in ids))
-            async with self._collection.locked(asked):
-                fields = self._key_fields(schema)
-                rows = await self._rows_of(schema, asked, fields, STRONG, deadline, filter_)
-                count = await self._delete(schema, list(rows), options, deadline)
-            return DeleteResult(count, len(asked) - count)
 
-        absent = DeleteResult(0, len(set(map(str, ids or ()))))
-        return await self._collection.with_schema(work, absent, deadline)
+async def _delete_by_ids(
+    session: Session,
+    schema: Schema,
+    ids: Sequence[str],
+    filter_: str,
+    options: Mapping[str, Any],
+) -> DeleteResult:
+    mapper = session.collection.mapper(schema)
+    asked = list(dict.fromkeys(mapper.key(id_, session.scope) for id_ in ids))
+    async with session.collection.locked(asked):
+        fields = key_fields(session, schema)
+        there = await rows_of(session, schema, asked, fields, STRONG, filter_)
+        count = await _delete(session, schema, list(there), options)
+    return DeleteResult(count, len(asked) - count)
 
-    async def _delete_matching(
-        self, schema: Schema, filter_: str, options: Mapping[str, Any], deadline: Deadline
-    ) -> DeleteResult:
-        """Delete what matches now, but for what another delete took away meanwhile."""
-        log = self._collection.consistency.deletes
-        with log.reading() as since:
-            keys = await self._matching(schema, filter_, STRONG, deadline)
-            async with self._collection.locked(keys):
-                there = [key for key in keys if not log.has(key, since)]
-                return DeleteResult(await self._delete(schema, there, options, deadline))
 
-    async def _delete(
-        self,
-        schema: Schema,
-        keys: Sequence[Key],
-        options: Mapping[str, Any],
-        deadline: Deadline,
-    ) -> int:
-        """Delete rows that were just read, and count them.
+async def _delete_matching(
+    session: Session,
+    schema: Schema,
+    filter_: str,
+    options: Mapping[str, Any],
+) -> DeleteResult:
+    """Delete what matches now, but for what another delete took away meanwhile."""
+    log = session.collection.consistency.deletes
+    with log.reading() as since:
+        keys = await matching(session, schema, filter_, STRONG)
+        async with session.collection.locked(keys):
+            there = [key for key in keys if not log.has(key, since)]
+            return DeleteResult(await _delete(session, schema, there, options))
 
-        By key alone that takes the server 2 ms, with the scope 200 ms; but with it, a row that
-        went over to another scope in between stays.
-        """
-        scope = self._scope.expression(schema)
-        deleted: list[str] = []
-        for chosen in Keys(schema.primary.name, tuple(keys)).batches():
-            request = DeleteRequest(self._collection.name, scope, chosen, options)
-            with partial(deleted, len(keys), "deleted", deadline):
-                if await self._delete_now(schema, request, deadline):
-                    deleted += map(self._id, chosen.values)
-            self._collection.consistency.deletes.note(chosen.values)
-        return len(deleted)
 
-    async def _require_gone(self, schema: Schema, keys: Sequence[Key], deadline: Deadline) -> None:
-        """Demand that somebody else deleted the rows of which Milvus says that it deleted none.
+async def _delete(
+    session: Session,
+    schema: Schema,
+    keys: Sequence[Key],
+    options: Mapping[str, Any],
+) -> int:
+    """Delete rows that were just read, and count them.
 
-        Raises:
-            MilvusError: If they are still there: Milvus answers so when a delete failed.
-        """
-        rows = await self._rows_of(schema, keys, self._key_fields(schema), STRONG, deadline)
-        if rows:
-            raise MilvusError("Milvus deleted none of the entities that it was asked to delete.")
+    By key alone that takes the server 2 ms, with the scope 200 ms; but with it, a row that
+    went over to another scope in between stays.
+    """
+    scope = session.scope.expression(schema)
+    deleted: list[str] = []
+    for chosen in Keys(schema.primary.name, tuple(keys)).batches():
+        request = DeleteRequest(session.collection.name, scope, chosen, options)
+        with partial(deleted, len(keys), "deleted", session.deadline):
+            if await delete_now(session, schema, request):
+                deleted += map(session.id_of, chosen.values)
+        session.collection.consistency.deletes.note(chosen.values)
+    return len(deleted)
 
-    def _id(self, key: Key) -> str:
-        return self._scope.id(key) if isinstance(key, str) else str(key)
+
+async def _require_gone(session: Session, schema: Schema, keys: Sequence[Key]) -> None:
+    """Demand that somebody else deleted the rows of which Milvus says that it deleted none.
+
+    Raises:
+        MilvusError: If they are still there: Milvus answers so when a delete failed.
+    """
+    if await rows_of(session, schema, keys, key_fields(session, schema), STRONG):
+        raise MilvusError("Milvus deleted none of the entities that it was asked to delete.")
 
 
 @contextlib.contextmanager

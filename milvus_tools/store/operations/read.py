@@ -13,11 +13,10 @@ from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.documents import DocumentMapper, Key
 from milvus_tools.store.ordering import Order, with_keys
-from milvus_tools.store.session import Operations
+from milvus_tools.store.session import Session
 from milvus_tools.store.threads import read_expression, unhurried
 from milvus_tools.store.values import id_text
 from milvus_tools.transport.requests import (
-    Deadline,
     Keys,
     QueryRequest,
     Row,
@@ -26,207 +25,229 @@ from milvus_tools.transport.requests import (
 STRONG = {"consistency_level": "Strong"}
 
 
-class Reads(Operations):
-    """Reads that don't rank."""
+async def search_by_metadata(
+    session: Session,
+    expr: str | None,
+    fields: Sequence[str] | None,
+    limit: int,
+    order: Order | None,
+    extra: Mapping[str, Any],
+) -> list[Document]:
+    """Return Documents that match a filter, in an order if one is given."""
+    options = _options(session, extra, opts.QUERY)
+    options["limit"] = opts.check_limit(limit, options.get("offset", 0), name="limit")
+    filter_ = await read_expression(expr)
+    return await session.with_schema(_search_by_metadata, [], filter_, fields, order, options)
 
-    async def query(
-        self,
-        expr: str | None,
-        fields: Sequence[str] | None,
-        limit: int,
-        order: Order | None,
-        extra: Mapping[str, Any],
-        deadline: Deadline,
-    ) -> list[Document]:
-        """Return Documents that match a filter, in an order if one is given."""
-        options = self._options(extra, opts.QUERY)
-        options["limit"] = opts.check_limit(limit, options.get("offset", 0), name="limit")
-        filter_ = await read_expression(expr)
 
-        async def work(schema: Schema) -> list[Document]:
-            _check_fields(schema, fields)
-            mapper = self._collection.mapper(schema)
-            if order is not None:
-                rows = await self._ordered(schema, filter_, order, options, deadline)
-            else:
-                rows = await self._rows(schema, filter_, schema.output_fields, options, deadline)
-            return [mapper.document(row, self._scope, fields) for row in rows]
+async def _search_by_metadata(
+    session: Session,
+    schema: Schema,
+    filter_: str,
+    fields: Sequence[str] | None,
+    order: Order | None,
+    options: Mapping[str, Any],
+) -> list[Document]:
+    _check_fields(schema, fields)
+    mapper = session.collection.mapper(schema)
+    if order is not None:
+        found = await _ordered(session, schema, filter_, order, options)
+    else:
+        found = await rows(session, schema, filter_, schema.output_fields, options)
+    return [mapper.document(row, session.scope, fields) for row in found]
 
-        return await self._collection.with_schema(work, [], deadline)
 
-    async def _ordered(
-        self,
-        schema: Schema,
-        filter_: str,
-        order: Order,
-        options: Mapping[str, Any],
-        deadline: Deadline,
-    ) -> list[Row]:
-        """Read what to sort by of all rows, and then the rows of one page."""
-        mapper = self._collection.mapper(schema)
-        order = order.resolved(mapper)
-        fields = [*self._key_fields(schema), mapper.place(order.field)]
-        some = {name: value for name, value in options.items() if name != "offset"}
-        rows = await self._rows(
-            schema, filter_, fields, {**some, "limit": order.most + 1}, deadline
-        )
-        page = order.page(rows, mapper, options.get("offset", 0), options["limit"])
-        keys = [row[schema.primary.name] for row in page]
-        del some["limit"]
-        found = await self._rows_of(schema, keys, schema.output_fields, some, deadline)
-        return [found[key] for key in keys if key in found]
+async def _ordered(
+    session: Session,
+    schema: Schema,
+    filter_: str,
+    order: Order,
+    options: Mapping[str, Any],
+) -> list[Row]:
+    """Read what to sort by of all rows, and then the rows of one page."""
+    mapper = session.collection.mapper(schema)
+    order = order.resolved(mapper)
+    fields = [*key_fields(session, schema), mapper.place(order.field)]
+    some = {name: value for name, value in options.items() if name != "offset"}
+    found = await rows(session, schema, filter_, fields, {**some, "limit": order.most + 1})
+    page = order.page(found, mapper, options.get("offset", 0), options["limit"])
+    keys = [row[schema.primary.name] for row in page]
+    del some["limit"]
+    by_key = await rows_of(session, schema, keys, schema.output_fields, some)
+    return [by_key[key] for key in keys if key in by_key]
 
-    async def get(self, ids: Sequence[str], deadline: Deadline) -> list[Document]:
-        """Return the Documents of some ids, in the ids' order; those not there are left out."""
-        require_list(ids)
 
-        async def work(schema: Schema) -> list[Document]:
-            mapper = self._collection.mapper(schema)
-            keys = self._keys_of(mapper, ids)
-            rows = await self._rows_of(schema, keys, schema.output_fields, {}, deadline)
-            return [mapper.document(rows[key], self._scope) for key in keys if key in rows]
+async def get_by_ids(session: Session, ids: Sequence[str]) -> list[Document]:
+    """Return the Documents of some ids, in the ids' order; those not there are left out."""
+    require_list(ids)
+    return await session.with_schema(_get_by_ids, [], ids)
 
-        return await self._collection.with_schema(work, [], deadline)
 
-    async def existing(self, ids: Sequence[str], deadline: Deadline) -> set[str]:
-        """Return those of some ids that are there, or were written by anybody before this."""
-        require_list(ids)
+async def _get_by_ids(session: Session, schema: Schema, ids: Sequence[str]) -> list[Document]:
+    mapper = session.collection.mapper(schema)
+    keys = _keys_of(session, mapper, ids)
+    found = await rows_of(session, schema, keys, schema.output_fields, {})
+    return [mapper.document(found[key], session.scope) for key in keys if key in found]
 
-        async def work(schema: Schema) -> set[str]:
-            mapper = self._collection.mapper(schema)
-            keys = self._keys_of(mapper, ids)
-            rows = await self._rows_of(schema, keys, self._key_fields(schema), STRONG, deadline)
-            return {mapper.id(key, self._scope) for key in rows}
 
-        return await self._collection.with_schema(work, set(), deadline)
+async def existing_ids(session: Session, ids: Sequence[str]) -> set[str]:
+    """Return those of some ids that are there, read with Strong consistency."""
+    require_list(ids)
+    return await session.with_schema(_existing_ids, set(), ids)
 
-    def _keys_of(self, mapper: DocumentMapper, ids: Sequence[str]) -> list[Key]:
-        """Return the stored keys of some ids, each once."""
-        return list(dict.fromkeys(mapper.key(id_, self._scope) for id_ in ids))
 
-    async def keys(
-        self, expr: str | None, extra: Mapping[str, Any], deadline: Deadline
-    ) -> list[Any]:
-        """Return the ids of the rows that match a filter, of the type of the collection's keys."""
-        options = self._options(extra, opts.KEYS)
-        if "limit" in options:
-            opts.check_limit(options["limit"], options.get("offset", 0), name="limit")
-        elif "offset" in options:
-            raise InvalidInputError("offset needs a limit.")
-        filter_ = await read_expression(expr)
-        if not filter_ and not self._scope:
-            raise InvalidInputError("get_pks needs a filter expression.")
+async def _existing_ids(session: Session, schema: Schema, ids: Sequence[str]) -> set[str]:
+    mapper = session.collection.mapper(schema)
+    keys = _keys_of(session, mapper, ids)
+    found = await rows_of(session, schema, keys, key_fields(session, schema), STRONG)
+    return {mapper.id(key, session.scope) for key in found}
 
-        async def work(schema: Schema) -> list[Any]:
-            keys = await self._matching(schema, filter_, options, deadline)
-            return [self._scope.id(key) if isinstance(key, str) else key for key in keys]
 
-        return await self._collection.with_schema(work, [], deadline)
+def _keys_of(session: Session, mapper: DocumentMapper, ids: Sequence[str]) -> list[Key]:
+    """Return the stored keys of some ids, each once."""
+    return list(dict.fromkeys(mapper.key(id_, session.scope) for id_ in ids))
 
-    async def count(self, expr: str | None, extra: Mapping[str, Any], deadline: Deadline) -> int:
-        """Count the rows that match a filter."""
-        options = self._options(extra, opts.COUNT)
-        filter_ = await read_expression(expr)
 
-        async def work(schema: Schema) -> int:
-            if self._must_count_here(schema, options):
-                return len(await self._matching(schema, filter_, options, deadline))
-            filter_and_scope = self._filter(schema, filter_)
-            request = QueryRequest(
-                self._collection.name, filter_and_scope, ("count(*)",), self._reading(options)
-            )
-            (row,) = await self._collection.transport.query(request, deadline)
-            return int(row["count(*)"])
+async def get_pks(session: Session, expr: str | None, extra: Mapping[str, Any]) -> list[Any]:
+    """Return the ids of the rows that match a filter, of the type of the collection's keys."""
+    options = _options(session, extra, opts.KEYS)
+    if "limit" in options:
+        opts.check_limit(options["limit"], options.get("offset", 0), name="limit")
+    elif "offset" in options:
+        raise InvalidInputError("offset needs a limit.")
+    filter_ = await read_expression(expr)
+    if not filter_ and not session.scope:
+        raise InvalidInputError("get_pks needs a filter expression.")
+    keys = await session.with_schema(matching, [], filter_, options)
+    return [session.scope.id(key) if isinstance(key, str) else key for key in keys]
 
-        return await self._collection.with_schema(work, 0, deadline)
 
-    def _must_count_here(self, schema: Schema, options: Mapping[str, Any]) -> bool:
-        """Tell whether Milvus Lite would count rows of other scopes or partitions, too."""
-        in_partitions = "partition_names" in self._reading(options)
-        loose = in_partitions or self._scope.needs_client_side_count(schema)
-        return self._collection.connection.lite and loose
+async def count(session: Session, expr: str | None, extra: Mapping[str, Any]) -> int:
+    """Count the rows that match a filter."""
+    options = _options(session, extra, opts.COUNT)
+    return await session.with_schema(_count, 0, await read_expression(expr), options)
 
-    async def expression(
-        self, filter_: Filter, fields: Mapping[str, FieldType], deadline: Deadline, *, free: bool
-    ) -> str | None:
-        """Write a typed filter as this collection has it; `None` if there is no collection."""
 
-        def write(mapper: DocumentMapper, known: Fields) -> str:
-            return expression(with_keys(filter_, mapper, self._scope), known)
+async def _count(
+    session: Session, schema: Schema, filter_: str, options: Mapping[str, Any]
+) -> int:
+    if _must_count_here(session, schema, options):
+        return len(await matching(session, schema, filter_, options))
+    request = QueryRequest(
+        session.collection.name,
+        session.filter(schema, filter_),
+        ("count(*)",),
+        session.reading(options),
+    )
+    (row,) = await session.collection.transport.query(request, session.deadline)
+    return int(row["count(*)"])
 
-        async def work(schema: Schema) -> str:
-            mapper = self._collection.mapper(schema)
-            known = Fields(
-                schema,
-                fields,
-                allow_dynamic=free,
-                lite=self._collection.connection.lite,
-                metadata_field=mapper.metadata_field,
-            )
-            return await unhurried(size(filter_), write, mapper, known)
 
-        return await self._collection.with_schema(work, None, deadline)
+def _must_count_here(session: Session, schema: Schema, options: Mapping[str, Any]) -> bool:
+    """Tell whether Milvus Lite would count rows of other scopes or partitions, too."""
+    in_partitions = "partition_names" in session.reading(options)
+    loose = in_partitions or session.scope.needs_client_side_count(schema)
+    return session.collection.connection.lite and loose
 
-    async def schema(self, deadline: Deadline) -> Schema | None:
-        """Return the collection as Milvus describes it, or `None` if it is not there."""
-        return await self._collection.schema(deadline)
 
-    def _options(
-        self, extra: Mapping[str, Any], known: Mapping[str, type | tuple[type, ...]]
-    ) -> dict[str, Any]:
-        return opts.allowed(extra, known, partition=self._partition("partition_names"))
+async def filter_expression(
+    session: Session, filter_: Filter, fields: Mapping[str, FieldType], *, allow_dynamic: bool
+) -> str | None:
+    """Write a typed filter as this collection has it; `None` if there is no collection."""
+    return await session.with_schema(
+        _filter_expression, None, filter_, fields, allow_dynamic=allow_dynamic
+    )
 
-    async def _rows(
-        self,
-        schema: Schema,
-        filter_: str,
-        fields: Sequence[str],
-        options: Mapping[str, Any],
-        deadline: Deadline,
-        keys: Keys | None = None,
-    ) -> list[Row]:
-        """Read rows by a filter and the scope, and check that they are inside it."""
-        request = QueryRequest(
-            self._collection.name,
-            self._filter(schema, filter_),
-            tuple(fields),
-            self._reading(options),
-            keys,
-        )
-        rows = await self._collection.transport.query(request, deadline)
-        self._scope.require(rows)
-        return rows
 
-    async def _rows_of(
-        self,
-        schema: Schema,
-        keys: Sequence[Key],
-        fields: Sequence[str],
-        options: Mapping[str, Any],
-        deadline: Deadline,
-        filter_: str = "",
-    ) -> dict[Key, Row]:
-        """Read the rows of some keys, by key."""
-        primary = schema.primary.name
-        found: dict[Key, Row] = {}
-        for chosen in Keys(primary, tuple(keys)).batches():
-            rows = await self._rows(schema, filter_, fields, options, deadline, chosen)
-            found |= {row[primary]: row for row in rows}
-        return found
+async def _filter_expression(
+    session: Session,
+    schema: Schema,
+    filter_: Filter,
+    fields: Mapping[str, FieldType],
+    *,
+    allow_dynamic: bool,
+) -> str:
+    mapper = session.collection.mapper(schema)
+    known = Fields(
+        schema,
+        fields,
+        allow_dynamic=allow_dynamic,
+        lite=session.collection.connection.lite,
+        metadata_field=mapper.metadata_field,
+    )
 
-    async def _matching(
-        self, schema: Schema, filter_: str, options: Mapping[str, Any], deadline: Deadline
-    ) -> list[Key]:
-        """Return the stored keys of the rows that match."""
-        rows = await self._rows(schema, filter_, self._key_fields(schema), options, deadline)
-        return [row[schema.primary.name] for row in rows]
+    def write() -> str:
+        return expression(with_keys(filter_, mapper, session.scope), known)
 
-    def _key_fields(self, schema: Schema) -> list[str]:
-        """What to read when only keys matter: they, and what shows that they are in scope."""
-        fields = dict.fromkeys(
-            DYNAMIC_FIELD if schema.is_dynamic(name) else name for name in self._scope.values
-        )
-        return [schema.primary.name, *fields]
+    return await unhurried(size(filter_), write)
+
+
+async def schema(session: Session) -> Schema | None:
+    """Return the collection as Milvus describes it, or `None` if it is not there."""
+    return await session.collection.schema(session.deadline)
+
+
+def _options(
+    session: Session, extra: Mapping[str, Any], known: Mapping[str, type | tuple[type, ...]]
+) -> dict[str, Any]:
+    return opts.allowed(extra, known, partition=session.partition("partition_names"))
+
+
+async def rows(
+    session: Session,
+    schema: Schema,
+    filter_: str,
+    fields: Sequence[str],
+    options: Mapping[str, Any],
+    keys: Keys | None = None,
+) -> list[Row]:
+    """Read rows by a filter and the scope, and check that they are inside it."""
+    request = QueryRequest(
+        session.collection.name,
+        session.filter(schema, filter_),
+        tuple(fields),
+        session.reading(options),
+        keys,
+    )
+    found = await session.collection.transport.query(request, session.deadline)
+    session.scope.require(found)
+    return found
+
+
+async def rows_of(
+    session: Session,
+    schema: Schema,
+    keys: Sequence[Key],
+    fields: Sequence[str],
+    options: Mapping[str, Any],
+    filter_: str = "",
+) -> dict[Key, Row]:
+    """Read the rows of some keys, by key."""
+    primary = schema.primary.name
+    found: dict[Key, Row] = {}
+    for chosen in Keys(primary, tuple(keys)).batches():
+        some = await rows(session, schema, filter_, fields, options, chosen)
+        found |= {row[primary]: row for row in some}
+    return found
+
+
+async def matching(
+    session: Session,
+    schema: Schema,
+    filter_: str,
+    options: Mapping[str, Any],
+) -> list[Key]:
+    """Return the stored keys of the rows that match."""
+    found = await rows(session, schema, filter_, key_fields(session, schema), options)
+    return [row[schema.primary.name] for row in found]
+
+
+def key_fields(session: Session, schema: Schema) -> list[str]:
+    """What to read when only keys matter: they, and what shows that they are in scope."""
+    fields = dict.fromkeys(
+        DYNAMIC_FIELD if schema.is_dynamic(name) else name for name in session.scope.values
+    )
+    return [schema.primary.name, *fields]
 
 
 def _check_fields(schema: Schema, fields: Sequence[str] | None) -> None:

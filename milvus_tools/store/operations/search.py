@@ -1,7 +1,7 @@
 """Searching: by text, by vector, for diversity, in one field or fused over several."""
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
@@ -14,13 +14,12 @@ from milvus_tools.ranking import check_mmr_cost, maximal_marginal_relevance
 from milvus_tools.schema import DENSE, Field, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.rankers import ranker
-from milvus_tools.store.session import Operations
+from milvus_tools.store.session import Session
 from milvus_tools.store.threads import read_expression
 from milvus_tools.store.values import as_array, checked_vectors
 from milvus_tools.transport.requests import (
-    Deadline,
+    FieldSearch,
     Hit,
-    Route,
     SearchRequest,
     Vector,
 )
@@ -36,7 +35,7 @@ _NEEDS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class SearchArguments:
     """What all searches take.
 
     Attributes:
@@ -52,235 +51,285 @@ class Wanted:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class Searches(Operations):
-    """Reads that rank."""
+async def similarity_search(session: Session, query: str, arguments: SearchArguments) -> Scored:
+    """Search for a text in all vector fields of the store; several are fused."""
+    options, filter_ = await _read_text_search(session, query, arguments)
+    return await session.with_schema(_similarity_search, [], query, arguments, options, filter_)
 
-    async def search(self, query: str, wanted: Wanted, deadline: Deadline) -> Scored:
-        """Search for a text in all vector fields of the store; several are fused."""
-        search = await self._search(query, wanted, deadline)
-        return await self._collection.with_schema(search, [], deadline)
 
-    async def search_for_relevant(self, query: str, wanted: Wanted, deadline: Deadline) -> Scored:
-        """Search as `search` does, with relevance in place of distance."""
-        search = await self._search(query, wanted, deadline)
+async def search_with_relevance(
+    session: Session, query: str, arguments: SearchArguments
+) -> Scored:
+    """Search for a text, with relevance in place of distance."""
+    options, filter_ = await _read_text_search(session, query, arguments)
+    return await session.with_schema(
+        _search_with_relevance, [], query, arguments, options, filter_
+    )
 
-        async def work(schema: Schema) -> Scored:
-            mode = wanted.extra.get("search_mode")
-            relevance = self._relevance(schema, mode)  # or refuse before the embedding is paid for
-            return [(found, relevance(distance)) for found, distance in await search(schema)]
 
-        return await self._collection.with_schema(work, [], deadline)
+async def _search_with_relevance(
+    session: Session,
+    schema: Schema,
+    query: str,
+    arguments: SearchArguments,
+    options: Mapping[str, Any],
+    filter_: str,
+) -> Scored:
+    # Refuse a metric without relevance before the embedding is paid for.
+    relevance = _relevance(session, schema, options.get("search_mode"))
+    found = await _similarity_search(session, schema, query, arguments, options, filter_)
+    return [(document, relevance(distance)) for document, distance in found]
 
-    async def _search(
-        self, query: str, wanted: Wanted, deadline: Deadline
-    ) -> Callable[[Schema], Awaitable[Scored]]:
-        """Check the arguments of a search for a text, and return how to do it."""
-        count = len(self._collection.settings.spec.all_vector_fields)
-        options = self._search_options(wanted, count, opts.SEARCH_TEXT)
-        mode = options.get("search_mode")
-        if count > 1 and mode is None:
-            ranker(options, count)  # or refuse before anything is sent
-        filter_ = await read_expression(wanted.expr)
-        if not isinstance(query, str):
-            raise InvalidInputError(f"The query must be a string, not {type(query).__name__}.")
-        unicode(query)
 
-        async def search(schema: Schema) -> Scored:
-            fields = self._searched_fields(schema, mode)
-            ranking = _ranking(options, len(fields))
-            reach = opts.limit_with_offset(wanted.k, options)
-            if len(fields) > 1:
-                reach = max(reach, options.get("fetch_k", opts.DEFAULT_FETCH_K))
-            params = self._params_per_field(wanted.param, fields)
-            vectors = await self._query_vectors(query, schema, fields)
-            routes = tuple(
-                self._route(schema, name, vectors[name], params[name], reach, filter_)
-                for name in fields
-            )
-            hits = await self._hits(schema, routes, wanted.k, options, deadline, ranking=ranking)
-            return self._scored(schema, hits)
+async def _read_text_search(
+    session: Session, query: str, arguments: SearchArguments
+) -> tuple[dict[str, Any], str]:
+    """Check the arguments of a search for a text; return its options and its filter."""
+    count = len(session.collection.settings.spec.all_vector_fields)
+    options = _search_options(session, arguments, count, opts.SEARCH_TEXT)
+    if count > 1 and options.get("search_mode") is None:
+        ranker(options, count)  # refuses what is wrong before anything is sent
+    filter_ = await read_expression(arguments.expr)
+    if not isinstance(query, str):
+        raise InvalidInputError(f"The query must be a string, not {type(query).__name__}.")
+    unicode(query)
+    return options, filter_
 
-        return search
 
-    async def search_by_vector(self, vector: Vector, wanted: Wanted, deadline: Deadline) -> Scored:
-        """Search for a vector in the store's one embedding field."""
-        options = self._search_options(wanted)
-        filter_ = await read_expression(wanted.expr)
+async def _similarity_search(
+    session: Session,
+    schema: Schema,
+    query: str,
+    arguments: SearchArguments,
+    options: Mapping[str, Any],
+    filter_: str,
+) -> Scored:
+    fields = _searched_fields(session, schema, options.get("search_mode"))
+    ranking = _ranking(options, len(fields))
+    limit = opts.limit_with_offset(arguments.k, options)
+    if len(fields) > 1:
+        limit = max(limit, options.get("fetch_k", opts.DEFAULT_FETCH_K))
+    params = _params_per_field(session, arguments.param, fields)
+    vectors = await _query_vectors(session, query, schema, fields)
+    searches = tuple(
+        _field_search(session, schema, name, vectors[name], params[name], limit, filter_)
+        for name in fields
+    )
+    hits = await _hits(session, schema, searches, arguments.k, options, ranking=ranking)
+    return _scored(session, schema, hits)
 
-        async def work(schema: Schema) -> Scored:
-            reach = opts.limit_with_offset(wanted.k, options)
-            route = self._vector_route(schema, vector, reach, wanted.param, filter_)
-            hits = await self._hits(schema, (route,), wanted.k, options, deadline)
-            return self._scored(schema, hits)
 
-        return await self._collection.with_schema(work, [], deadline)
+async def search_by_vector(session: Session, vector: Vector, arguments: SearchArguments) -> Scored:
+    """Search for a vector in the store's one embedding field."""
+    options = _search_options(session, arguments)
+    filter_ = await read_expression(arguments.expr)
+    return await session.with_schema(_search_by_vector, [], vector, arguments, options, filter_)
 
-    async def diverse(
-        self,
-        query: str | Vector,
-        wanted: Wanted,
-        fetch_k: int,
-        lambda_mult: float,
-        deadline: Deadline,
-    ) -> list[Document]:
-        """Search, and pick hits that are near the query and far from each other (MMR)."""
-        options = self._search_options(wanted)
-        filter_ = await read_expression(wanted.expr)
-        fetch = max(wanted.k, opts.check_limit(fetch_k, options.get("offset", 0), name="fetch_k"))
-        if not isinstance(lambda_mult, int | float) or not 0 <= lambda_mult <= 1:
-            raise InvalidInputError("lambda_mult must be a number from 0 to 1.")
 
-        async def work(schema: Schema) -> list[Document]:
-            field = self._vector_field(schema)
-            if field.type not in DENSE:
-                raise UnsupportedError("Maximal marginal relevance needs dense vectors.")
-            check_mmr_cost(wanted.k, fetch, field.dim or 1)
-            vector = await self._one_vector(query, schema)
-            reach = opts.limit_with_offset(fetch, options)
-            route = self._vector_route(schema, vector, reach, wanted.param, filter_)
-            hits = await self._hits(schema, (route,), fetch, options, deadline, (field.name,))
+async def _search_by_vector(
+    session: Session,
+    schema: Schema,
+    vector: Vector,
+    arguments: SearchArguments,
+    options: Mapping[str, Any],
+    filter_: str,
+) -> Scored:
+    limit = opts.limit_with_offset(arguments.k, options)
+    search = _vector_search(session, schema, vector, limit, arguments.param, filter_)
+    hits = await _hits(session, schema, (search,), arguments.k, options)
+    return _scored(session, schema, hits)
 
-            def pick_hits() -> list[Hit]:
-                found = as_array([row[field.name] for row, _ in hits], field)
-                return [
-                    hits[one]
-                    for one in maximal_marginal_relevance(
-                        route.vector, found, lambda_mult, wanted.k
-                    )
-                ]
 
-            picked = await portal().computing.run(pick_hits)  # the loop is everybody's
-            return [document for document, _ in self._scored(schema, picked)]
+async def max_marginal_relevance_search(
+    session: Session,
+    query: str | Vector,
+    arguments: SearchArguments,
+    fetch_k: int,
+    lambda_mult: float,
+) -> list[Document]:
+    """Search, and pick hits that are near the query and far from each other (MMR)."""
+    options = _search_options(session, arguments)
+    filter_ = await read_expression(arguments.expr)
+    fetch = max(arguments.k, opts.check_limit(fetch_k, options.get("offset", 0), name="fetch_k"))
+    if not isinstance(lambda_mult, int | float) or not 0 <= lambda_mult <= 1:
+        raise InvalidInputError("lambda_mult must be a number from 0 to 1.")
+    return await session.with_schema(
+        _max_marginal_relevance_search, [], query, arguments, fetch, lambda_mult, options, filter_
+    )
 
-        return await self._collection.with_schema(work, [], deadline)
 
-    def _relevance(self, schema: Schema, mode: str | None) -> Callable[[float], float]:
-        """Return what turns the collection's distances into relevance: 0 to 1, 1 the best.
+async def _max_marginal_relevance_search(
+    session: Session,
+    schema: Schema,
+    query: str | Vector,
+    arguments: SearchArguments,
+    fetch: int,
+    lambda_mult: float,
+    options: Mapping[str, Any],
+    filter_: str,
+) -> list[Document]:
+    field = _vector_field(session, schema)
+    if field.type not in DENSE:
+        raise UnsupportedError("Maximal marginal relevance needs dense vectors.")
+    check_mmr_cost(arguments.k, fetch, field.dim or 1)
+    vector = await _one_vector(session, query, schema)
+    limit = opts.limit_with_offset(fetch, options)
+    search = _vector_search(session, schema, vector, limit, arguments.param, filter_)
+    hits = await _hits(session, schema, (search,), fetch, options, (field.name,))
 
-        The metric is read from the index. See <https://milvus.io/docs/metric.md>.
-        """
-        fields = self._searched_fields(schema, mode)
-        metric = schema.indexes[fields[0]].metric_type if len(fields) == 1 else "hybrid"
-        if metric in ("COSINE", "IP"):
-            return lambda distance: _rounded((distance + 1) / 2)
-        if metric == "L2":  # squared, of unit vectors: 0 to 4
-            return lambda distance: _rounded(1 - distance / 4)
-        raise UnsupportedError(f"There is no relevance score for {metric} searches.")
+    def pick() -> list[int]:
+        found = as_array([row[field.name] for row, _ in hits], field)
+        return maximal_marginal_relevance(search.vector, found, lambda_mult, arguments.k)
 
-    def _search_options(
-        self, wanted: Wanted, fields: int = 1, known: opts.Known = opts.SEARCH
-    ) -> dict[str, Any]:
-        partition = self._partition("partition_names")
-        options = opts.allowed(wanted.extra, known, partition=partition)
-        if fields == 1:
-            opts.require_fused(options)
-        opts.check_limit(wanted.k, options.get("offset", 0))
-        if "fetch_k" in options:
-            opts.check_limit(options["fetch_k"], name="fetch_k")
-        return options
+    # In a thread, because all stores share the loop.
+    picked = await portal().computing.run(pick)
+    return [document for document, _ in _scored(session, schema, [hits[one] for one in picked])]
 
-    def _searched_fields(self, schema: Schema, mode: str | None) -> list[str]:
-        """Return the vector fields to search.
 
-        Raises:
-            InvalidInputError: If the collection has not those of the store.
-            UnsupportedError: If it has none of the kind that the mode wants.
-        """
-        functions = self._collection.settings.spec.function_fields
-        embeds = bool(self._collection.settings.sources)
-        embedded = self._collection.vector_fields(schema) if embeds else []
-        if mode is not None:
-            return _of_mode([*embedded, *functions], schema, mode)
-        for name in functions:
-            if name not in schema.vectors:
-                raise InvalidInputError(
-                    f"The collection has no field {name!r} for a built-in function to fill."
-                )
-        return [*embedded, *functions]
+def _relevance(session: Session, schema: Schema, mode: str | None) -> Callable[[float], float]:
+    """Return what turns the collection's distances into relevance: 0 to 1, 1 the best.
 
-    async def _query_vectors(
-        self, query: str, schema: Schema, searched: Sequence[str]
-    ) -> dict[str, Vector]:
-        """Embed the query for each model's field; functions take the text as it is."""
-        functions = self._collection.settings.spec.function_fields
-        vectors: dict[str, Vector] = dict.fromkeys(functions, query)
-        if not vectors.keys() >= set(searched):
-            embedded = await self._collection.embed([query], query=True, schema=schema)
-            fields = self._collection.vector_fields(schema)
-            vectors |= {name: one for name, (one,) in zip(fields, embedded, strict=True)}
-        return vectors
+    The metric is read from the index. See <https://milvus.io/docs/metric.md>.
+    """
+    fields = _searched_fields(session, schema, mode)
+    metric = schema.indexes[fields[0]].metric_type if len(fields) == 1 else "hybrid"
+    if metric in ("COSINE", "IP"):
+        return lambda distance: _rounded((distance + 1) / 2)
+    if metric == "L2":  # squared, of unit vectors: 0 to 4
+        return lambda distance: _rounded(1 - distance / 4)
+    raise UnsupportedError(f"There is no relevance score for {metric} searches.")
 
-    async def _one_vector(self, query: str | Vector, schema: Schema) -> Vector:
-        if not isinstance(query, str):
-            return query
-        unicode(query)
-        ((vector,),) = await self._collection.embed([query], query=True, schema=schema)
-        return vector
 
-    def _vector_route(
-        self, schema: Schema, vector: Vector, k: int, param: Any, filter_: str
-    ) -> Route:
-        field = self._vector_field(schema)
-        (checked_vector,) = checked_vectors([vector], field, 1)
-        params = self._params_per_field(param, [field.name])
-        return self._route(schema, field.name, checked_vector, params[field.name], k, filter_)
+def _search_options(
+    session: Session, arguments: SearchArguments, fields: int = 1, known: opts.Known = opts.SEARCH
+) -> dict[str, Any]:
+    partition = session.partition("partition_names")
+    options = opts.allowed(arguments.extra, known, partition=partition)
+    if fields == 1:
+        opts.require_fused(options)
+    opts.check_limit(arguments.k, options.get("offset", 0))
+    if "fetch_k" in options:
+        opts.check_limit(options["fetch_k"], name="fetch_k")
+    return options
 
-    def _vector_field(self, schema: Schema) -> Field:
-        """Return the store's one embedding field."""
-        fields = self._collection.vector_fields(schema)
-        if len(fields) != 1:
+
+def _searched_fields(session: Session, schema: Schema, mode: str | None) -> list[str]:
+    """Return the vector fields to search.
+
+    Raises:
+        InvalidInputError: If the collection has not those of the store.
+        UnsupportedError: If it has none of the kind that the mode wants.
+    """
+    functions = session.collection.settings.spec.function_fields
+    embeds = bool(session.collection.settings.sources)
+    embedded = session.collection.vector_fields(schema) if embeds else []
+    if mode is not None:
+        return _of_mode([*embedded, *functions], schema, mode)
+    for name in functions:
+        if name not in schema.vectors:
             raise InvalidInputError(
-                f"A search by vector needs one embedding model; the store has {len(fields)}."
+                f"The collection has no field {name!r} for a built-in function to fill."
             )
-        return schema.vectors[fields[0]]
+    return [*embedded, *functions]
 
-    def _route(
-        self, schema: Schema, name: str, vector: Vector, param: Any, limit: int, filter_: str
-    ) -> Route:
-        return Route(
-            vector=vector,
-            field=name,
-            params=opts.search_params(param, schema.indexes.get(name), limit),
-            limit=limit,
-            filter=self._filter(schema, filter_),
+
+async def _query_vectors(
+    session: Session, query: str, schema: Schema, searched: Sequence[str]
+) -> dict[str, Vector]:
+    """Embed the query for each model's field; functions take the text as it is."""
+    functions = session.collection.settings.spec.function_fields
+    vectors: dict[str, Vector] = dict.fromkeys(functions, query)
+    if not vectors.keys() >= set(searched):
+        embedded = await session.collection.embed([query], query=True, schema=schema)
+        fields = session.collection.vector_fields(schema)
+        vectors |= {name: one for name, (one,) in zip(fields, embedded, strict=True)}
+    return vectors
+
+
+async def _one_vector(session: Session, query: str | Vector, schema: Schema) -> Vector:
+    if not isinstance(query, str):
+        return query
+    unicode(query)
+    ((vector,),) = await session.collection.embed([query], query=True, schema=schema)
+    return vector
+
+
+def _vector_search(
+    session: Session, schema: Schema, vector: Vector, k: int, param: Any, filter_: str
+) -> FieldSearch:
+    field = _vector_field(session, schema)
+    (checked_vector,) = checked_vectors([vector], field, 1)
+    params = _params_per_field(session, param, [field.name])
+    return _field_search(
+        session, schema, field.name, checked_vector, params[field.name], k, filter_
+    )
+
+
+def _vector_field(session: Session, schema: Schema) -> Field:
+    """Return the store's one embedding field."""
+    fields = session.collection.vector_fields(schema)
+    if len(fields) != 1:
+        raise InvalidInputError(
+            f"A search by vector needs one embedding model; the store has {len(fields)}."
         )
+    return schema.vectors[fields[0]]
 
-    def _params_per_field(self, param: Any, fields: Sequence[str]) -> dict[str, Any]:
-        if param is None:
-            configured = self._collection.settings.search_params
-            return {name: configured.get(name) for name in fields}
-        params = list(param) if isinstance(param, list | tuple) else [param]
-        if len(params) != len(fields) or not all(isinstance(one, Mapping) for one in params):
-            raise InvalidInputError(
-                f"param must be a dictionary for each of the fields {', '.join(fields)}."
-            )
-        return dict(zip(fields, params, strict=True))
 
-    async def _hits(
-        self,
-        schema: Schema,
-        routes: tuple[Route, ...],
-        limit: int,
-        options: Mapping[str, Any],
-        deadline: Deadline,
-        more_fields: tuple[str, ...] = (),
-        ranking: Any = None,
-    ) -> list[Hit]:
-        request = SearchRequest(
-            collection_name=self._collection.name,
-            routes=routes,
-            limit=limit,
-            output_fields=(*schema.output_fields, *more_fields),
-            ranker=ranking,
-            options=self._reading(opts.without_ranking(options)),
+def _field_search(
+    session: Session,
+    schema: Schema,
+    name: str,
+    vector: Vector,
+    param: Any,
+    limit: int,
+    filter_: str,
+) -> FieldSearch:
+    return FieldSearch(
+        vector=vector,
+        field=name,
+        params=opts.search_params(param, schema.indexes.get(name), limit),
+        limit=limit,
+        filter=session.filter(schema, filter_),
+    )
+
+
+def _params_per_field(session: Session, param: Any, fields: Sequence[str]) -> dict[str, Any]:
+    if param is None:
+        configured = session.collection.settings.search_params
+        return {name: configured.get(name) for name in fields}
+    params = list(param) if isinstance(param, list | tuple) else [param]
+    if len(params) != len(fields) or not all(isinstance(one, Mapping) for one in params):
+        raise InvalidInputError(
+            f"param must be a dictionary for each of the fields {', '.join(fields)}."
         )
-        hits = await self._collection.transport.search(request, deadline)
-        self._scope.require(row for row, _ in hits)
-        return hits
+    return dict(zip(fields, params, strict=True))
 
-    def _scored(self, schema: Schema, hits: Sequence[Hit]) -> Scored:
-        mapper = self._collection.mapper(schema)
-        return [(mapper.document(row, self._scope), distance) for row, distance in hits]
+
+async def _hits(
+    session: Session,
+    schema: Schema,
+    searches: tuple[FieldSearch, ...],
+    limit: int,
+    options: Mapping[str, Any],
+    more_fields: tuple[str, ...] = (),
+    ranking: Any = None,
+) -> list[Hit]:
+    request = SearchRequest(
+        collection_name=session.collection.name,
+        searches=searches,
+        limit=limit,
+        output_fields=(*schema.output_fields, *more_fields),
+        ranker=ranking,
+        options=session.reading(opts.without_ranking(options)),
+    )
+    hits = await session.collection.transport.search(request, session.deadline)
+    session.scope.require(row for row, _ in hits)
+    return hits
+
+
+def _scored(session: Session, schema: Schema, hits: Sequence[Hit]) -> Scored:
+    mapper = session.collection.mapper(schema)
+    return [(mapper.document(row, session.scope), distance) for row, distance in hits]
 
 
 def _ranking(options: Mapping[str, Any], fields: int) -> Any:

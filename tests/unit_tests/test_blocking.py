@@ -1,0 +1,54 @@
+"""Blocking versions of async methods."""
+
+import inspect
+import pydoc
+from typing import Any
+
+import pytest
+
+from milvus_tools import MilvusStore, ScopedMilvusStore
+from tests.support import embeddings
+from tests.tools import unopened
+
+PAIRS = [
+    (kind, name)
+    for kind in (MilvusStore, ScopedMilvusStore)
+    for name in dir(kind)
+    if not name.startswith("_") and f"a{name}" in dir(kind) and callable(getattr(kind, name))
+]
+
+
+class Louder(MilvusStore):
+    """A store that overrides an async method alone."""
+
+    async def asimilarity_search(self, query: str, *_: Any, **__: Any) -> list[Any]:
+        """Shout."""
+        return [query.upper()]
+
+
+@pytest.mark.parametrize(("kind", "name"), PAIRS, ids=lambda one: getattr(one, "__name__", one))
+def test_a_method_and_its_async_twin_take_the_same(kind: type[MilvusStore], name: str) -> None:
+    """Both have the same parameters, with the same defaults, types and order."""
+    parameters = inspect.signature(getattr(kind, name)).parameters
+    assert parameters == inspect.signature(getattr(kind, f"a{name}")).parameters
+    assert not inspect.iscoroutinefunction(getattr(kind, name))
+
+
+def test_a_blocking_method_reads_well_in_help() -> None:
+    """`help` shows its own name, its parameters and what it does."""
+    text = pydoc.plain(pydoc.render_doc(MilvusStore.similarity_search))
+    assert (
+        "similarity_search(self, query: 'str'" in text
+        or "similarity_search(self, query: str" in text
+    )
+    assert "Return the Documents nearest to a text." in text
+    assert "The blocking version of `asimilarity_search`." in text
+    assert MilvusStore.similarity_search.__name__ == "similarity_search"
+    assert MilvusStore.similarity_search.__qualname__ == "SearchMethods.similarity_search"
+
+
+def test_a_subclass_that_overrides_the_async_method_changes_both() -> None:
+    """The async method is found by its name on the instance."""
+    store = Louder(embeddings(), connection_args={"uri": "./never_opened.db"})
+    assert store.similarity_search("kite") == ["KITE"]
+    assert unopened().similarity_search is not store.similarity_search
