@@ -5,6 +5,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -27,7 +28,7 @@ _EVALUATED: Final = (
 )
 _NAMES_SCOPE: Final = "Milvus refused the request; its reason names the scope, and is not told."
 _WORD: Final = re.compile(r"\w+")
-_LONG: Final = 3  # characters; a shorter value may be a part of any word
+_LONG: Final = 3  # characters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,11 +158,11 @@ class Scope:
         return _NAMES_SCOPE if self._is_named_in(text) else text
 
     def _is_named_in(self, text: str) -> bool:
-        """Tell whether a field or a value of the scope stands in a text; a short one as a word."""
-        told = [*self.values, *map(str, self.values.values())]
-        told += [literal(value).strip('"') for value in self.values.values()]
+        """Tell whether a field or a value of the scope stands in a text."""
         words = set(_WORD.findall(text))
-        return any(one in words or (len(one) >= _LONG and one in text) for one in told)
+        return any(field in words or field in text.split() for field in self.values) or any(
+            _is_told(value, text, words) for value in self.values.values()
+        )
 
     def key(self, id_: str) -> str:
         """Return the stored key of an id."""
@@ -190,6 +191,16 @@ class Scope:
             for field, value in sorted(self.keyed.items())
         )
         return "&".join(parts) + ":"
+
+
+def _is_told(value: Scalar, text: str, words: AbstractSet[str]) -> bool:
+    """Tell whether a value stands in a text: a short string may be a part of any sentence."""
+    if not isinstance(value, str):
+        return literal(value) in words
+    forms = [value, literal(value)[1:-1]]
+    if len(value) < _LONG:
+        forms = [f"{quote_}{form}{quote_}" for form in forms for quote_ in "\"'"]
+    return any(form in text for form in forms)
 
 
 def _is_foreign(error: BaseException) -> bool:

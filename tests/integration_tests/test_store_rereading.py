@@ -9,6 +9,7 @@ import pytest
 
 from milvus_tools import MilvusStore
 from milvus_tools.errors import MilvusError
+from milvus_tools.store.session import Session
 from milvus_tools.transport import ddl
 
 
@@ -27,9 +28,10 @@ async def test_requests_that_fail_together_ask_what_the_collection_is_together(
             raise MilvusError("The second reading fails.")
         return reading(*args)
 
-    async def all_at_once(do: Any, deadline: Any) -> list[Any]:
-        collection = do._collection
+    async def all_at_once(session: Session) -> list[Any]:
+        collection, deadline = session.collection, session.deadline
         schema = await collection.schema(deadline)
+        assert schema is not None
         asked = (collection.has_changed(schema, MilvusError("?"), deadline) for _ in range(100))
         return await asyncio.gather(*asked, return_exceptions=True)
 

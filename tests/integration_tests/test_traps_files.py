@@ -241,7 +241,7 @@ def test_t58_a_model_with_connections_serves_all_callers(
             assert asyncio.run(search_often()) == [["t58"]] * 8
         assert in_threads(*[lambda: asyncio.run(search_often())] * 2) == [[["t58"]] * 8] * 2
         assert texts(store.similarity_search("t58", k=1)) == ["t58"]
-        portal().wait(model.client.aclose())
+        portal().run_sync(model.client.aclose())
 
 
 async def test_a_relative_path_is_that_of_where_the_store_was_made(

@@ -449,7 +449,7 @@ def test_threads_share_requests(make: Make) -> None:
         while embeddings.stats.queued < 7:  # noqa: ASYNC110 - stats tell no event
             await asyncio.sleep(0)
 
-    portal().wait(asyncio.wait_for(all_wait(), SECONDS))
+    portal().run_sync(asyncio.wait_for(all_wait(), SECONDS))
     model.let_go()
     for thread in threads:
         thread.join(SECONDS)
