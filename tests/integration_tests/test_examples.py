@@ -106,7 +106,7 @@ def test_the_agent_takes_a_model_of_one_s_own(tmp_path: pathlib.Path) -> None:
         environment = {"OPENAI_BASE_URL": service.base_url, "OPENAI_API_KEY": "any"}
         printed = run_example("agent.py", tmp_path, "--model", "openai:scripted", **environment)
         asked, *_ = service.chat_requests
-    assert 'Delete where id is one of ["p0000"], in the collection wikipedia?' in printed
+    assert 'Delete where id is one of "p0000", in the collection wikipedia?' in printed
     assert "993 paragraphs are left." in printed
     assert asked["messages"][0]["role"] == "system"
     assert "It has 994 documents." in asked["messages"][0]["content"]
