@@ -80,7 +80,7 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
         return [make(self, fields) for make in makers]
 
     def get_tools(self) -> list[BaseTool]:
-        """Do what `aget_tools` does, and wait."""
+        """The blocking version of `aget_tools`."""
         return run_sync(self.aget_tools())
 
     async def _fields(self) -> dict[str, FilterField]:
@@ -143,7 +143,7 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
         return "\n".join(lines)
 
     def get_context(self, context: Any = None, *, user: Any = None) -> str:
-        """Do what `aget_context` does, and wait."""
+        """The blocking version of `aget_context`."""
         return run_sync(self.aget_context(context, user=user))
 
     def _what(self) -> str:

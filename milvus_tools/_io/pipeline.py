@@ -30,8 +30,7 @@ async def run_pipeline(
         items: The items; reading them is cancelled too.
         work: Works on an item; told which it is, from 0.
         max_in_flight: The most items that are read and not finished.
-        keys: What an item must not overtake an earlier one in: of two that have a key in common
-            the later begins when the earlier has ended.
+        keys: The ordering keys of an item: items that share a key run one after the other.
 
     Raises:
         BaseException: The first failure of reading or of work, as it is.

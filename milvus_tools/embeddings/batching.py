@@ -175,11 +175,11 @@ class BatchingEmbeddings(Embeddings):
         return await self._run(lambda sender: sender.documents(texts))
 
     def embed_query(self, text: str) -> list[float]:
-        """Do what `aembed_query` does, and wait; threads share requests too."""
+        """The blocking version of `aembed_query`; threads share requests too."""
         return as_list(self._wait(lambda sender: sender.query(text)))
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Do what `aembed_documents` does, and wait; threads share requests too."""
+        """The blocking version of `aembed_documents`; threads share requests too."""
         return list(map(as_list, self._wait(lambda sender: sender.documents(texts))))
 
     async def aclose(self) -> None:
@@ -190,7 +190,7 @@ class BatchingEmbeddings(Embeddings):
         await afinished(self._end())
 
     def close(self) -> None:
-        """Do what `aclose` does, and wait."""
+        """The blocking version of `aclose`."""
         portal().require_elsewhere()
         finished(self._end())
 

@@ -138,7 +138,7 @@ def ingest(
     on_progress: OnProgress | None = None,
     timeout: float | None = None,
 ) -> IngestResult:
-    """Do what `aingest` does, and wait.
+    """The blocking version of `aingest`.
 
     It all happens on the store's I/O loop: `on_progress` must not block it, nor call a sync
     method of a store.

@@ -1,4 +1,4 @@
-"""What a store remembers of its own writes, for its reads to see and its deletes to count."""
+"""Read-your-writes: chooses the consistency level of each read."""
 
 import contextlib
 import dataclasses

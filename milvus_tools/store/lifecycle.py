@@ -71,7 +71,7 @@ class Lifecycle:
         await afinished(self._end())
 
     def close(self) -> None:
-        """Do what `aclose` does, and wait."""
+        """The blocking version of `aclose`."""
         portal().require_elsewhere()
         finished(self._end())
 

@@ -183,7 +183,7 @@ class MilvusStore(StoreMethods):
         return self
 
     def open(self) -> Self:
-        """Do what `aopen` does, and wait."""
+        """The blocking version of `aopen`."""
         return run_sync(self.aopen())
 
     async def aclose(self) -> None:
@@ -191,7 +191,7 @@ class MilvusStore(StoreMethods):
         await self._lifecycle.aclose()
 
     def close(self) -> None:
-        """Do what `aclose` does, and wait."""
+        """Close the store; the blocking version of `aclose`."""
         self._lifecycle.close()
 
     async def __aenter__(self) -> Self:
@@ -242,7 +242,7 @@ class MilvusStore(StoreMethods):
         await self._lifecycle.run(lambda collection, deadline: collection.drop(deadline), timeout)
 
     def drop(self, timeout: float | None = None) -> None:
-        """Do what `adrop` does, and wait."""
+        """The blocking version of `adrop`."""
         run_sync(self.adrop(timeout))
 
     @property
@@ -367,7 +367,7 @@ class MilvusStore(StoreMethods):
         auto_id: bool = False,
         **kwargs: Any,
     ) -> Self:
-        """Do what `afrom_texts` does, and wait."""
+        """The blocking version of `afrom_texts`."""
         made = cls.afrom_texts(
             texts,
             embedding,
@@ -396,7 +396,7 @@ class MilvusStore(StoreMethods):
 
     @classmethod
     def from_documents(cls, documents: list[Document], embedding: Any, **kwargs: Any) -> Self:
-        """Do what `afrom_documents` does, and wait."""
+        """The blocking version of `afrom_documents`."""
         return run_sync(cls.afrom_documents(documents, embedding, **kwargs))
 
 

@@ -43,7 +43,7 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """Seconds left, never quite none: gRPC takes zero for no limit."""
+        """Seconds left, at least 0.001, because gRPC treats 0 as no deadline."""
         return max(self.at - time.monotonic(), 0.001)
 
 

@@ -278,7 +278,7 @@ class SearchMethods(StoreBase):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """Do what `amax_marginal_relevance_search` does, for a vector of `(dim,)` floats."""
+        """Run `amax_marginal_relevance_search` for a vector of `(dim,)` floats."""
         arguments = SearchArguments(k, param, expr, kwargs)
         return await self._run(
             operations.max_marginal_relevance_search,
