@@ -24,7 +24,7 @@ from milvus_tools.tools.delete import delete_question
 from milvus_tools.tools.filters import ID, known_fields
 from milvus_tools.tools.formatting import counted, inline
 from milvus_tools.tools.settings import AnyStore
-from milvus_tools.tools.structured_tool import view_for
+from milvus_tools.tools.structured_tool import scoped_store
 from milvus_tools.tools.upsert import upsert_question
 
 _SAMPLE: Final = 20
@@ -129,7 +129,7 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
         """
         fields = await self._fields()
         lines = [f"The collection {inline(self.store.collection_name)} holds {self._what()}."]
-        store = view_for(self, context, user)
+        store = scoped_store(self, context, user)
         samples: Sequence[Document] = []
         if store is not None:
             count, samples = await asyncio.gather(

@@ -8,7 +8,7 @@ from langchain_core.tools import StructuredTool, ToolException
 from milvus_tools._text import cut
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.tools.arguments import delete_arguments, validated
-from milvus_tools.tools.filters import Narrowing, narrowing
+from milvus_tools.tools.filters import ToolFilter, read_filter
 from milvus_tools.tools.formatting import as_data, counted, listed
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
@@ -39,7 +39,7 @@ def delete_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
         dry_run: bool,
         expr: str | None = None,
     ) -> Answer:
-        narrowed = narrowing(filters, settings, fields, ids=ids, expr=expr)
+        narrowed = read_filter(filters, settings, fields, ids=ids, expr=expr)
         if not narrowed:
             raise ToolException(_NO_CONDITION)
         expression = await narrowed.expression(store, settings, fields)
@@ -72,7 +72,7 @@ def delete_question(settings: ToolSettings, arguments: Any) -> str:
     """
     given = dict(validated(delete_arguments(settings, {}), arguments))
     verb = "Show what would be deleted" if given.pop("dry_run") else "Delete"
-    narrowed = narrowing(given.pop("filters"), settings, None, **given)
+    narrowed = read_filter(given.pop("filters"), settings, None, **given)
     if not narrowed:
         raise InvalidInputError(_NO_CONDITION)
     condition = cut(str(narrowed), MAX_QUESTION_CHARS)
@@ -80,7 +80,7 @@ def delete_question(settings: ToolSettings, arguments: Any) -> str:
 
 
 async def _matching(
-    store: AnyStore, expression: str | None, narrowed: Narrowing, most: int
+    store: AnyStore, expression: str | None, narrowed: ToolFilter, most: int
 ) -> list[str]:
     """Read the ids of what matches now, and refuse too many."""
     if expression is None:
@@ -92,7 +92,7 @@ async def _matching(
     return [str(key) for key in keys]
 
 
-def _said(narrowed: Narrowing) -> str:
+def _said(narrowed: ToolFilter) -> str:
     return cut(str(narrowed), MAX_CONDITION_CHARS, clean=as_data)
 
 

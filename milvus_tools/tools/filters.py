@@ -44,7 +44,7 @@ def known_fields(settings: ToolSettings, schema: Schema | None) -> dict[str, Fil
 
 
 @dataclasses.dataclass(frozen=True)
-class Narrowing:
+class ToolFilter:
     """How a call is narrowed.
 
     Attributes:
@@ -80,14 +80,14 @@ class Narrowing:
         return None if typed is None else all_of([typed, self.raw])
 
 
-def narrowing(
+def read_filter(
     filters: Sequence[Any],
     settings: ToolSettings,
     fields: Mapping[str, FilterField] | None,
     *,
     ids: Sequence[str] = (),
     expr: str | None = None,
-) -> Narrowing:
+) -> ToolFilter:
     """Read what a model said of which Documents it means.
 
     Args:
@@ -107,7 +107,7 @@ def narrowing(
     if ids:
         parts.append(Condition(ID, Operator.IN, list(ids)))
     typed = parts[0] if len(parts) == 1 else All(parts) if parts else None
-    return Narrowing(typed, checked(expr))
+    return ToolFilter(typed, checked(expr))
 
 
 def _plain(condition: Any) -> Any:

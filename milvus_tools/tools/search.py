@@ -10,7 +10,7 @@ from milvus_tools._io.tasks import gather_or_cancel
 from milvus_tools.errors import UnsupportedError
 from milvus_tools.ranking import Hits, fuse, unique
 from milvus_tools.tools.arguments import search_arguments
-from milvus_tools.tools.filters import narrowing
+from milvus_tools.tools.filters import read_filter
 from milvus_tools.tools.formatting import blocks, counted
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
@@ -36,7 +36,7 @@ def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
         expr: str | None = None,
     ) -> Answer:
         asked = unique([query, *queries])
-        narrowed = narrowing(filters, settings, fields, expr=expr)
+        narrowed = read_filter(filters, settings, fields, expr=expr)
         expression = await narrowed.expression(store, settings, fields)
         if expression is None:
             return NOTHING.format(advice=_UNFILTERED), []

@@ -8,7 +8,7 @@ from langchain_core.documents import Document
 from langchain_core.tools import StructuredTool
 
 from milvus_tools.tools.arguments import metadata_arguments
-from milvus_tools.tools.filters import narrowing, require_field
+from milvus_tools.tools.filters import read_filter, require_field
 from milvus_tools.tools.formatting import blocks, counted
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
@@ -37,7 +37,7 @@ def search_by_metadata_tool(
     ) -> Answer:
         if order_by is not None:
             require_field(order_by, settings, fields)
-        narrowed = narrowing(filters, settings, fields, expr=expr)
+        narrowed = read_filter(filters, settings, fields, expr=expr)
         expression = await narrowed.expression(store, settings, fields)
         if expression is None:
             return NOTHING, []

@@ -75,7 +75,7 @@ def _faces(settings: ToolSettings, work: Work) -> tuple[Work, Callable[..., Answ
     """Return the async face and the sync one, which waits for it."""
 
     async def answered(runtime: Any, arguments: Mapping[str, Any]) -> Answer:
-        with _told():
+        with errors_for_model():
             return await work(_scoped(settings, runtime), **arguments)
 
     if not settings.needs_run:
@@ -124,7 +124,7 @@ def _scoped(settings: ToolSettings, runtime: Any) -> AnyStore:
         return settings.store
     # A dictionary that a model made up is no runtime.
     is_run = isinstance(runtime, _runtime_type())
-    view = view_for(settings, runtime.context, _user_of(runtime)) if is_run else None
+    view = scoped_store(settings, runtime.context, _user_of(runtime)) if is_run else None
     if view is None:
         raise ToolException(_NO_SCOPE)
     return view
@@ -136,7 +136,7 @@ def _user_of(runtime: Any) -> Any:
     return None if runtime.server_info is None else runtime.server_info.user
 
 
-def view_for(settings: ToolSettings, context: Any, user: Any) -> AnyStore | None:
+def scoped_store(settings: ToolSettings, context: Any, user: Any) -> AnyStore | None:
     """Return the store as a run may see it, or `None` if the run does not say its scope."""
     store = settings.store
     for source, said in ((settings.scope_from_user, user), (settings.scope_from, context)):
@@ -159,7 +159,7 @@ def _scope_values(source: ScopeFrom, said: Any) -> Mapping[str, Any]:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def errors_for_model() -> Iterator[None]:
     """Turn whatever fails into a sentence for the model; what is not its fault is logged, too."""
     try:
         yield

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from milvus_tools import FilterField
 from milvus_tools.errors import FilterError
-from milvus_tools.tools.filters import narrowing, require_field
+from milvus_tools.tools.filters import read_filter, require_field
 from milvus_tools.tools.formatting import blocks
 from tests.openai_schema import tool_problems
 from tests.tools import FIELDS, VERBS, call, toolkit, tools_of
@@ -202,7 +202,7 @@ def test_a_filter_that_does_not_fit_is_refused(filter_: dict[str, Any], said: st
     kit = toolkit(nested_filters=True)
     fields = {"id": FilterField("string"), **(kit.filter_fields or {})}
     with pytest.raises(FilterError) as refused:
-        narrowing([{"all": [filter_]}], kit, fields)
+        read_filter([{"all": [filter_]}], kit, fields)
     assert said in str(refused.value)
     assert len(str(refused.value)) < 300
 
@@ -217,7 +217,7 @@ def test_a_narrowing_says_itself_in_words() -> None:
     kit = toolkit()
     fields = dict(kit.filter_fields or {})
     condition = {"field": "year", "operator": "lt", "value": 1990}
-    narrowed = narrowing([condition], kit, fields, ids=["a"], expr=" n == 1 ")
+    narrowed = read_filter([condition], kit, fields, ids=["a"], expr=" n == 1 ")
     assert str(narrowed) == 'year is less than 1990 and id is one of "a" and (n == 1)'
     assert narrowed
-    assert not narrowing([], kit, fields)
+    assert not read_filter([], kit, fields)
