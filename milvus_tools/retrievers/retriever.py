@@ -20,16 +20,18 @@ from milvus_tools._io.loop import run_sync
 from milvus_tools.errors import DeadlineError, InvalidInputError
 from milvus_tools.filters import Filter, parse
 from milvus_tools.filters.literals import all_of, checked
-from milvus_tools.retrievers.merging import merged
-from milvus_tools.retrievers.modes import search_one
-from milvus_tools.retrievers.queries import Query, chosen, planned, require_question, tidy
 from milvus_tools.retrievers.query_generation import (
+    Query,
     QueryGenerator,
+    chosen,
     generator_of_function,
+    generator_of_model,
     generator_of_runnable,
-    maker_of_model,
+    planned,
+    require_question,
+    tidy,
 )
-from milvus_tools.retrievers.search import search_all
+from milvus_tools.retrievers.search import merged, search_all, search_one
 from milvus_tools.retrievers.settings import RetrieverSettings
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
 from milvus_tools.store.options import check_limit
@@ -120,7 +122,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         """Build what makes the queries, once."""
         super().model_post_init(context)
         if self.llm is not None:
-            self._generator = maker_of_model(self.llm, self.prompt, self.max_queries)
+            self._generator = generator_of_model(self.llm, self.prompt, self.max_queries)
         elif isinstance(self.query_generator, Runnable):
             self._generator = generator_of_runnable(self.query_generator)
         elif self.query_generator is not None:

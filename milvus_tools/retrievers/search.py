@@ -1,19 +1,24 @@
-"""All searches of one retrieval at once: bounded, within a deadline, each a run in the trace."""
+"""All searches of one retrieval at once: bounded, within a deadline, and fused into one list."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Final
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
     AsyncCallbackManagerForRetrieverRun,
     BaseCallbackManager,
 )
+from langchain_core.documents import Document
 
 from milvus_tools._io.tasks import cancel_and_wait, gather_or_cancel
-from milvus_tools.errors import DeadlineError
-from milvus_tools.ranking import Hits
+from milvus_tools.errors import DeadlineError, MilvusToolsError, UnsupportedError
+from milvus_tools.ranking import Hits, fuse
+from milvus_tools.retrievers.query_generation import Query
+from milvus_tools.retrievers.settings import RetrieverSettings
+from milvus_tools.store.options import DEFAULT_FETCH_K, without_ranking
 from milvus_tools.transport.requests import Deadline
 
 Search = Callable[[str], Awaitable[Hits]]
@@ -21,6 +26,9 @@ Run = AsyncCallbackManagerForRetrieverRun
 Outcome = Hits | Exception
 
 NAME: Final = "milvus_search"
+MAKING: Final = "(making the queries)"
+
+_log = logging.getLogger(__name__)
 
 
 async def search_all(
@@ -136,3 +144,125 @@ def _outcome(task: asyncio.Task[Hits]) -> Outcome:
 
 def _late() -> DeadlineError:
     return DeadlineError("The search was not done within the retriever's time.")
+
+
+async def search_one(settings: RetrieverSettings, text: str, *, k: int, expr: str) -> Hits:
+    """Search for one query.
+
+    Args:
+        settings: The retriever's settings.
+        text: The query.
+        k: How many Documents the call is to return.
+        expr: What must hold.
+
+    Raises:
+        UnsupportedError: If the collection, or this Milvus, has no such search.
+    """
+    if settings.mode == "mmr":
+        return await _diverse(settings, text, k, expr)
+    if len(settings.store.vector_fields) == 1:
+        return await _scored(settings, text, k, expr)
+    if settings.mode == "similarity":
+        return await _scored(settings, text, k, expr, search_mode="dense")
+    try:
+        return await _scored(settings, text, k, expr, search_mode="hybrid")
+    except UnsupportedError:
+        if not settings.fallback:
+            raise
+    return await _scored(settings, text, k, expr, search_mode="dense")
+
+
+async def _scored(settings: RetrieverSettings, text: str, k: int, expr: str, **mode: Any) -> Hits:
+    options = {**settings.search_kwargs, **mode}
+    if options.get("search_mode") == "dense":
+        options = {**without_ranking(options), **mode}  # there is nothing to rank anew
+    return await settings.store.asimilarity_search_with_score(
+        text, _considered(settings, k), expr=expr, timeout=settings.query_timeout, **options
+    )
+
+
+async def _diverse(settings: RetrieverSettings, text: str, k: int, expr: str) -> Hits:
+    found = await settings.store.amax_marginal_relevance_search(
+        text,
+        k,
+        _considered(settings, k),
+        settings.lambda_mult,
+        expr=expr,
+        timeout=settings.query_timeout,
+        **settings.search_kwargs,
+    )
+    return [(document, None) for document in found]
+
+
+def _considered(settings: RetrieverSettings, k: int) -> int:
+    default = DEFAULT_FETCH_K if settings.mode == "mmr" else k
+    return max(k, default if settings.fetch_k is None else settings.fetch_k)
+
+
+def merged(
+    settings: RetrieverSettings,
+    outcomes: Mapping[Query, Outcome],
+    k: int,
+    not_made: Exception | None,
+) -> list[Document]:
+    """Fuse what the queries found.
+
+    Args:
+        settings: The retriever's settings.
+        outcomes: What came of each query.
+        k: The most Documents to return.
+        not_made: Why there are no queries but the question, if they could not be made.
+
+    Raises:
+        Exception: The first failure, if none may be skipped or no query succeeded; a note says
+            why none were made.
+    """
+    found: dict[Query, Hits] = {}
+    failed: dict[str, Exception] = {}
+    for query, outcome in outcomes.items():
+        if isinstance(outcome, Exception):
+            failed[query.text] = outcome
+        else:
+            found[query] = outcome
+    if failed and (settings.on_error == "raise" or not found):
+        raise _noted(next(iter(failed.values())), not_made)
+    if not_made is not None:
+        failed[MAKING] = not_made
+    if failed:
+        kinds = ", ".join(type(error).__name__ for error in failed.values())
+        _log.warning("A retrieval goes on without what failed (%d): %s", len(failed), kinds)
+    return _fused(settings, found, failed, k)
+
+
+def _noted(error: Exception, not_made: Exception | None) -> Exception:
+    """Return the error with a note, if the queries could not be made in the first place."""
+    if not_made is not None:
+        error.add_note(f"Nor could the queries be made: {_said(not_made)}")
+        _log.warning(
+            "A retrieval failed (%s), and its queries could not be made: %s",
+            type(error).__name__,
+            type(not_made).__name__,
+        )
+    return error
+
+
+def _fused(
+    settings: RetrieverSettings,
+    found: Mapping[Query, Hits],
+    failed: Mapping[str, Exception],
+    k: int,
+) -> list[Document]:
+    return fuse(
+        {query.text: hits for query, hits in found.items()},
+        k,
+        [query.weight for query in found],
+        settings.rank_constant,
+        key=settings.retrieval_key,
+        failed=[{"query": query, "error": _said(error)} for query, error in failed.items()],
+    )
+
+
+def _said(error: Exception) -> str:
+    """Say an error, but not what foreign ones might tell of addresses and keys."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, MilvusToolsError) else name

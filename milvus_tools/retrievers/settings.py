@@ -10,8 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, m
 from milvus_tools.filters import Filter, parse
 from milvus_tools.filters.literals import checked
 from milvus_tools.ranking import RANK_CONSTANT, RETRIEVAL
-from milvus_tools.retrievers.prompts import QUERY_PROMPT
-from milvus_tools.retrievers.queries import tidy
+from milvus_tools.retrievers.query_generation import QUERY_PROMPT, tidy
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
 from milvus_tools.store.options import MAX_LIMIT
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.retrievers.parsing import read_answer
-from milvus_tools.retrievers.queries import (
+from milvus_tools.retrievers.query_generation import (
     Query,
     chosen,
     distinct,

@@ -17,8 +17,8 @@ from milvus_tools.errors import InvalidInputError
 from milvus_tools.retrievers.query_generation import (
     QueryGenerator,
     generator_of_function,
+    generator_of_model,
     generator_of_runnable,
-    maker_of_model,
 )
 
 LINES = "1. who?\n2. when?"
@@ -53,7 +53,7 @@ async def test_a_model_without_structured_output_answers_in_text() -> None:
     """A plain chat model, and one that completes text, are read."""
     chat = functools.partial(GenericFakeChatModel, messages=iter([AIMessage(LINES)] * 2))
     for model in (chat(), FakeListLLM(responses=[LINES])):
-        assert await both(lambda model=model: maker_of_model(model, QUERY_PROMPT, 3)) == MADE
+        assert await both(lambda model=model: generator_of_model(model, QUERY_PROMPT, 3)) == MADE
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ async def test_a_model_without_structured_output_answers_in_text() -> None:
 async def test_structured_output_is_taken_and_its_failure_read(outcome: Any) -> None:
     """Where nothing was parsed, what the model said counts."""
     model = Structured(messages=iter([]), outcome=outcome)
-    assert await both(lambda: maker_of_model(model, QUERY_PROMPT, 3)) == MADE
+    assert await both(lambda: generator_of_model(model, QUERY_PROMPT, 3)) == MADE
 
 
 async def test_an_answer_that_met_the_token_limit_is_read() -> None:
@@ -78,7 +78,7 @@ async def test_an_answer_that_met_the_token_limit_is_read() -> None:
     said = types.SimpleNamespace(message=types.SimpleNamespace(content='["who?", "when?", "wh'))
     error.completion = types.SimpleNamespace(choices=[said])  # type: ignore[attr-defined]
     model = Structured(messages=iter([]), outcome=error)
-    assert await both(lambda: maker_of_model(model, QUERY_PROMPT, 3)) == MADE
+    assert await both(lambda: generator_of_model(model, QUERY_PROMPT, 3)) == MADE
 
 
 def _choice(content: Any) -> Any:
@@ -97,7 +97,7 @@ async def test_an_error_that_holds_no_answer_stays_what_it_was(completion: Any) 
     error = ConnectionError("gone")
     error.completion = completion  # type: ignore[attr-defined]
     model = Structured(messages=iter([]), outcome=error)
-    maker = maker_of_model(model, QUERY_PROMPT, 3)
+    maker = generator_of_model(model, QUERY_PROMPT, 3)
     with pytest.raises(ConnectionError, match="gone"):
         await maker.ainvoke("what?")
     with pytest.raises(ConnectionError, match="gone"):
@@ -106,7 +106,7 @@ async def test_an_error_that_holds_no_answer_stays_what_it_was(completion: Any) 
 
 async def test_a_model_that_fails_is_an_error() -> None:
     """Its own error comes out of both faces."""
-    maker = maker_of_model(
+    maker = generator_of_model(
         Structured(messages=iter([]), outcome=ConnectionError("gone")), QUERY_PROMPT, 3
     )
     with pytest.raises(ConnectionError, match="gone"):
@@ -123,9 +123,9 @@ async def test_the_prompt_has_the_question_as_data_and_the_number() -> None:
         asked.append(prompt.to_messages())
         return LINES
 
-    await maker_of_model(RunnableLambda(note), QUERY_PROMPT, 3).ainvoke("{max_queries} {x}?")
+    await generator_of_model(RunnableLambda(note), QUERY_PROMPT, 3).ainvoke("{max_queries} {x}?")
     own = ChatPromptTemplate.from_messages([("human", "Split: {question}")])
-    await maker_of_model(RunnableLambda(note), own, 3).ainvoke("what?")
+    await generator_of_model(RunnableLambda(note), own, 3).ainvoke("what?")
     ((system, human), (split,)) = asked
     assert "at most 3 search queries" in system.content
     assert human == HumanMessage("{max_queries} {x}?")
