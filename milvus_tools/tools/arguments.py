@@ -95,7 +95,7 @@ def explained(error: ValidationError) -> str:
         for one in error.errors(include_url=False, include_input=False, include_context=False)
     ]
     more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""  # noqa: PLR2004
-    return f"Invalid arguments: {'; '.join(wrong[:5])}{more}. Mend them and call again."
+    return f"Invalid arguments: {'; '.join(wrong[:5])}{more}. Fix them and try again."
 
 
 def validated(schema: type[Arguments], arguments: Any) -> Arguments:

@@ -32,10 +32,10 @@ _NO_SCOPE: Final = (
     "Refused: the run does not say for whom it is, so nothing may be read or written. "
     "Do not try again; tell the user."
 )
-_INTERNAL: Final = "The call failed for a reason that you can't mend. Do not repeat it as it is."
+_INTERNAL: Final = "The call failed for a reason that you can't fix. Do not repeat it as it is."
 _LATER: Final = "Nothing is wrong with the arguments; try again later, or go on without it."
 _ADVICE: Final[Mapping[type[MilvusToolsError], str]] = {
-    InvalidInputError: "Mend the arguments and call again.",
+    InvalidInputError: "Fix the arguments and try again.",
     AccessError: "Do not try again; tell the user.",
     DeadlineError: _LATER,
     EmbeddingError: _LATER,

@@ -76,7 +76,7 @@ def test_the_agent_deletes_what_was_approved(
     spoken = [line.strip() for line in printed.splitlines()]
     for line in (
         "tool answers  Demon Dice, Demon algorithm, Maha Sona",
-        "'sentences'? Mend the arguments and call again.",
+        "'sentences'? Fix the arguments and try again.",
         "to approve    Delete where sentences is more than 13, in the collection wikipedia?",
         f"decision      {decision}",
         f"{left} paragraphs are left.",

@@ -81,7 +81,7 @@ async def test_a_wrong_value_is_explained(tools: dict[str, BaseTool]) -> None:
     assert message.status == "error"
     assert "'year'" in message.content
     assert "integer" in message.content
-    assert message.content.endswith("Mend the arguments and call again.")
+    assert message.content.endswith("Fix the arguments and try again.")
 
 
 async def test_search_by_metadata_goes_page_by_page(tools: dict[str, BaseTool]) -> None:
