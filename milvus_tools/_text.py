@@ -169,9 +169,11 @@ def cut(text: str, most: int, *, clean: Callable[[str], str] = str, counted: str
 def quoted(value: object) -> str:
     """Return a value as JSON has it, with what can't be seen written out."""
     try:
-        return as_json(value, MAX_CHARS)
+        text = as_json(value, MAX_CHARS)
     except (ValueError, RecursionError):  # an integer of thousands of digits, a list in itself
         return f"a value of type {type(value).__name__}"
+    # Who confirms a value must be able to tell a joiner, or another space, from nothing.
+    return "".join(one if one.isprintable() else _as_json(one) for one in text)
 
 
 def listed(values: Sequence[Any]) -> str:

@@ -374,7 +374,7 @@ def test_ten_thousand_mixed_calls_from_several_loops_and_threads() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    portal.wait(swarm.batcher.aclose())
+    portal.run_sync(swarm.batcher.aclose())
     loop = portal._loop
     join(portal.release())
     assert swarm.outcomes.total() == swarm.batcher.stats.calls == 10_000
@@ -390,4 +390,4 @@ async def _calls_from_elsewhere(portal: Portal, swarm: Swarm, start: int) -> Non
 
 def _sync_calls(portal: Portal, swarm: Swarm, start: int) -> None:
     for number in range(start, start + 1000):
-        portal.wait(swarm.call(number))
+        portal.run_sync(swarm.call(number))
