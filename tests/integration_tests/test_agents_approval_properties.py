@@ -22,7 +22,13 @@ from tests.tools import toolkit
 
 pytestmark = ON_LITE
 
-FEW = settings(max_examples=50, suppress_health_check=list(HealthCheck))
+FEW = settings(
+    max_examples=100,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
 QUESTION = {"messages": [{"role": "user", "content": "Clear up, please."}]}
 THREAD: Any = {"configurable": {"thread_id": "1"}}
 FIELDS = {"year": FieldType.INTEGER, "title": FieldType.STRING}
