@@ -90,13 +90,19 @@ def _redacted_word(found: re.Match[str]) -> str:
 
 
 def _redacted_part(found: re.Match[str]) -> str:
-    part = found[0]
-    bare = part.strip(".:")
-    if _is_path(bare) or _is_path(part):
+    part = _without_stops(found[0])
+    if _is_path(part):
         return "<path>"
-    if part.lower().startswith(_SCHEMES) or _is_ip(part) or _is_ip(bare) or _is_host(bare):
+    if part.lower().startswith(_SCHEMES) or _is_ip(part) or _is_host(part):
         return "<address>"
-    return part
+    return found[0]
+
+
+def _without_stops(part: str) -> str:
+    """Return a part without the stops and colons of the sentence round it; `::` is its own."""
+    part = part.strip(".")
+    start = part if part.startswith("::") else part.lstrip(":")
+    return start if start.endswith("::") else start.rstrip(":")
 
 
 def _is_path(part: str) -> bool:
