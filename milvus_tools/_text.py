@@ -1,7 +1,8 @@
 """Text for people and models to read: short, on one line where it should be, nothing hidden.
 
-What can't be seen is found by Unicode property, so that no list of characters has to be kept:
-`str.isprintable` is false for control, format, private-use, surrogate and unassigned characters.
+What can't be seen is found by Unicode property. `str.isprintable` is false for control, format,
+private-use, surrogate and unassigned characters; only those that look like letters, marks or
+symbols to Python, and have no look of their own, are listed here.
 """
 
 import functools

@@ -11,7 +11,8 @@ from milvus_tools.tools.formatting import as_data
 # As models write them: [1], [1, 2], [1-3], [**1**], also in other brackets, with words or a mark
 # before the number, a page behind it, or as a link. Nothing here is read twice: each part is
 # bounded, or does not give back what it has read.
-_OPEN, _CLOSE = r"\[\u3010\uff3b\ufe47", r"\]\u3011\uff3d\ufe48"
+_OPENING, _CLOSING = "[\u3010\uff3b\ufe47", "]\u3011\uff3d\ufe48"
+_OPEN, _CLOSE = f"\\{_OPENING}", f"\\{_CLOSING}"  # a bracket comes first in both
 _SIGNS: Final = r"[\s*_`~'\"\ufe0f\u20e3]{0,4}+"
 _WORDS: Final = r"(?:(?:document|doc|source|passage|n)s?[\s=:#.'\"-]{0,3}+){0,2}"
 _NUMBER: Final = rf"{_SIGNS}{_WORDS}[#^]?\d{{1,9}}{_SIGNS}"
@@ -23,7 +24,6 @@ _MARK: Final = re.compile(
 )
 _WITH_SPACE: Final = re.compile(rf"(?<![ \t])([ \t]*+){_MARK.pattern}", re.IGNORECASE)
 _NUMBERS: Final = re.compile(r"(\d+)(?:[\s*_`~'\"]{0,4}[\u2013-][\s*_`~'\"]{0,4}[#^]?(\d+))?")
-_OPENING, _CLOSING = "[\u3010\uff3b\ufe47", "]\u3011\uff3d\ufe48"
 _ROUND: Final = str.maketrans(_OPENING + _CLOSING, "(((())))")
 
 

@@ -24,7 +24,7 @@ async def run_on_io_loop(work: Coroutine[Any, Any, Result]) -> Result:
     group: _Group | None = getattr(_thread, "group", None)
     if group is None or group.loop is not loop:
         group = _thread.group = _Group(loop)
-        loop.call_soon(group.copy_outcome)
+        loop.call_soon(group.cross)
     return await group.add(work)  # type: ignore[no-any-return]
 
 
@@ -81,7 +81,7 @@ class _Group:
         self._calls.append(_Call(work, answer))
         return answer
 
-    def copy_outcome(self) -> None:
+    def cross(self) -> None:
         """Cross, at the end of the caller's tick."""
         _thread.group = None
         # An error's traceback holds the group: a group that held the error were a cycle.

@@ -76,7 +76,9 @@ class Collection:
         """The collection's name."""
         return self.settings.spec.collection_name
 
-    async def run(self, work: Callable[[Deadline], Awaitable[Result]], timeout: float) -> Result:
+    async def run(
+        self, work: Callable[["Collection", Deadline], Awaitable[Result]], timeout: float
+    ) -> Result:
         """Run an operation within its deadline, opening the collection first if need be.
 
         Raises:
@@ -92,7 +94,7 @@ class Collection:
         try:
             async with asyncio.timeout(timeout) as limit:
                 await self.open(deadline)
-                return await work(deadline)
+                return await work(self, deadline)
         except (TimeoutError, EmbeddingError) as error:
             if not limit.expired():  # the deadline ended nothing
                 raise

@@ -60,10 +60,6 @@ class DocumentMapper:
             return integer_key(text)
         return fitting_text(scope.key(text), field, "id")
 
-    def id(self, key: Key, scope: Scope) -> str:
-        """Return the id of a stored key."""
-        return scope.id(key) if isinstance(key, str) else str(key)
-
     def row(self, document: Document, key: Key | None, scope: Scope) -> Row:
         """Write a Document as a row, without its vectors.
 
@@ -174,9 +170,7 @@ class DocumentMapper:
             metadata |= plain(row.get(self.metadata_field) or {})
         if fields is not None:
             metadata = {name: value for name, value in metadata.items() if name in fields}
-        return Document(
-            id=self.id(key, scope), page_content=row[self.text_field], metadata=metadata
-        )
+        return Document(id=scope.id(key), page_content=row[self.text_field], metadata=metadata)
 
 
 def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

@@ -57,7 +57,7 @@ class Lifecycle:
         seconds = self._seconds(timeout)
         collection = self._enter()
         try:
-            call = collection.run(lambda deadline: work(collection, deadline), seconds)
+            call = collection.run(work, seconds)
             # The calls of a tick cross together, or they would not share a request.
             return await (call if portal().is_current() else run_on_io_loop(call))
         finally:

@@ -168,12 +168,14 @@ class Scope:
         """Return the stored key of an id."""
         return self._prefix + id_
 
-    def id(self, key: str) -> str:
-        """Return the id of a stored key.
+    def id(self, key: str | int) -> str:
+        """Return the id of a stored key; integer keys are never made of a scope.
 
         Raises:
             ScopeError: If the key was not made by this scope.
         """
+        if not isinstance(key, str):
+            return str(key)
         if not key.startswith(self._prefix):
             raise ScopeError(
                 "A row in the scope has a key that was written without scoped_ids=True; write "

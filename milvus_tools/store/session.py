@@ -8,7 +8,6 @@ from milvus_tools.errors import CollectionNotFoundError, InvalidInputError, Milv
 from milvus_tools.filters.literals import all_of
 from milvus_tools.schema import Schema
 from milvus_tools.store.collection import Collection
-from milvus_tools.store.documents import Key
 from milvus_tools.store.scope import Scope
 from milvus_tools.transport.requests import Deadline
 
@@ -73,7 +72,3 @@ class Session:
     def partition(self, name: str) -> str | None:
         """Return the name of the argument that names partitions, if any may."""
         return None if self.scope else name
-
-    def id_of(self, key: Key) -> str:
-        """Return the id of a stored key."""
-        return self.scope.id(key) if isinstance(key, str) else str(key)

@@ -9,6 +9,7 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from pymilvus import AsyncMilvusClient, MilvusClient
 
+from milvus_tools._io.blocking import blocking
 from milvus_tools._io.loop import portal, run_sync
 from milvus_tools.embeddings.source import Embedding
 from milvus_tools.errors import ScopeError, UnsupportedError
@@ -179,7 +180,7 @@ class MilvusStore(StoreMethods):
         Raises:
             DimensionError: If a model's vectors have another dimension than the collection's.
         """
-        await self._lifecycle.run(lambda collection, deadline: collection.probe(deadline), None)
+        await self._lifecycle.run(Collection.probe, None)
         return self
 
     def open(self) -> Self:
@@ -239,11 +240,9 @@ class MilvusStore(StoreMethods):
         """
         if self._scope:
             raise ScopeError("A store with a scope can't drop the collection.")
-        await self._lifecycle.run(lambda collection, deadline: collection.drop(deadline), timeout)
+        await self._lifecycle.run(Collection.drop, timeout)
 
-    def drop(self, timeout: float | None = None) -> None:
-        """The blocking version of `adrop`."""
-        run_sync(self.adrop(timeout))
+    drop = blocking(adrop)
 
     @property
     def stats(self) -> StoreStats:

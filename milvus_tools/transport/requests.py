@@ -68,7 +68,7 @@ class FieldSearch:
 
 @dataclasses.dataclass(frozen=True)
 class SearchRequest:
-    """A search: one search, or several whose hits a ranker fuses.
+    """A search in one vector field, or in several, whose hits a ranker fuses.
 
     Attributes:
         collection_name: The collection.

@@ -34,7 +34,7 @@ DELETE = DeleteRequest("docs", "n > 1", Keys("pk", ("a",)), {})
 
 
 def search(**changes: Any) -> dict[str, Any]:
-    """Return a search's searches with one that differs."""
+    """Return the field searches of a request, one of which differs."""
     return {"searches": (dataclasses.replace(ROUTE, **changes),)}
 
 

@@ -180,7 +180,7 @@ def test_integer_keys_are_integers() -> None:
     """An id of an INT64 key is a number in its plainest form, and the id is its text."""
     where = mapper(key=DataType.INT64)
     assert [where.key(id_, OPEN) for id_ in ("5", 5, "-7", "0")] == [5, 5, -7, 0]
-    assert where.id(-7, OPEN) == "-7"
+    assert OPEN.id(-7) == "-7"
     assert where.document({"pk": 5, "text": "t"}, OPEN).id == "5"
     bad = ["05", "+5", " 5", "5.0", "five", "", "\uff15", "1_0", str(2**63), 2**63, -(2**63), "-0"]
     for id_ in [*bad, "9" * 5000]:

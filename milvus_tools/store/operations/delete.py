@@ -73,12 +73,11 @@ async def delete(
     """Delete the rows that have one of the ids and match the filter, as far as given."""
     options = opts.allowed(extra, {}, partition=session.partition("partition_name"))
     filter_ = await read_expression(expr)
-    if ids is not None:
-        require_list(ids)
-    elif not filter_:
-        raise InvalidInputError("delete needs ids or an expression: it never deletes all.")
     if ids is None:
+        if not filter_:
+            raise InvalidInputError("delete needs ids or an expression: it never deletes all.")
         return await session.with_schema(_delete_matching, DeleteResult(0), filter_, options)
+    require_list(ids)
     absent = DeleteResult(0, len(set(map(str, ids))))
     return await session.with_schema(_delete_by_ids, absent, ids, filter_, options)
 
@@ -131,7 +130,7 @@ async def _delete(
         request = DeleteRequest(session.collection.name, scope, chosen, options)
         with partial(deleted, len(keys), "deleted", session.deadline):
             if await delete_now(session, schema, request):
-                deleted += map(session.id_of, chosen.values)
+                deleted += map(session.scope.id, chosen.values)
         session.collection.consistency.deletes.note(chosen.values)
     return len(deleted)
 

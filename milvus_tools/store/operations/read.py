@@ -100,7 +100,7 @@ async def _existing_ids(session: Session, schema: Schema, ids: Sequence[str]) ->
     mapper = session.collection.mapper(schema)
     keys = _keys_of(session, mapper, ids)
     found = await rows_of(session, schema, keys, key_fields(session, schema), STRONG)
-    return {mapper.id(key, session.scope) for key in found}
+    return {session.scope.id(key) for key in found}
 
 
 def _keys_of(session: Session, mapper: DocumentMapper, ids: Sequence[str]) -> list[Key]:

@@ -289,7 +289,7 @@ async def _send_batch(
     request = WriteRequest(session.collection.name, rows, key, replace=replace, options=options)
     session.collection.consistency.upserted = True
     keys = await session.collection.transport.upsert(request, session.deadline)
-    return [session.id_of(one) for one in keys]
+    return [session.scope.id(one) for one in keys]
 
 
 async def _make_way(session: Session, schema: Schema, rows: Sequence[Row]) -> None:
