@@ -19,7 +19,8 @@ from milvus_tools.filters.conditions import (
     require_bounds,
 )
 from milvus_tools.filters.fields import ITEMS, Fields, Target
-from milvus_tools.filters.literals import MAX_EXPRESSION, all_of, any_of, checked
+from milvus_tools.filters.guard import checked
+from milvus_tools.filters.literals import MAX_EXPRESSION, all_of, any_of
 from milvus_tools.filters.operands import flag
 from milvus_tools.filters.operators import WRITERS
 

@@ -19,7 +19,8 @@ from pydantic import ConfigDict
 from milvus_tools._io.loop import run_sync
 from milvus_tools.errors import DeadlineError, InvalidInputError
 from milvus_tools.filters import Filter, parse
-from milvus_tools.filters.literals import all_of, checked
+from milvus_tools.filters.guard import checked
+from milvus_tools.filters.literals import all_of
 from milvus_tools.retrievers.query_generation import (
     Query,
     QueryGenerator,

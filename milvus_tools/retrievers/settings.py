@@ -8,7 +8,7 @@ from langchain_core.runnables import Runnable
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, model_validator
 
 from milvus_tools.filters import Filter, parse
-from milvus_tools.filters.literals import checked
+from milvus_tools.filters.guard import checked
 from milvus_tools.ranking import RANK_CONSTANT, RETRIEVAL
 from milvus_tools.retrievers.query_generation import QUERY_PROMPT, tidy
 from milvus_tools.store import MilvusStore, ScopedMilvusStore

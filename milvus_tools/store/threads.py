@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from milvus_tools._io.loop import portal
-from milvus_tools.filters.literals import checked
+from milvus_tools.filters.guard import checked
 
 Result = TypeVar("Result")
 

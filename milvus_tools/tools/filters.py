@@ -22,7 +22,8 @@ from milvus_tools.filters import (
 )
 from milvus_tools.filters.conditions import MAX_HINT_CHARS
 from milvus_tools.filters.fields import field_type
-from milvus_tools.filters.literals import all_of, checked
+from milvus_tools.filters.guard import checked
+from milvus_tools.filters.literals import all_of
 from milvus_tools.schema import Schema
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 

@@ -13,7 +13,8 @@ from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore
 from milvus_tools.errors import FilterError, MilvusError, ScopeError
-from milvus_tools.filters.literals import MAX_NESTING, checked, equals
+from milvus_tools.filters.guard import checked
+from milvus_tools.filters.literals import MAX_NESTING, equals
 from milvus_tools.transport.requests import (
     DeleteRequest,
     QueryRequest,

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milvus_tools.errors import FilterError
+from milvus_tools.filters.guard import checked
 from milvus_tools.filters.literals import (
     MAX_NESTING,
     all_of,
-    checked,
     equals,
     literal,
     one_of,

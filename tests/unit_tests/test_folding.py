@@ -3,7 +3,7 @@
 import pytest
 
 from milvus_tools.errors import FilterError
-from milvus_tools.filters.literals import checked
+from milvus_tools.filters.guard import checked
 
 RIGHT = [
     "n == 1",

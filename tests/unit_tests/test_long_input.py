@@ -11,7 +11,7 @@ from milvus_tools._text import MAX_CHARS, quoted, shown
 from milvus_tools.errors import FilterError, MilvusToolsError
 from milvus_tools.filters import All, Condition, Fields, Not, Operator, expression, parse
 from milvus_tools.filters.conditions import MAX_CONDITIONS
-from milvus_tools.filters.literals import checked
+from milvus_tools.filters.guard import checked
 from milvus_tools.retrievers.parsing import read_answer
 from milvus_tools.schema import Schema
 from milvus_tools.tools.formatting import as_data

@@ -12,7 +12,8 @@ from langchain_core.vectorstores import VectorStoreRetriever
 
 from milvus_tools._io.blocking import blocking
 from milvus_tools.errors import InvalidInputError
-from milvus_tools.filters.literals import all_of, checked
+from milvus_tools.filters.guard import checked
+from milvus_tools.filters.literals import all_of
 from milvus_tools.store.base import StoreBase
 from milvus_tools.store.operations import search as operations
 from milvus_tools.store.operations.search import Scored, SearchArguments
