@@ -54,6 +54,11 @@ def expression(filter_: Filter, fields: Fields) -> str:
         UnsupportedError: If this Milvus can't answer it.
     """
     require_bounds(filter_)
+    return write(filter_, fields)
+
+
+def write(filter_: Filter, fields: Fields) -> str:
+    """Write a filter that is within bounds: `expression` without the check of them."""
     return checked(_written(filter_, fields, negated=False))
 
 

@@ -107,7 +107,7 @@ def is_number(value: object) -> bool:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    hint = " Write a filter expression as expr." if "filter" in name or name == "where" else ""
+    hint = " Write a filter as filter." if "filter" in name or name == "where" else ""
     takes = f"it takes {', '.join(sorted(known))}" if known else "it takes no others"
     return f"The keyword argument {name!r} is not known here; {takes}.{hint}"
 

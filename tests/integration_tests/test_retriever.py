@@ -71,7 +71,7 @@ async def test_without_a_source_the_question_is_asked_alone(birds: Birds) -> Non
 async def test_a_collection_that_is_not_there_has_nothing(make_store: MakeStore) -> None:
     """No filter is an error then, and no model is asked for queries that can find nothing."""
     retriever = MilvusMultiQueryRetriever(
-        make_store(), query_generator=lambda _: pytest.fail("asked"), filters=RECENT
+        make_store(), query_generator=lambda _: pytest.fail("asked"), filter=RECENT
     )
     assert await retriever.ainvoke("kite") == []
     assert await MilvusMultiQueryRetriever(make_store()).ainvoke("kite") == []
@@ -100,16 +100,16 @@ async def test_the_question_can_be_left_out(birds: Birds) -> None:
 
 async def test_a_call_narrows_what_is_fixed(birds: Birds) -> None:
     """Filters and expressions of both hold together; none takes the place of another."""
-    retriever = MilvusMultiQueryRetriever(birds.store, filters=RECENT, queries=[KITE], k=3)
+    retriever = MilvusMultiQueryRetriever(birds.store, filter=RECENT, queries=[KITE], k=3)
     assert sorted(texts(await retriever.ainvoke(KITE))) == [OWL, SWIFT]
     until = {"field": "year", "operator": "lt", "value": 2010}
-    assert texts(await retriever.ainvoke(KITE, filters=until)) == [OWL]
+    assert texts(await retriever.ainvoke(KITE, filter=until)) == [OWL]
     assert texts(await retriever.ainvoke(KITE, expr="year < 2010")) == [OWL]
-    assert texts(await retriever.ainvoke(KITE, filters=[until, until], expr="year > 2003")) == []
+    assert texts(await retriever.ainvoke(KITE, filter=[until, until], expr="year > 2003")) == []
     raw = MilvusMultiQueryRetriever(birds.store, expr='title == "Owls"', k=3)
     assert texts(await raw.ainvoke(KITE)) == [OWL]
     assert texts(await raw.ainvoke(KITE, expr='title == "Kites"')) == []
-    assert await raw.ainvoke(KITE, filters={"any": [{"not": RECENT}, {"not": RECENT}]}) == []
+    assert await raw.ainvoke(KITE, filter={"any": [{"not": RECENT}, {"not": RECENT}]}) == []
 
 
 async def test_a_call_may_ask_for_more_or_fewer(birds: Birds) -> None:
@@ -125,13 +125,13 @@ async def test_a_call_may_ask_for_more_or_fewer(birds: Birds) -> None:
         ({"k": True}, "k must be an integer"),
         ({"k": "3"}, "k must be an integer"),
         ({"k": 10**6}, "k must be an integer"),
-        ({"filters": []}, "at least one filter"),
-        ({"filters": "year > 3"}, "A condition is"),
-        ({"filters": {"field": "text", "operator": "near", "value": 1}}, "no operator"),
+        ({"filter": []}, "at least one filter"),
+        ({"filter": {"year": 3}}, 'A filter by "year" is {"field": "year"'),
+        ({"filter": {"field": "text", "operator": "near", "value": 1}}, "no operator"),
         ({"expr": "year > 3) or (year < 3"}, "closes nothing"),
         ({"expr": 5}, "expr must be a string"),
-        ({"filter": "year > 3"}, "takes k, filters and expr, not filter"),
-        ({"search_kwargs": {}}, "takes k, filters and expr, not search_kwargs"),
+        ({"filters": "year > 3"}, "takes k, filter and expr, not filters"),
+        ({"search_kwargs": {}}, "takes k, filter and expr, not search_kwargs"),
     ],
 )
 async def test_what_a_call_can_not_have_is_refused(
@@ -153,7 +153,7 @@ async def test_a_field_that_nobody_knows_is_refused(make_store: MakeStore) -> No
     await store.aadd_texts([KITE], [{"year": 1995}])
     retriever = MilvusMultiQueryRetriever(store)
     with pytest.raises(FilterError, match="no field 'yaer'"):
-        await retriever.ainvoke(KITE, filters={**RECENT, "field": "yaer"})
+        await retriever.ainvoke(KITE, filter={**RECENT, "field": "yaer"})
 
 
 async def test_one_failing_query_fails_the_call_and_ends_the_others(
@@ -347,7 +347,7 @@ async def test_all_faces_find_the_same(birds: Birds) -> None:
 async def test_200_calls_at_once_share_requests(shared: MilvusStore, birds: Birds) -> None:
     """They find what each of them finds alone, in far fewer requests than queries."""
     retriever = MilvusMultiQueryRetriever(
-        birds.store, query_generator=lambda text: [f"{text}!", f"{text}?"], filters=RECENT, k=2
+        birds.store, query_generator=lambda text: [f"{text}!", f"{text}?"], filter=RECENT, k=2
     )
     await retriever.ainvoke("warm")
     before = shared.stats.search

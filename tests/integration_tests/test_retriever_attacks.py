@@ -71,7 +71,7 @@ async def guarded(birds: Birds, shared: MilvusStore) -> Birds:
 def made(birds: Birds, **settings: Any) -> MilvusMultiQueryRetriever:
     """Return a retriever in the birds' scope, with a filter of its own."""
     recent = {"field": "year", "operator": "gte", "value": 2003}
-    return MilvusMultiQueryRetriever(birds.store, filters=recent, **settings)
+    return MilvusMultiQueryRetriever(birds.store, filter=recent, **settings)
 
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=repr)
@@ -88,7 +88,7 @@ async def test_no_argument_reaches_past_scope_and_filter(
         assert not {SECRET, KITE} & set(texts(found))
 
 
-@pytest.mark.parametrize("settings", [{"partition_names": ["_default"]}, {"filter": "year > 0"}])
+@pytest.mark.parametrize("settings", [{"partition_names": ["_default"]}, {"filters": "year > 0"}])
 async def test_no_search_argument_reaches_past_the_scope(
     guarded: Birds, settings: dict[str, Any]
 ) -> None:

@@ -21,7 +21,7 @@ async def test_t44_arguments_of_a_call_reach_both_faces(birds: Birds) -> None:
     """`k`, `filters` and `expr` count in `ainvoke`, `invoke`, `abatch` and `batch`."""
     retriever = MilvusMultiQueryRetriever(birds.store)
     old = {"field": "year", "operator": "lt", "value": 2010}
-    narrowed = {"k": 1, "filters": old, "expr": "year > 1995"}
+    narrowed = {"k": 1, "filter": old, "expr": "year > 1995"}
     for found in (
         await retriever.ainvoke(KITE, **narrowed),
         await asyncio.to_thread(retriever.invoke, KITE, **narrowed),

@@ -52,8 +52,8 @@ def test_a_refusal_says_what_there_is() -> None:
     """The error names the arguments that are taken, and where a filter belongs."""
     with pytest.raises(InvalidInputError, match="it takes consistency_level, partition_names"):
         opts.allowed({"x": 1}, opts.COUNT, partition="partition_names")
-    with pytest.raises(InvalidInputError, match="as expr"):
-        opts.allowed({"filter": "n == 1"}, opts.COUNT, partition=None)
+    with pytest.raises(InvalidInputError, match="as filter"):
+        opts.allowed({"where": "n == 1"}, opts.COUNT, partition=None)
     with pytest.raises(InvalidInputError, match="takes no others"):
         opts.allowed({"x": 1}, {}, partition=None)
 

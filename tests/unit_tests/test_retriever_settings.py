@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore
 from milvus_tools.filters import Condition, Operator
+from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.ranking import fuse
 from tests.tools import unopened
 
@@ -48,8 +49,8 @@ def made(**settings: Any) -> MilvusMultiQueryRetriever:
         ({"mode": "hybrid"}, "needs a store with a dense embedding and BM25"),
         ({"mode": "dense"}, "mode"),
         ({"fallback": True}, "fallback is for the mode hybrid"),
-        ({"filters": []}, "at least one filter"),
-        ({"filters": {"field": "n"}}, "A condition is"),
+        ({"filter": []}, "at least one filter"),
+        ({"filter": {"field": "n"}}, "A condition is"),
         ({"expr": "n == 1) or (n == 2"}, "closes nothing"),
         ({"search_kwargs": {"expr": "n == 1", "k": 3}}, "search_kwargs can't have expr, k"),
         ({"retrieval_key": ""}, "retrieval_key"),
@@ -77,10 +78,10 @@ def test_a_store_is_needed() -> None:
 
 def test_what_was_decided_can_not_be_changed() -> None:
     """A filter can't be taken off a retriever that is there."""
-    retriever = made(filters=CONDITION)
-    assert retriever.filters == Condition("n", Operator.EQ, 1)
+    retriever = made(filter=CONDITION)
+    assert retriever.filter == QueryFilter.read(Condition("n", Operator.EQ, 1))
     with pytest.raises(ValidationError, match="frozen"):
-        retriever.filters = None
+        retriever.filter = None
 
 
 def test_a_prompt_may_leave_the_number_out() -> None:
@@ -91,20 +92,20 @@ def test_a_prompt_may_leave_the_number_out() -> None:
 
 def test_a_configured_copy_keeps_the_rest() -> None:
     """LangChain makes such copies at each call of a configurable retriever."""
-    retriever = made(queries=["a"], filters=CONDITION)
+    retriever = made(queries=["a"], filter=CONDITION)
     open_to = retriever.configurable_fields(k=ConfigurableField("k"))
     configured, _ = open_to.prepare({"configurable": {"k": 7}})  # type: ignore[attr-defined]
     assert (configured.k, configured.queries) == (7, ["a"])
-    assert (configured.filters, configured.store) == (retriever.filters, retriever.store)
+    assert (configured.filter, configured.store) == (retriever.filter, retriever.store)
 
 
 async def test_a_copy_goes_by_its_new_settings() -> None:
     """They are checked, and what makes queries is made anew; the rest and the store stay."""
-    first = made(query_generator=lambda _: ["old"], k=2, filters=CONDITION, tags=["mine"])
+    first = made(query_generator=lambda _: ["old"], k=2, filter=CONDITION, tags=["mine"])
     other = first.model_copy(update={"query_generator": lambda _: ["new"], "k": 3})
-    assert (other.k, other.filters, other.tags) == (3, first.filters, ["mine"])
+    assert (other.k, other.filter, other.tags) == (3, first.filter, ["mine"])
     assert other.store is first.store
-    call = other._call("who?", None, None, None, {})
+    call = await other._call("who?", None, None, None, {})
     for retriever, query in ((first, "old"), (other, "new"), (first.model_copy(), "old")):
         assert [one.text for one in (await retriever._amade(call, {})).queries] == [query]
 

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import wordllama
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ValidationError
 from tokenizers import Tokenizer
 
 from milvus_tools import FilterField
 from milvus_tools.errors import FilterError
-from milvus_tools.tools.filters import read_filter, require_field
+from milvus_tools.tools.arguments import search_arguments
+from milvus_tools.tools.filters import described, known_fields, read_filter, require_field
 from milvus_tools.tools.formatting import blocks
 from tests.openai_schema import tool_problems
 from tests.tools import FIELDS, VERBS, call, toolkit, tools_of
@@ -168,7 +170,10 @@ def test_fields_may_have_any_name(name: str) -> None:
             {"query": "x", "filters": [{"f": 1}]},
             "filters.0: there is no 'f' here; there are field",
         ),
-        ({"query": "x", "filters": "year = 1"}, "filters: Input should be a valid list"),
+        ({"query": "x", "filters": "year = 1"}, 'filters: a filter is {"field": …, "operator"'),
+        ({"query": "x", "filters": ["year = 1"]}, "filters.0: a filter is"),
+        ({"query": "x", "filters": "[" * 100_000}, "filters: a filter is"),
+        ({"query": "x", "filters": "3"}, "filters: Input should be a valid list"),
     ],
 )
 async def test_wrong_arguments_are_explained(arguments: dict[str, Any], said: str) -> None:
@@ -215,9 +220,26 @@ def test_any_field_may_be_named_if_dynamic_ones_are_allowed() -> None:
 def test_a_narrowing_says_itself_in_words() -> None:
     """Filters, ids and a raw expression read as one sentence."""
     kit = toolkit()
-    fields = dict(kit.filter_fields or {})
+    fields = known_fields(kit, None)
     condition = {"field": "year", "operator": "lt", "value": 1990}
     narrowed = read_filter([condition], kit, fields, ids=["a"], expr=" n == 1 ")
-    assert str(narrowed) == 'year is less than 1990 and id is one of "a" and (n == 1)'
+    assert described(narrowed) == 'year is less than 1990 and id is one of "a" and (n == 1)'
     assert narrowed
     assert not read_filter([], kit, fields)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("raw", [False, True])
+async def test_filters_that_a_model_wrote_as_text_are_read_as_json(
+    nested: bool, raw: bool
+) -> None:
+    """The whole list, or one of its filters; an expression is none, whatever is allowed."""
+    kit = toolkit(nested_filters=nested, allow_raw_filter=raw)
+    schema = search_arguments(kit, known_fields(kit, None))
+    condition = {"field": "year", "operator": "lt", "value": 1990}
+    plain = schema.model_validate({"query": "x", "filters": [condition]})
+    for text in (json.dumps([condition]), [json.dumps(condition)]):
+        assert schema.model_validate({"query": "x", "filters": text}) == plain
+    for text in ("year < 1990", ["year < 1990"]):
+        with pytest.raises(ValidationError, match="not a text"):
+            schema.model_validate({"query": "x", "filters": text})
