@@ -241,6 +241,7 @@ PAYLOADS: dict[str, list[Any]] = {
     "documents": DOCUMENTS,
     "embeddings": [[B_VECTOR], B_VECTOR, [[B_VECTOR]], ["tenant"], [{"tenant": "b"}]],
     "param": PARAMS,
+    "filter": [*FILTERS, *EXPRESSIONS],
     "filter_": FILTERS,
     "order_by": ["tenant", "vector", "$meta", 'tenant == "b"', "id", "", 7, ["tenant"]],
     "descending": [True, "b"],
@@ -280,7 +281,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "similarity_search_with_score_by_vector": _AT_B,
     "upsert": {"documents": [Document("y")]},
 }
-_CHOOSE = ("ids", "expr")
+_CHOOSE = ("ids", "expr", "filter")
 # Public names that the matrix does not call, and why.
 ELSEWHERE = {
     "as_retriever": "makes a retriever; a test of its own attacks that",
@@ -323,11 +324,13 @@ def attacks(name: str, method: Callable[..., Any]) -> Iterator[dict[str, Any]]:
     Raises:
         KeyError: If one of the arguments is not in the table.
     """
-    named = inspect.signature(method).parameters.keys()
+    parameters = inspect.signature(method).parameters
+    named = parameters.keys()
+    optional = {key for key in _CHOOSE if key in named and parameters[key].default is None}
     for argument in named:
         rest = good(name)
         if argument in _CHOOSE:  # each must choose alone, or the other would hold it back
-            rest = {key: value for key, value in rest.items() if key not in _CHOOSE}
+            rest = {key: value for key, value in rest.items() if key not in optional}
         for payload in PAYLOADS[argument]:
             if argument != "kwargs":
                 yield {**rest, argument: payload}
