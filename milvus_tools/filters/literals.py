@@ -143,16 +143,15 @@ def one_of(field: str, values: Sequence[str | int]) -> str:
 
 def all_of(expressions: Iterable[str]) -> str:
     """Join expressions with `and`, each in brackets of its own; empty ones are left out."""
-    return _joined(expressions, "and")
+    return _joined([one for one in expressions if one], "and")
 
 
 def any_of(expressions: Iterable[str]) -> str:
     """Join expressions with `or`, each in brackets of its own; empty ones are left out."""
-    return _joined(expressions, "or")
+    return _joined([one for one in expressions if one], "or")
 
 
-def _joined(expressions: Iterable[str], word: str) -> str:
-    parts = [expression for expression in expressions if expression]
+def _joined(parts: Sequence[str], word: str) -> str:
     if len(parts) == 1:
         return parts[0]
     return f" {word} ".join(f"({part})" for part in parts)

@@ -60,11 +60,15 @@ class Session:
 
     async def expression(self, schema: Schema, filter_: QueryFilter) -> str:
         """Write a filter for this collection, without the scope."""
+        if not filter_.typed:
+            return filter_.raw
         mapper, lite = self.collection.mapper(schema), self.collection.connection.lite
         return await write_filter(filter_, mapper, self.scope, lite=lite)
 
     def in_scope(self, schema: Schema, expression: str) -> str:
         """Join an expression that was checked with the scope."""
+        if not self.scope:
+            return expression
         return all_of([self.scope.expression(schema), expression])
 
     def reading(self, options: Mapping[str, Any]) -> dict[str, Any]:
