@@ -17,9 +17,9 @@ from milvus_tools.store import threads
 from milvus_tools.store.methods import search as search_methods
 from milvus_tools.store.operations import read as reading
 from milvus_tools.transport.errors import translated
-from tests.graphs import DOCUMENTS, QUESTION
-from tests.growth import SIZES, is_linear
-from tests.support import DIM, ON_LITE
+from tests.helpers.linear_time import SIZES, is_linear
+from tests.helpers.rag_graph import DOCUMENTS, QUESTION
+from tests.helpers.support import DIM, ON_LITE
 
 pytestmark = ON_LITE
 LONG = f'text == "{"x" * (MAX_EXPRESSION - 100)}"'
