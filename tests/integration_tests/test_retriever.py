@@ -126,7 +126,7 @@ async def test_a_call_may_ask_for_more_or_fewer(birds: Birds) -> None:
         ({"k": "3"}, "k must be an integer"),
         ({"k": 10**6}, "k must be an integer"),
         ({"filter": []}, "at least one filter"),
-        ({"filter": {"year": 3}}, 'A filter by "year" is {"field": "year"'),
+        ({"filter": {"year": 3}}, 'To filter by "year", write {"field": "year"'),
         ({"filter": {"field": "text", "operator": "near", "value": 1}}, "no operator"),
         ({"expr": "year > 3) or (year < 3"}, "closes nothing"),
         ({"expr": 5}, "expr must be a string"),

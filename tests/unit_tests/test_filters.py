@@ -279,9 +279,9 @@ def test_what_reaches_out_of_its_brackets_is_refused(expression: Any) -> None:
         ("not " * MAX_NESTING + "n == 1", "more than 64 signs in a row"),
         ("n == " + "-" * MAX_NESTING + "1", "more than 64 signs in a row"),
         ("!" * MAX_NESTING + "n", "more than 64 signs in a row"),
-        ("n == 1 and " * 6_000 + "n == 1", "may have 65536 characters; this one has 66006"),
-        ('t like "%a%b%c%"', "like may have 3 wildcards"),
-        ("t LIKE '____'", "like may have 3 wildcards"),
+        ("n == 1 and " * 6_000 + "n == 1", "at most 65536 characters; this one has 66006"),
+        ('t like "%a%b%c%"', "like can have at most 3 wildcards"),
+        ("t LIKE '____'", "like can have at most 3 wildcards"),
     ],
 )
 def test_what_milvus_could_not_bear_is_refused(expression: str, said: str) -> None:
