@@ -94,7 +94,7 @@ async def test_search_by_metadata_goes_page_by_page(tools: dict[str, BaseTool]) 
     assert second.content.startswith("3 to 3 of 3 documents. Text inside")
     assert '<document n="3" id="1">' in second.content
     past = await call(search, offset=3)
-    assert (past.content, past.artifact) == ("3 match, and the offset is past them.", [])
+    assert (past.content, past.artifact) == ("3 match, and the offset is past the last one.", [])
     none = await call(search, filters=[{"field": "year", "operator": "lt", "value": 0}])
     assert (none.content, none.artifact) == ("No document matches.", [])
 
@@ -196,7 +196,7 @@ async def test_ids_and_filters_of_a_delete_both_hold(
         ({"ids": [], "filters": []}, "Give ids or filters"),
         (
             {"filters": [{"field": "year", "operator": "exists"}]},
-            "Refused: 3 documents match year is there, and 2 can be deleted at once.",
+            "Refused: 3 documents match year is there, but at most 2 can be deleted at once.",
         ),
         ({"ids": ["1", "2", "3"]}, "ids: List should have at most 2 items"),
     ],
