@@ -59,7 +59,7 @@ _QUERIES: Final = "More queries, on other aspects; all are searched at once and 
 _FILTERS: Final = "Conditions that must all hold"
 _NOT_JSON: Final = 'a filter is {"field": …, "operator": …, "value": …}, not a string'
 _EXPR: Final = "A Milvus filter expression that must also hold"
-_NEW_ID: Final = "Its id: replaces the document that has this id; left out, a new id is made"
+_NEW_ID: Final = "Its id. A document with the same id is replaced; left out, a new id is made"
 _DRY_RUN: Final = "Say what would be deleted, but delete nothing"
 
 

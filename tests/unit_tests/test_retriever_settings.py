@@ -107,7 +107,7 @@ async def test_a_copy_goes_by_its_new_settings() -> None:
     assert other.store is first.store
     call = await other._call("who?", None, None, None, {})
     for retriever, query in ((first, "old"), (other, "new"), (first.model_copy(), "old")):
-        assert [one.text for one in (await retriever._amade(call, {})).queries] == [query]
+        assert [one.text for one in (await retriever._amake_queries(call, {})).queries] == [query]
 
 
 @pytest.mark.parametrize(
