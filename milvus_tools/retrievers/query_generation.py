@@ -116,7 +116,7 @@ def require_question(question: object) -> None:
         )
     if _SURROGATE.search(question):
         raise InvalidInputError(
-            "The question contains a lone surrogate, which is not valid Unicode; remove it."
+            "The question contains a lone surrogate, which is not valid Unicode. Remove it."
         )
     if not tidy(question):
         raise InvalidInputError("The question is empty.")

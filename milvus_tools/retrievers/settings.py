@@ -152,7 +152,7 @@ class RetrieverSettings(BaseModel):
         _require(
             "question" in self.prompt.input_variables
             and set(self.prompt.input_variables) <= {"question", "max_queries"},
-            "prompt must have the variable question, can have max_queries, and no other.",
+            "prompt must have the variable question, and may have max_queries, but no other.",
         )
 
     def _check_search(self) -> None:
