@@ -49,6 +49,7 @@ def reciprocal_rank_fusion(
         ValueError: If there is not one weight for each ranking, or a weight is negative.
     """
     weights = [1.0] * len(rankings) if weights is None else weights
+    # `not >=`, which is also true for NaN.
     if len(weights) != len(rankings) or any(not weight >= 0 for weight in weights):
         msg = f"weights must be {len(rankings)} numbers of 0 or more, one for each ranking."
         raise ValueError(msg)
@@ -56,6 +57,7 @@ def reciprocal_rank_fusion(
     for ranking, weight in zip(rankings, weights, strict=True):
         for rank, key in enumerate(unique(ranking), start=1):
             scores[key] = scores.get(key, 0.0) + weight / (rank_constant + rank)
+    # `sorted` is stable: keys with the same score keep their order.
     return dict(sorted(scores.items(), key=lambda item: item[1], reverse=True))
 
 

@@ -110,6 +110,7 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
         self, question: Callable[[ToolSettings, Any], str], call: Mapping[str, Any], *_: Any
     ) -> str:
         """Return the question for a call, or say that the tool would refuse it."""
+        # The middleware also passes the state and the runtime, which are ignored.
         try:
             return question(self, call.get("args", {}))
         except MilvusToolsError as error:
@@ -129,6 +130,7 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
         fields = await self._fields()
         lines = [f"The collection {inline(self.store.collection_name)} holds {self._what()}."]
         store = scoped_store(self, context, user)
+        # Without the scope nothing is read: examples and size could be those of another tenant.
         samples: Sequence[Document] = []
         if store is not None:
             count, samples = await asyncio.gather(

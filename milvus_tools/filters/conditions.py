@@ -20,6 +20,7 @@ from milvus_tools._text import listed, named, quoted, shown
 from milvus_tools.errors import FilterError
 from milvus_tools.filters.literals import MAX_EXPRESSION
 
+# Models and forms send filters: these bounds keep the work of reading and writing them short.
 MAX_DEPTH: Final = 4
 MAX_VALUES: Final = 1_000
 MAX_CONDITIONS: Final = 100
@@ -83,7 +84,7 @@ class Condition:
 
     field: str
     operator: Operator
-    value: Any = True
+    value: Any = True  # the default is for `exists`
 
 
 @dataclasses.dataclass(frozen=True)

@@ -94,12 +94,14 @@ def _condition(condition: Condition, target: Target, *, negated: bool) -> str:
     operator = _operator(condition.operator, target)
     if operator is Operator.EXISTS:
         wanted = flag(condition.value) != negated
+        # A field that every row has is missing in no row, so there the presence is negated.
         return target.present if wanted else target.absent or f"not ({target.present})"
     negated ^= operator in _NEGATIONS
     return WRITERS[_NEGATIONS.get(operator, operator)](target, condition.value, negated)
 
 
 def _operator(operator: Operator, target: Target) -> Operator:
+    # A `Condition` that was not parsed can hold anything as its operator.
     if isinstance(operator, str) and operator in OPERATORS[target.type]:
         return Operator(operator)
     known = ", ".join(sorted(OPERATORS[target.type]))

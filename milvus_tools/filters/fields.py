@@ -150,6 +150,7 @@ class Fields:
             if type_ is not None:
                 written = reference(name, dynamic=False)
                 return Target(name, type_, written, field, key="", lite=self.lite)
+        # Neither the dynamic field as a whole nor a vector can be compared.
         elif name != DYNAMIC_FIELD and name not in self.schema.vectors:
             target = self._key(name)
             if target is not None:

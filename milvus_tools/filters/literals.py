@@ -50,7 +50,7 @@ def literal(value: Scalar) -> str:
             string that is not valid Unicode, or a value of another type.
     """
     match value:
-        case bool():
+        case bool():  # before `int`, of which it is a subclass
             return "true" if value else "false"
         case int():
             return _integer(value)
@@ -73,6 +73,7 @@ def _integer(value: int) -> str:
 def _float(value: float) -> str:
     if not math.isfinite(value):
         raise FilterError("NaN and infinities can't be compared in a filter; use a finite number.")
+    # `float`, because NumPy's floats have another `repr`.
     return repr(float(value))
 
 

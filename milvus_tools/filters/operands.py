@@ -86,6 +86,7 @@ def fitting(value: Any, target: Target) -> Scalar:
 def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
     if isinstance(value, float) and not math.isfinite(value):
         return False
+    # `bool` is a subclass of `int`, but a boolean is not a number here.
     return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 
@@ -93,6 +94,7 @@ def _as_stored(value: Scalar, stored: DataType | None) -> Scalar:
     """Return a number as a FLOAT or DOUBLE field stores it, unless it is too great for that."""
     if stored not in (DataType.FLOAT, DataType.DOUBLE):
         return value
+    # A FLOAT field holds 0.1 as 0.10000000149, which does not equal the double 0.1.
     with np.errstate(over="ignore"):
         narrow = float(np.float32(value) if stored is DataType.FLOAT else value)
     return narrow if math.isfinite(narrow) else float(value)

@@ -50,6 +50,7 @@ class TypedFilter:
             FilterError: If the conditions have another form or an unknown operator, or are too
                 deep or too long, or if a type is unknown.
         """
+        # The attributes differ from the arguments, and a frozen class has no other assignment.
         object.__setattr__(self, "conditions", parse(conditions))
         object.__setattr__(self, "fields", _types(fields))
         object.__setattr__(self, "allow_dynamic", allow_dynamic)

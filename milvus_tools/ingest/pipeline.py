@@ -243,10 +243,12 @@ class _Load:
         """Write a batch, and report the progress."""
         wanted = await self._missing(batch) if self._skips else batch
         try:
+            # The pipeline made the batches: the store must not split them again.
             ids = await self._store.aupsert(
                 documents=wanted, batch_size=len(batch), timeout=self._timeout
             )
         except PartialWriteError as error:
+            # The confirmed part of the batch belongs into the report, too.
             self._note(number, error.written)
             raise
         self._note(number, ids)
@@ -279,6 +281,7 @@ class _Load:
     def _partial(self, error: Exception) -> PartialWriteError:
         batches = (json.loads(self._written[number]) for number in sorted(self._written))
         ids = list(dict.fromkeys(itertools.chain.from_iterable(batches)))
+        # The message of a foreign error can hold addresses, so only its name is told.
         ours = isinstance(error, MilvusToolsError)
         reason = str(error) if ours else f"documents or on_progress raised {type(error).__name__}."
         return PartialWriteError(

@@ -208,6 +208,7 @@ def _structured(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
     if bind is None:
         return model
     try:
+        # The raw message may have queries even if it breaks the schema.
         return bind(QUERY_SCHEMA, include_raw=True)  # type: ignore[no-any-return]
     except NotImplementedError:
         return model

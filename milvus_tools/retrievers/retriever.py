@@ -140,6 +140,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         """
         if deep:
             self.__deepcopy__()
+        # Pydantic's own `model_copy` would not check the settings.
         settings = {name: getattr(self, name) for name in self.model_fields_set}
         return type(self)(**{**settings, **(update or {})})
 
@@ -197,6 +198,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         unknown: Mapping[str, Any],
     ) -> _Call:
         require_question(question)
+        # A misspelled `filter` must not be ignored.
         if unknown:
             raise InvalidInputError(
                 f"A call of the retriever takes k, filter and expr, not {', '.join(unknown)}."

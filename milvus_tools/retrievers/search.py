@@ -72,6 +72,7 @@ async def search_all(
             for text, run in zip(texts, runs, strict=True):
                 tasks.append(asyncio.create_task(_run_search(text, search, run, slots, open_runs)))
             await asyncio.wait(tasks, return_when=until)
+        # Before the others are cancelled, which can fail at that.
         failed = _failures(tasks) if stop_at_failure else []
     finally:
         await _end_all(tasks, open_runs)
@@ -166,6 +167,7 @@ async def search_one(
     """
     if settings.mode == "mmr":
         return await _mmr(settings, text, k, filter_)
+    # With one vector field, dense or BM25, there is no mode to choose.
     if len(settings.store.vector_fields) == 1:
         return await _scored(settings, text, k, filter_)
     if settings.mode == "similarity":

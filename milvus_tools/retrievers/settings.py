@@ -51,7 +51,7 @@ class RetrieverSettings(BaseModel):
     max_queries: int = Field(5, ge=1, le=MOST_QUERIES)
     """The most queries that are taken from `llm` or `query_generator`."""
 
-    max_query_chars: int = Field(1_000, ge=1, le=65_535)
+    max_query_chars: int = Field(1_000, ge=1, le=65_535)  # Milvus's bound of a VARCHAR
     """The most characters of a query from `llm` or `query_generator`. Longer ones are left out and
     logged."""
 

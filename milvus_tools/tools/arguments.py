@@ -28,8 +28,8 @@ RUNTIME: Final = "runtime"  # LangGraph adds it to the arguments; a model can't 
 MAX_QUERY_CHARS: Final = 2_000
 MAX_ID_CHARS: Final = 1_000
 MAX_EXPR_CHARS: Final = 5_000
-MAX_OFFSET: Final = 16_383
-MAX_PLACE_CHARS: Final = 100
+MAX_OFFSET: Final = 16_383  # Milvus returns no row beyond 16 384, the offset included (T30)
+MAX_PLACE_CHARS: Final = 100  # of the path to a wrong argument, in which a model can write names
 
 _ITEM: Final = {"anyOf": [{"type": "string"}, {"type": "number"}]}
 _VALUE: Final = {
@@ -88,6 +88,7 @@ class Arguments(BaseModel):
         unknown = sorted(map(str, data.keys() - set(names) - {RUNTIME}))
         if unknown:
             raise ValueError(f"unknown name {unknown[0][:50]!r}; the names are {', '.join(names)}")
+        # OpenAI's strict mode requires every argument: `null` stands for one that is left out.
         return {name: value for name, value in data.items() if value is not None}
 
 

@@ -86,6 +86,7 @@ async def _matching(store: AnyStore, filter_: QueryFilter, most: int) -> list[st
 
     The reads are strong, to see what other processes wrote a moment ago (T20).
     """
+    # One id more than allowed shows that there are too many.
     keys = await store.aget_pks(filter=filter_, limit=most + 1, consistency_level=_STRONG)
     if len(keys) > most:
         total = await store.acount(filter=filter_, consistency_level=_STRONG)

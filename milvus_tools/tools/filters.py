@@ -38,6 +38,7 @@ def known_fields(settings: ToolSettings, schema: Schema | None) -> dict[str, Fil
         return {**key, **settings.filter_fields}
     if schema is None:
         return key
+    # The text is for the search by meaning, and the scope fixes its fields.
     hidden = {settings.store.text_field, *settings.store.scope, *settings.run_fields}
     types = {
         name: field_type(field) for name, field in schema.scalars.items() if name not in hidden
@@ -86,6 +87,7 @@ def described(filter_: QueryFilter) -> str:
 
 
 def _plain(condition: Any) -> Any:
+    # Without unset arguments, so that an operator without its value is refused.
     return (
         condition.model_dump(exclude_unset=True) if isinstance(condition, BaseModel) else condition
     )

@@ -146,7 +146,7 @@ class ToolSettings(BaseModel):
     max_documents: int = Field(20, ge=1, le=1_000)
     """The most Documents of one upsert."""
 
-    max_text_chars: int = Field(10_000, ge=1, le=65_535)
+    max_text_chars: int = Field(10_000, ge=1, le=65_535)  # Milvus's bound of a VARCHAR
     """The most characters of a text that the model writes."""
 
     max_delete: int = Field(100, ge=1, le=1_000)

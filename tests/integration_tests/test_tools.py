@@ -136,7 +136,7 @@ async def test_upsert_says_what_is_new_and_what_was_replaced(
     [
         ([{"id": "a", "text": "x"}, {"id": "a", "text": "y"}], 'The id "a" is there twice'),
         ([{"text": ""}], "documents.0.text: it is empty"),
-        ([{"text": "x", "metadata": {"author": "me"}}], "there is no 'author' here"),
+        ([{"text": "x", "metadata": {"author": "me"}}], "unknown name 'author'; the names are"),
         ([{"text": "x", "metadata": {"year": "late"}}], "documents.0.metadata.year: Input should"),
         ([{"text": "x", "metadata": {"title": "t" * 10_001}}], "The metadata of a document has"),
         ([], "documents: List should have at least 1 item"),
@@ -314,7 +314,7 @@ async def test_a_server_that_is_away_is_told_without_its_address() -> None:
         message = await call(tools_of(toolkit(store))["search"], query="x")
     assert message.status == "error"
     assert "unavailable" in message.content
-    assert "try again later" in message.content
+    assert "Try again later" in message.content
     assert str(port) not in message.content
 
 
