@@ -1,4 +1,4 @@
-"""Formats text for people and models: short, on one line if needed, without hidden characters.
+"""Text for people and models: short, on one line if needed, without hidden characters.
 
 Unicode properties tell which characters are invisible. `str.isprintable` is false for control,
 format, private-use, surrogate and unassigned characters. This module lists only the invisible

@@ -1,4 +1,4 @@
-"""Writes typed conditions as Milvus filter expressions, for Milvus Lite and for the server.
+"""Typed conditions as Milvus filter expressions, for Milvus Lite and for the server.
 
 Negations are pushed down to the single conditions, because Milvus Lite and the server disagree on
 `not` where a row lacks the field (T54); each operator writes its own negation.

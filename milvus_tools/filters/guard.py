@@ -3,10 +3,10 @@
 `checked` refuses an expression that could reach out of its brackets, and so out of a scope, and
 one that would crash Milvus or keep it busy without end.
 
-Among the latter are constants that Milvus would have to compute. The server's parser
-produces no value for a constant part whose types don't fit, such as `!"x"`, `-true` or `1 < "a"`,
-and crashes when the part around it reads that value. Therefore an operator needs a field beside
-it, and comparisons can be chained only as a range.
+Among the latter are constants that Milvus would have to compute. The server's parser produces no
+value for a constant part whose types don't fit, such as `!"x"`, `-true` or `1 < "a"`, and crashes
+when the part around it reads that value. Therefore an operator needs a field beside it, and
+comparisons can be chained only as a range.
 
 To find constants, the guard reads an expression as a string of kinds, one letter for each token:
 
@@ -86,9 +86,9 @@ def checked(expression: str | None) -> str:
     Brackets alone don't hold an expression (T56). On its own, it must have strings in `"` or `'`
     with only the escapes that every Milvus knows, and round and square brackets that match.
 
-    Expressions that would stop Milvus are refused, too. A division by zero stops the server; many
-    negations in a row, and constants that it would have to compute, can do so. On Milvus Lite,
-    powers and `like` with many wildcards may never end. Milvus itself checks the rest.
+    Expressions that would stop Milvus are refused, too. A division by zero stops the server, and so can
+    many negations in a row and constants that it would have to compute. On Milvus Lite, powers
+    and `like` with many wildcards may never end. Milvus itself checks the rest.
 
     Args:
         expression: The expression, or `None` for no filter.
@@ -164,7 +164,7 @@ def _why_unread(text: str) -> str:
         case rest if rest[0] == "\\":
             return (
                 "A string in the filter expression has an escape other than "
-                "\\\\ \\\" \\' \\n \\r \\t, which Milvus versions read differently."
+                "\\\\ \\\" \\' \\n \\r \\t, which not every Milvus reads alike."
             )
     return "A string in the filter expression contains a line break; write \\n instead."
 

@@ -1,4 +1,4 @@
-"""Writes the parts of filter expressions: literals, references to fields, and joins.
+"""The parts of filter expressions: literals, references to fields, and joins.
 
 The grammar is Milvus's `Plan.g4`, described at <https://milvus.io/docs/boolean.md>. Values reach
 an expression only through `literal`, names only through `reference`, and raw text only through

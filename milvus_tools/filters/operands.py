@@ -1,4 +1,4 @@
-"""Checks the values of conditions against the operator and the field."""
+"""The values of conditions, checked against the operator and the field."""
 
 import datetime as dt
 import math

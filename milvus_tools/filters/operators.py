@@ -1,4 +1,4 @@
-"""Writes conditions as Milvus filter expressions: one function for each operator.
+"""Single conditions as Milvus filter expressions: one function for each operator.
 
 The grammar is described at <https://milvus.io/docs/boolean.md>. Milvus Lite and the server differ
 on rows without the field, on the left side of `in`, on the patterns of `like`, and on whether

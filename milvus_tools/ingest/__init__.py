@@ -1,4 +1,4 @@
-"""Loads any number of Documents into a store."""
+"""Loading of any number of Documents into a store."""
 
 from milvus_tools.ingest.pipeline import (
     IngestProgress,

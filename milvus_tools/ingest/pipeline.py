@@ -1,4 +1,4 @@
-"""Loads Documents into a store, in a pipeline, from an input of any length.
+"""A pipeline that loads Documents into a store, from an input of any length.
 
 A few batches at a time are read, embedded and written. They bound the memory, whatever the length
 of the input. Of written Documents the load keeps only the ids, about 40 bytes each, to report

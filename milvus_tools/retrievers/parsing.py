@@ -1,4 +1,4 @@
-"""Parses the queries in a language model's answer.
+"""The queries in a language model's answer.
 
 Small models often ignore the form that the prompt asks for. They write a preamble, number the
 lines, put JSON into text, leave it unfinished, or answer with one string in place of a list. All

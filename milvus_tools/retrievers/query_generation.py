@@ -1,4 +1,4 @@
-"""Makes queries of a question with a chat model, a Runnable or a function; cleaned and bounded."""
+"""Query generation by a chat model, a Runnable or a function; queries are cleaned and bounded."""
 
 import dataclasses
 import inspect

@@ -28,7 +28,7 @@ RUNTIME: Final = "runtime"  # LangGraph adds it to the arguments; a model can't 
 MAX_QUERY_CHARS: Final = 2_000
 MAX_ID_CHARS: Final = 1_000
 MAX_EXPR_CHARS: Final = 5_000
-MAX_OFFSET: Final = 16_383  # Milvus returns no row beyond 16 384, the offset included (T30)
+MAX_OFFSET: Final = 16_383  # Milvus's bound for offset and limit together is 16 384 (T30)
 MAX_PLACE_CHARS: Final = 100  # of the path to a wrong argument, in which a model can write names
 
 _ITEM: Final = {"anyOf": [{"type": "string"}, {"type": "number"}]}

@@ -107,11 +107,11 @@ def _require_known(
 
 
 def require_field(name: str, settings: ToolSettings, fields: Mapping[str, FilterField]) -> None:
-    """Refuse a field that the operator did not declare.
+    """Refuse a field that the model may not name.
 
     Raises:
-        FilterError: If the model may not name it. The message lists the fields, and suggests the
-            most similar one.
+        FilterError: If it is not among the fields. The message lists them, and suggests the most
+            similar one.
     """
     if name in fields or settings.allow_dynamic:
         return

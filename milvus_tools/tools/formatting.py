@@ -1,4 +1,4 @@
-"""Formats tool answers: short texts, marked as data and cut to bounds. Pure functions."""
+"""The texts of tool answers: short, marked as data, cut to bounds. Pure functions."""
 
 import re
 from collections.abc import Mapping, Sequence

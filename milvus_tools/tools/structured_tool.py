@@ -1,4 +1,4 @@
-"""Makes a `StructuredTool` from a coroutine: async and sync, scoped, with errors for the model."""
+"""A `StructuredTool` from a coroutine: async and sync, scoped, with errors for the model."""
 
 import contextlib
 import importlib
