@@ -86,9 +86,9 @@ def checked(expression: str | None) -> str:
     Brackets alone don't hold an expression (T56). On its own, it must have strings in `"` or `'`
     with only the escapes that every Milvus knows, and round and square brackets that match.
 
-    Expressions that would stop Milvus are refused, too. A division by zero stops the server, and so can
-    many negations in a row and constants that it would have to compute. On Milvus Lite, powers
-    and `like` with many wildcards may never end. Milvus itself checks the rest.
+    Expressions that would stop Milvus are refused, too. A division by zero stops the server, and
+    so can many negations in a row and constants that it would have to compute. On Milvus Lite,
+    powers and `like` with many wildcards may never end. Milvus itself checks the rest.
 
     Args:
         expression: The expression, or `None` for no filter.

@@ -248,7 +248,7 @@ class _Load:
                 documents=wanted, batch_size=len(batch), timeout=self._timeout
             )
         except PartialWriteError as error:
-            # The confirmed part of the batch belongs into the report, too.
+            # The confirmed part of the batch belongs in the report, too.
             self._note(number, error.written)
             raise
         self._note(number, ids)
