@@ -208,10 +208,10 @@ class MicroBatcher(Generic[Request, Result]):
     def _dispatch(self) -> None:
         """Start batches while slots are free."""
         self._dispatching = False
-        while len(self._running) < self._limits.max_in_flight:
-            batch = self._waiting.take_batch()
-            if batch is None:
-                break
+        waiting = self._waiting
+        most = self._limits.max_in_flight
+        while (waiting.queue or waiting.alone) and len(self._running) < most:
+            batch = waiting.take_batch()
             task = asyncio.get_running_loop().create_task(self._attempt(batch))
             self._running[batch] = task
             task.add_done_callback(functools.partial(self._finish, batch))

@@ -166,15 +166,13 @@ class Waiting:
                 return True
         return False
 
-    def take_batch(self) -> Batch | None:
+    def take_batch(self) -> Batch:
         """Remove and return the next batch: the oldest entry, and what fits of its group."""
         if self.alone:
             entries = [self.alone.popitem(last=False)[0]]
-        elif self.queue:
-            entries = self._fitting(self._groups[next(iter(self.queue)).group])
-            self._dequeue(entries)
         else:
-            return None
+            entries = self._fitting()
+            self._dequeue(entries)
         batch = Batch(entries)
         for entry in entries:
             entry.batch = batch
@@ -188,7 +186,8 @@ class Waiting:
             place.clear()
         return entries
 
-    def _fitting(self, group: Entries) -> list[AnyEntry]:
+    def _fitting(self) -> list[AnyEntry]:
+        group = self._groups[next(iter(self.queue)).group]
         entries: list[AnyEntry] = []
         weight = 0.0
         for entry in itertools.islice(group, self._limits.max_batch_size):
