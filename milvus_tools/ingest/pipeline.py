@@ -21,7 +21,7 @@ from pymilvus import DataType
 
 from milvus_tools._io.iterables import batches_of, closing
 from milvus_tools._io.loop import run_sync
-from milvus_tools._io.pipeline import run_pipeline
+from milvus_tools._io.tasks import run_pipeline
 from milvus_tools.errors import (
     CollectionNotFoundError,
     DeadlineError,
