@@ -14,7 +14,7 @@ from pymilvus import CollectionSchema, MilvusClient
 
 from milvus_tools._io.loop import portal
 from milvus_tools._io.tasks import cancel_and_wait, gather_or_cancel
-from milvus_tools._io.threads import Threads
+from milvus_tools._io.thread_pools import Threads
 from milvus_tools.embeddings.source import EmbeddingModel
 from milvus_tools.errors import (
     AccessError,
@@ -36,7 +36,7 @@ from milvus_tools.transport.connection import Connection, forget_schemas, shared
 from milvus_tools.transport.direct import (
     Transport,
 )
-from milvus_tools.transport.errors import NOT_LOADED
+from milvus_tools.transport.grpc_errors import NOT_LOADED
 from milvus_tools.transport.lite_flush import Flusher
 from milvus_tools.transport.requests import (
     Deadline,

@@ -20,7 +20,7 @@ from milvus_tools.errors import (
 )
 from milvus_tools.filters.literals import Scalar, all_of, equals, literal
 from milvus_tools.schema import Schema
-from milvus_tools.transport.errors import ILLEGAL_ARGUMENT
+from milvus_tools.transport.grpc_errors import ILLEGAL_ARGUMENT
 
 _EVALUATED: Final = (
     "Milvus Lite could not evaluate the filter; the reason may lie in rows outside the scope, and "

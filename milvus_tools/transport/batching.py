@@ -22,7 +22,6 @@ from milvus_tools.errors import InvalidInputError, MilvusError, StoreClosedError
 from milvus_tools.transport.direct import (
     DirectTransport,
 )
-from milvus_tools.transport.errors import ILLEGAL_ARGUMENT
 from milvus_tools.transport.grouping import (
     Timed,
     delete_group,
@@ -31,6 +30,7 @@ from milvus_tools.transport.grouping import (
     search_group,
     write_group,
 )
+from milvus_tools.transport.grpc_errors import ILLEGAL_ARGUMENT
 from milvus_tools.transport.requests import (
     MAX_KEY_WEIGHT,
     Deadline,

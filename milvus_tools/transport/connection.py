@@ -16,7 +16,7 @@ from pymilvus import AsyncMilvusClient, MilvusClient
 from pymilvus.client.cache import GlobalCache
 
 from milvus_tools._io.loop import portal
-from milvus_tools.transport.errors import translated
+from milvus_tools.transport.grpc_errors import translated
 from milvus_tools.transport.lite import files, is_lite
 
 Arguments = ParamSpec("Arguments")

@@ -4,7 +4,7 @@ from pymilvus import CollectionSchema, MilvusClient, MilvusException
 
 from milvus_tools.schema import Schema
 from milvus_tools.spec import CollectionSpec
-from milvus_tools.transport.errors import COLLECTION_NOT_FOUND
+from milvus_tools.transport.grpc_errors import COLLECTION_NOT_FOUND
 from milvus_tools.transport.requests import (
     Deadline,
 )

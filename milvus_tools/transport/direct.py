@@ -14,7 +14,7 @@ from pymilvus import AnnSearchRequest
 from milvus_tools.embeddings.source import EmbeddingModel
 from milvus_tools.errors import MilvusError, UnsupportedError
 from milvus_tools.transport.connection import Connection
-from milvus_tools.transport.errors import translated
+from milvus_tools.transport.grpc_errors import translated
 from milvus_tools.transport.lite_flush import unflushed
 from milvus_tools.transport.requests import (
     Deadline,

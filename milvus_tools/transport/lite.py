@@ -8,7 +8,7 @@ import traceback
 from typing import Any
 
 from milvus_tools.errors import InvalidInputError, UnavailableError, UnsupportedError
-from milvus_tools.transport.errors import redacted
+from milvus_tools.transport.grpc_errors import redacted
 
 
 def is_lite(uri: str) -> bool:

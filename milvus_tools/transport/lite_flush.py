@@ -28,7 +28,7 @@ from milvus_tools.errors import (
     UnavailableError,
 )
 from milvus_tools.transport.connection import Connection
-from milvus_tools.transport.errors import translated
+from milvus_tools.transport.grpc_errors import translated
 from milvus_tools.transport.requests import Row, weight
 
 _FLUSH_COST: Final = 4_000  # entities that are searched one by one in the time of a flush

@@ -16,7 +16,7 @@ from milvus_tools.retrievers import retriever
 from milvus_tools.store import threads
 from milvus_tools.store.methods import search as search_methods
 from milvus_tools.store.operations import read as reading
-from milvus_tools.transport.errors import translated
+from milvus_tools.transport.grpc_errors import translated
 from tests.graphs import DOCUMENTS, QUESTION
 from tests.growth import SIZES, is_linear
 from tests.support import DIM, ON_LITE
