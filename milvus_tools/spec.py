@@ -4,16 +4,16 @@ See <https://milvus.io/docs/schema.md>.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from langchain_milvus.function import BaseMilvusBuiltInFunction, BM25BuiltInFunction
-from pymilvus import CollectionSchema, DataType, FunctionType, MilvusClient
-from pymilvus.milvus_client.index import IndexParams
+from pymilvus import CollectionSchema, DataType, FunctionType
 
 from milvus_tools.errors import DimensionError, InvalidInputError, UnsupportedError
-from milvus_tools.schema import MAX_VARCHAR
+from milvus_tools.schema import MAX_VARCHAR, Index, Schema
 
 _PYTHON_TYPES: dict[type, DataType] = {
     bool: DataType.BOOL,
@@ -80,12 +80,12 @@ class CollectionSpec:
         """
         return dataclasses.replace(self, dense_index="FLAT", loads_whole=True)
 
-    @property
+    @functools.cached_property
     def function_fields(self) -> tuple[str, ...]:
         """The fields that Milvus's functions fill."""
         return filled_by(self.functions)
 
-    @property
+    @functools.cached_property
     def all_vector_fields(self) -> tuple[str, ...]:
         """Every vector field: those of the embeddings, then those of the functions."""
         return self.vector_fields + self.function_fields
@@ -124,8 +124,12 @@ class CollectionSpec:
             metadata: The first document's metadata, which fixes the fields of a collection
                 without dynamic field.
         """
-        schema = MilvusClient.create_schema(
-            auto_id=self.auto_id, enable_dynamic_field=self.dynamic, description=self.description
+        schema = CollectionSchema(
+            [],  # which are added below, and so not checked yet
+            self.description,
+            auto_id=self.auto_id,
+            enable_dynamic_field=self.dynamic,
+            check_fields=False,
         )
         self._add_text(schema)
         self._add_primary(schema)
@@ -139,13 +143,14 @@ class CollectionSpec:
             schema.add_field(name, **parameters)
         return schema
 
-    def indexes(self, schema: CollectionSchema) -> IndexParams:
-        """Write the index parameters for the schema's vector fields."""
-        indexes = MilvusClient.prepare_index_params()
-        for field in schema.fields:
-            if field.name in self.all_vector_fields:
-                indexes.add_index(field.name, **self.index_of(field.name, field.dtype))
-        return indexes
+    def described(self, planned: CollectionSchema) -> Schema:
+        """Return what `schema` wrote as Milvus will describe it once the collection is there."""
+        indexes = {
+            field.name: Index.from_description(self.index_of(field.name, field.dtype))
+            for field in planned.fields
+            if field.name in self.all_vector_fields
+        }
+        return Schema.from_description(planned.to_dict(), indexes)
 
     def index_of(self, name: str, type_: DataType) -> dict[str, Any]:
         """Return a vector field's index parameters: the caller's, else ours."""

@@ -1,10 +1,9 @@
 """`MilvusMultiQueryRetriever`: asks many queries at once, and gives back one ranked list."""
 
-import asyncio
 import dataclasses
 import functools
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, ClassVar, NoReturn, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, NoReturn, Self
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -17,7 +16,8 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import ConfigDict
 
 from milvus_tools._io.loop import run_sync
-from milvus_tools.errors import DeadlineError, InvalidInputError
+from milvus_tools._io.timeouts import within
+from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters import Filter, parse
 from milvus_tools.filters.literals import all_of, checked
 from milvus_tools.retrievers.query_generation import (
@@ -38,7 +38,7 @@ from milvus_tools.store.options import check_limit
 from milvus_tools.store.threads import length, unhurried
 from milvus_tools.transport.requests import Deadline
 
-Result = TypeVar("Result")
+_LATE: Final = "The queries were not made within the retriever's time."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,9 +236,9 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         if self._generator is None:
             return self._given()
         try:
-            return self._chosen(
-                await _within(self._generator.ainvoke(call.question, config), call)
-            )
+            async with within(call.seconds, _LATE):
+                texts = await self._generator.ainvoke(call.question, config)
+            return self._chosen(texts)
         except Exception as error:
             if self.on_error == "raise":
                 raise
@@ -284,13 +284,3 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
             if isinstance(name, str):
                 params["ls_embedding_model"] = name
         return params
-
-
-async def _within(work: Awaitable[Result], call: _Call) -> Result:
-    try:
-        async with asyncio.timeout(call.seconds) as limit_:
-            return await work
-    except TimeoutError as error:
-        if not limit_.expired():
-            raise
-        raise DeadlineError("The queries were not made within the retriever's time.") from error

@@ -133,7 +133,7 @@ class Flusher:
 
     def flush_if_due(self) -> None:
         """Begin to flush, if it is worth it; a failure is logged."""
-        if self._flushes and self.unflushed.due and self._task is None:
+        if self._task is None and self.unflushed.due and self._flushes:
             self._begin(only_if_due=True).add_done_callback(self._report)
 
     async def flush(self) -> None:

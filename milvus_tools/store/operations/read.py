@@ -184,7 +184,7 @@ async def _filter_expression(
 
 async def schema(session: Session) -> Schema | None:
     """Return the collection as Milvus describes it, or `None` if it is not there."""
-    return await session.collection.schema(session.deadline)
+    return await session.collection.schemas.schema(session.deadline)
 
 
 def _options(
