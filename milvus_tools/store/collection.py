@@ -5,10 +5,9 @@ Everything here runs on the I/O loop.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
-from langchain_core.documents import Document
 from pymilvus import CollectionSchema
 
 from milvus_tools._io.loop import portal
@@ -25,7 +24,7 @@ from milvus_tools.transport import ddl
 from milvus_tools.transport.connection import Connection, forget_schemas, shared_lock
 from milvus_tools.transport.lite_flush import Flusher
 from milvus_tools.transport.protocol import Transport
-from milvus_tools.transport.requests import Deadline, Vector
+from milvus_tools.transport.requests import Deadline
 
 Result = TypeVar("Result")
 
@@ -150,22 +149,6 @@ class Collection:
             except asyncio.CancelledError:  # the drop may go on in its thread
                 self.connection.release_when_settled(held.pop_all())
                 raise
-
-    def planned(
-        self, documents: Sequence[Document], samples: Sequence[Vector]
-    ) -> CollectionSchema:
-        """Return what a new collection is to be.
-
-        Args:
-            documents: What will be written; the first one shapes a static collection.
-            samples: One vector per embedding model.
-
-        Raises:
-            UnsupportedError: If this Milvus can't hold it.
-        """
-        spec = self.settings.spec
-        spec.require(self.connection.version, samples)
-        return spec.schema(samples, documents[0].metadata)
 
     def misplaces_upserts(self, schema: Schema) -> bool:
         """Tell whether this Milvus upserts rows into other partitions than it reads them from.

@@ -17,7 +17,7 @@ from milvus_tools.embeddings import BatchingEmbeddings
 from milvus_tools.embeddings.client import EmbeddingClient, client_maker
 from milvus_tools.embeddings.source import EmbeddingModel
 from milvus_tools.errors import InvalidInputError, embedding
-from milvus_tools.schema import DENSE, Field, Schema
+from milvus_tools.schema import DENSE, Schema
 from milvus_tools.store.config import Settings
 from milvus_tools.store.values import checked_vectors, compact
 from milvus_tools.transport.requests import Vector
@@ -67,10 +67,9 @@ class Embedder:
                 vectors = [await methods[0].query(text)]
             else:
                 vectors = await gather_or_cancel(one.query(text) for one in methods)
-            columns = [compact([vector]) for vector in vectors]
         return [
-            checked_vectors(column, field, 1)[0]
-            for column, field in zip(columns, self._fields(schema), strict=True)
+            checked_vectors([vector], schema.vectors[name], 1)[0]
+            for vector, name in zip(vectors, self.vector_fields(schema), strict=True)
         ]
 
     async def embed_documents(
@@ -96,8 +95,8 @@ class Embedder:
         if schema is None:
             return columns
         return [
-            checked_vectors(column, field, len(texts))
-            for column, field in zip(columns, self._fields(schema), strict=True)
+            checked_vectors(column, schema.vectors[name], len(texts))
+            for column, name in zip(columns, self.vector_fields(schema), strict=True)
         ]
 
     def vector_fields(self, schema: Schema) -> list[str]:
@@ -121,9 +120,6 @@ class Embedder:
         if self._making is not None:
             await cancel_and_wait([self._making])
         await asyncio.gather(*(client.close() for client in self._clients.values()))
-
-    def _fields(self, schema: Schema) -> list[Field]:
-        return [schema.vectors[name] for name in self.vector_fields(schema)]
 
     async def _made(self) -> list[_Methods]:
         """Make the models, once for all who ask, even if the first of them gives up."""

@@ -143,9 +143,11 @@ async def _write_once(
 ) -> list[str]:
     first = await upsert.vectors_of(0)
     if schema is None:
-        planned = session.collection.planned(upsert.documents, [one[0] for one in first])
-        described = session.collection.settings.spec.described(planned)
-        await _fit_whole(session, described, upsert, first)  # or refuse before anything is made
+        spec, samples = session.collection.settings.spec, [one[0] for one in first]
+        spec.require(session.collection.connection.version, samples)
+        planned = spec.schema(samples, upsert.documents[0].metadata)
+        # or refuse before anything is made
+        await _fit_whole(session, spec.described(planned), upsert, first)
         schema = await session.collection.create(planned, session.deadline)
     await _fit_whole(session, schema, upsert, first)
     if schema.primary.auto_id:
