@@ -1,4 +1,4 @@
-"""What a collection is, as Milvus describes it: read and never guessed.
+"""`Schema`: a collection as Milvus describes it, read and never guessed.
 
 See <https://milvus.io/docs/schema.md>.
 """
@@ -130,6 +130,7 @@ class Schema:
         others = {name: field for name, field in fields.items() if name != primary}
         return cls(
             collection_id=int(description.get("collection_id") or 0),
+            # Milvus says `auto_id` of the field or of the collection, as its version has it.
             primary=dataclasses.replace(
                 fields[primary], auto_id=fields[primary].auto_id or bool(description["auto_id"])
             ),

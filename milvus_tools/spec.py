@@ -1,4 +1,4 @@
-"""What a new collection is to be: what the store was told, for when there is none yet.
+"""`CollectionSpec`: how to make a collection that is not there yet.
 
 See <https://milvus.io/docs/schema.md>.
 """
@@ -26,7 +26,7 @@ _PYTHON_TYPES: dict[type, DataType] = {
 
 @dataclasses.dataclass(frozen=True)
 class CollectionSpec:
-    """What a new collection is to be: `MilvusStore`'s arguments that say so.
+    """Describes a new collection, by those arguments of `MilvusStore` that do so.
 
     Attributes:
         collection_name: Its name.
@@ -76,7 +76,7 @@ class CollectionSpec:
         """Return what it is on Milvus Lite.
 
         Lite loads no single partitions. With AUTOINDEX, which is HNSW there, a filtered search of
-        flushed entities finds but some of those that match; with FLAT it finds them all.
+        flushed entities finds only some of those that match; with FLAT it finds them all.
         """
         return dataclasses.replace(self, dense_index="FLAT", loads_whole=True)
 
@@ -166,7 +166,7 @@ class CollectionSpec:
         return {"index_type": self.dense_index, "metric_type": "COSINE", "params": {}}
 
     def _add_text(self, schema: CollectionSchema) -> None:
-        analyzer: dict[str, Any] = {}
+        analyzer: dict[str, Any] = {}  # which BM25 wants on the field that it reads
         for function in self.functions:
             reads = self.text_field in listed(function.input_field_names)
             if reads and isinstance(function, BM25BuiltInFunction):

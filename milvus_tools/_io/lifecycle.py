@@ -89,7 +89,7 @@ class Lifecycle(Generic[Resource]):
     async def aclose(self) -> None:
         """Close the resource, and the I/O loop's thread if nothing else holds it.
 
-        It goes on if the caller is cancelled; whoever calls this again waits for the same.
+        It goes on if the caller is cancelled; a second call waits for the same end.
         """
         await afinished(self._end())
 

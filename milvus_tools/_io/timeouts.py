@@ -27,7 +27,7 @@ async def within(
         async with asyncio.timeout(seconds) as limit:
             yield
     except errors as error:
-        if not limit.expired():
+        if not limit.expired():  # of a socket or a model inside, by its own clock
             raise
         if late is not None:
             raise DeadlineError(late) from error

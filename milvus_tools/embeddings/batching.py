@@ -153,7 +153,7 @@ class BatchingEmbeddings(Embeddings):
     async def aclose(self) -> None:
         """Refuse new calls, and return when those under way have ended.
 
-        It goes on if the caller is cancelled; whoever calls this again waits for the same.
+        It goes on if the caller is cancelled; a second call waits for the same end.
         """
         await self._lifecycle.aclose()
 

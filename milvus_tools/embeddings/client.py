@@ -81,7 +81,7 @@ class EmbeddingClient:
 
     @property
     def stats(self) -> BatcherStats:
-        """What became of the queries."""
+        """How many queries became how many requests."""
         return self._queries.stats
 
     async def query(self, text: str) -> Vector:

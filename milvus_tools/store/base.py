@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 class StoreBase:
-    """What every store has: settings and a life cycle, which views share, and its scope."""
+    """Base of all stores: settings and a life cycle, which views share, and a scope."""
 
     def __init__(self, settings: Settings, lifecycle: Lifecycle[Collection], scope: Scope) -> None:
         """Keep the parts."""
@@ -43,6 +43,7 @@ class StoreBase:
             raise StoreClosedError("The store is closed; make a new one.")
         seconds = checked_timeout(self._settings.timeout if timeout is None else timeout)
 
+        # On the I/O loop, where the collection is open by then.
         async def in_scope(collection: Collection, deadline: Deadline) -> Result:
             with self._scope.redacting_errors(lite=collection.connection.lite):
                 session = Session(collection, self._scope, deadline)

@@ -99,7 +99,7 @@ class Collection:
             if self._opened:
                 return
             await self.connection.open(deadline.remaining)
-            forget_schemas()
+            forget_schemas()  # of an earlier server at this address
             if self.settings.drop_old:
                 await self.connection.settle()  # no earlier drop may come after this one
                 await self._drop(deadline)
@@ -111,6 +111,7 @@ class Collection:
         self._closed = True
         current = asyncio.current_task()
         await cancel_and_wait(task for task in self._running if task is not current)
+        # What uses the connection ends before it, and all end though one of them fails.
         async with contextlib.AsyncExitStack() as last_first:
             last_first.push_async_callback(self.connection.close)
             last_first.push_async_callback(self.transport.aclose)
@@ -126,7 +127,7 @@ class Collection:
             await self.embedder.embed_documents([_PROBE], schema)
 
     async def create(self, planned: CollectionSchema, deadline: Deadline) -> Schema:
-        """Make the collection, unless somebody else was faster, and load it."""
+        """Make the collection, unless another store was faster, and load it."""
         async with shared_lock("creating", *self.connection.identity, self.name):
             if self.schemas.known is not None:
                 return self.schemas.known
@@ -136,7 +137,7 @@ class Collection:
             return made
 
     async def drop(self, deadline: Deadline) -> None:
-        """Drop the collection; the next write makes it anew."""
+        """Drop the collection; the next write makes it again."""
         await self._drop(deadline)
         self.consistency.deleting()
         self.schemas.forget()

@@ -176,7 +176,7 @@ def embedded_fields(
     if len(set(named)) != len(named):
         raise InvalidInputError("The names in vector_field must differ.")
     fields = [name for name in named if name not in filled_by(functions)]
-    if fields == ["vector"] and not models:
+    if fields == ["vector"] and not models:  # the default, where functions fill all fields
         return ()
     if len(fields) > models:
         raise InvalidInputError(

@@ -137,7 +137,7 @@ class Embedder:
         return list(map(self._methods_of, models))
 
     def _methods_of(self, model: EmbeddingModel) -> _Methods:
-        if isinstance(model, BatchingEmbeddings):
+        if isinstance(model, BatchingEmbeddings):  # it shares with its other users, too
             return _Methods(
                 functools.partial(_one_by, model),
                 functools.partial(model.avectors, query=False),

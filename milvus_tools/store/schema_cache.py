@@ -23,7 +23,7 @@ from milvus_tools.transport.requests import Deadline
 
 
 class SchemaCache:
-    """Keeps a collection's schema, and reads it anew, once for all who ask at a time.
+    """Keeps a collection's schema; callers who need it read anew at one time share a reading.
 
     Attributes:
         known: The schema; `None` if the collection was not there when it was read last.
@@ -54,8 +54,8 @@ class SchemaCache:
         schema = self.known or await self._read_with_others(deadline)
         if schema is None and self._was_there:
             raise CollectionNotFoundError(
-                f"The collection {self._spec.collection_name!r} is gone: somebody dropped it. "
-                "The next write would make it anew."
+                f"The collection {self._spec.collection_name!r} is gone: it was dropped. "
+                "The next write makes it again."
             )
         return schema
 

@@ -172,6 +172,7 @@ class MilvusStore(StoreMethods):
         make = functools.partial(
             _make_collection, settings, self._connection_args, carry, batching=batching
         )
+        # A flush in the background needs the I/O loop's thread, so an open store always holds it.
         lifecycle = Lifecycle(make, _CLOSED, held_from_io_loop=True)
         fixed = read_scope(scope, in_keys=scoped_ids, auto_id=auto_id)
         super().__init__(settings, lifecycle, fixed)
@@ -232,7 +233,7 @@ class MilvusStore(StoreMethods):
         self.close()
 
     async def adrop(self, timeout: float | None = None) -> None:
-        """Drop the collection with all that is in it; the next write makes it anew.
+        """Drop the collection with all that is in it; the next write makes it again.
 
         Args:
             timeout: Seconds for the call; `None` for the store's.
@@ -269,7 +270,7 @@ class MilvusStore(StoreMethods):
 
     @property
     def aclient(self) -> AsyncMilvusClient:
-        """A new pymilvus client for the loop that first awaits it; whoever asks closes it.
+        """A new pymilvus client for the loop that first awaits it; its caller closes it.
 
         The store is opened first, if it is not open; its Milvus Lite file is served until the
         store closes.
@@ -426,6 +427,6 @@ def _make_collection(
     batching: bool,
 ) -> Collection:
     connection = Connection(connection_args)
-    # What the parent of a fork dropped and wrote anew is not to be dropped again.
+    # The child of a fork must not drop what its parent dropped and wrote since.
     settings = dataclasses.replace(settings, drop_old=settings.drop_old and first)
     return Collection(settings, connection, transport(connection), batching=batching)

@@ -135,7 +135,7 @@ class Connection:
             raise
 
     async def close(self) -> None:
-        """Close the channel, and free the Lite file if nobody else uses it."""
+        """Close the channel, and free the Lite file unless another store uses it."""
         client, self._client = self._client, None
         file, self._file = self._file, None
         try:
@@ -154,7 +154,7 @@ class Connection:
             await asyncio.wait(self._administering)
 
     def release_when_settled(self, held: contextlib.AsyncExitStack) -> None:
-        """Release locks when what runs in threads now has ended; nobody waits for it."""
+        """Release locks, in the background, once what runs in threads now has ended."""
         acting = [*self._administering]
 
         async def release() -> None:

@@ -42,7 +42,7 @@ class DirectTransport:
         self, requests: Sequence[SearchRequest], deadline: Deadline
     ) -> list[list[Hit]]:
         """Make searches that differ in nothing but their vectors, in one request."""
-        first = requests[0]
+        first = requests[0]  # which stands for all, but for its vectors
         vectors = [
             [_on_the_wire(request.searches[number].vector) for request in requests]
             for number in range(len(first.searches))
@@ -76,7 +76,7 @@ class DirectTransport:
     def _search_many(
         self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], timeout: float
     ) -> Any:
-        if self._connection.version < (2, 4):
+        if self._connection.version < (2, 4):  # such servers have no method for it
             raise UnsupportedError("Hybrid search needs Milvus 2.4 or Milvus Lite.")
         return self._connection.client.hybrid_search(
             request.collection_name,

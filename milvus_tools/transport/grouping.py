@@ -1,4 +1,4 @@
-"""What requests must have in common to share one, and which of them are the same."""
+"""Group keys: requests of equal keys may share one; and which searches are the same."""
 
 import json
 from collections.abc import Hashable, Mapping
@@ -63,6 +63,7 @@ def delete_group(timed: Timed) -> Hashable:
 
 def _frozen(options: Mapping[str, Any] | list[Any]) -> Hashable:
     """Return something equal for equal options alone; what JSON does not know is itself alone."""
+    # JSON, because a tuple would take `True` for `1`, and one call of its encoder is fast.
     return json.dumps(options, sort_keys=True, default=lambda value: f"{type(value)} {id(value)}")
 
 
@@ -74,6 +75,6 @@ def _frozen_ranker(ranker: Any) -> Hashable:
 
 def frozen_vector(vector: Vector) -> Hashable | None:
     """Return something equal for equal vectors alone; `None` for those that can't be told."""
-    if isinstance(vector, np.ndarray):
+    if isinstance(vector, np.ndarray):  # bytes are compared at once, and NaN equals itself
         return vector.dtype.str, vector.tobytes()
     return vector if isinstance(vector, str | bytes) else None
