@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, TypeVar, TypeVarTuple
 
-from milvus_tools._io.threads import THREAD_NAME, Threads, threads_in_use
+from milvus_tools._io.thread_pools import THREAD_NAME, Threads, threads_in_use
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")

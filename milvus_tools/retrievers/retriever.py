@@ -1,10 +1,9 @@
 """`MilvusMultiQueryRetriever`: searches for several queries at once and returns one ranking."""
 
-import asyncio
 import dataclasses
 import functools
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, ClassVar, NoReturn, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, NoReturn, Self
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -17,7 +16,8 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import ConfigDict
 
 from milvus_tools._io.loop import run_sync
-from milvus_tools.errors import DeadlineError, InvalidInputError
+from milvus_tools._io.timeouts import within
+from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.retrievers.query_generation import (
     Query,
@@ -37,7 +37,7 @@ from milvus_tools.store.filtering import read_filter
 from milvus_tools.store.options import check_limit
 from milvus_tools.transport.requests import Deadline
 
-Result = TypeVar("Result")
+_LATE: Final = "The queries were not made within the retriever's timeout."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,9 +231,9 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         if self._generator is None:
             return self._given_queries()
         try:
-            return self._chosen_queries(
-                await _within(self._generator.ainvoke(call.question, config), call)
-            )
+            async with within(call.seconds, _LATE):
+                texts = await self._generator.ainvoke(call.question, config)
+            return self._chosen_queries(texts)
         except Exception as error:
             if self.on_error == "raise":
                 raise
@@ -279,14 +279,3 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
             if isinstance(name, str):
                 params["ls_embedding_model"] = name
         return params
-
-
-async def _within(work: Awaitable[Result], call: _Call) -> Result:
-    try:
-        async with asyncio.timeout(call.seconds) as limit:
-            return await work
-    except TimeoutError as error:
-        # The generator can raise a timeout of its own.
-        if not limit.expired():
-            raise
-        raise DeadlineError("The queries were not made within the retriever's timeout.") from error

@@ -1,9 +1,8 @@
 """The concurrent searches of one retrieval: bounded, within a deadline, fused into one list."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.callbacks import (
@@ -14,6 +13,7 @@ from langchain_core.callbacks import (
 from langchain_core.documents import Document
 
 from milvus_tools._io.tasks import cancel_and_wait, gather_or_cancel
+from milvus_tools._io.timeouts import within
 from milvus_tools.errors import DeadlineError, MilvusToolsError, UnsupportedError
 from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.ranking import Hits, fuse
@@ -66,7 +66,7 @@ async def search_all(
     tasks: list[asyncio.Task[Hits]] = []
     failed: list[BaseException] = []
     try:
-        async with _stop_at(deadline):
+        async with within(None if deadline is None else deadline.remaining, late=None):
             runs = await _start_runs(texts, callbacks, open_runs)
             slots = asyncio.Semaphore(max_concurrency)
             for text, run in zip(texts, runs, strict=True):
@@ -80,18 +80,6 @@ async def search_all(
         raise failed[0]
     # Without tasks, the deadline came before the runs were started.
     return [_outcome(task) for task in tasks] or [_late() for _ in texts]
-
-
-@contextlib.asynccontextmanager
-async def _stop_at(deadline: Deadline | None) -> AsyncIterator[None]:
-    """Cancel the body at the deadline, without an error."""
-    limit = asyncio.timeout(None if deadline is None else deadline.remaining)
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
 
 
 async def _start_runs(

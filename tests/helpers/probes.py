@@ -155,10 +155,13 @@ class Recording(DirectTransport):
         self.sent.append(request)
         self.deadlines.append(deadline)
 
-    async def search(self, request: SearchRequest, deadline: Deadline) -> list[Hit]:
+    async def search(
+        self, requests: Sequence[SearchRequest], deadline: Deadline
+    ) -> list[list[Hit]]:
         """Search."""
-        self._keep(request, deadline)
-        return await super().search(request, deadline)
+        for request in requests:
+            self._keep(request, deadline)
+        return await super().search(requests, deadline)
 
     async def query(self, request: QueryRequest, deadline: Deadline) -> list[Row]:
         """Query."""
@@ -185,7 +188,9 @@ class Stuck(DirectTransport):
         self.began = threading.Semaphore(0)
         self.cancelled = threading.Event()
 
-    async def search(self, request: SearchRequest, deadline: Deadline) -> list[Hit]:
+    async def search(
+        self, requests: Sequence[SearchRequest], deadline: Deadline
+    ) -> list[list[Hit]]:
         """Wait until it is cancelled."""
         self.began.release()
         try:
@@ -193,7 +198,7 @@ class Stuck(DirectTransport):
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
-        raise AssertionError(f"Nobody can have answered {request} by {deadline}.")
+        raise AssertionError(f"Nobody can have answered {requests} by {deadline}.")
 
 
 class Made:

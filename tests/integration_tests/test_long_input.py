@@ -13,7 +13,7 @@ from milvus_tools.errors import MilvusError
 from milvus_tools.filters import All, Condition, Operator, query_filter
 from milvus_tools.filters.literals import MAX_EXPRESSION
 from milvus_tools.store import filtering
-from milvus_tools.transport.errors import translated
+from milvus_tools.transport.grpc_errors import translated
 from tests.helpers.linear_time import SIZES, is_linear
 from tests.helpers.rag_graph import DOCUMENTS, QUESTION
 from tests.helpers.support import DIM, ON_LITE

@@ -28,7 +28,7 @@ from milvus_tools.errors import (
     UnsupportedError,
     embedding,
 )
-from milvus_tools.transport.errors import translated
+from milvus_tools.transport.grpc_errors import translated
 
 SECRETS = [
     *("127.0.0.1", "19530", "milvus.example.org", "unix:", "/run/milvus.sock", "10.0.0.7"),

@@ -15,7 +15,7 @@ from milvus_tools.filters.guard import checked
 from milvus_tools.retrievers.parsing import read_answer
 from milvus_tools.schema import Schema
 from milvus_tools.tools.formatting import as_data
-from milvus_tools.transport.errors import translated
+from milvus_tools.transport.grpc_errors import translated
 from tests.helpers.linear_time import is_linear
 
 SCHEMA = Schema.from_description(

@@ -14,7 +14,8 @@ from milvus_tools import MilvusStore, ScopedMilvusStore
 from milvus_tools.errors import FilterError, UnsupportedError
 from milvus_tools.filters import Fields, Filter, describe, expression, parse
 from milvus_tools.filters.conditions import MAX_DEPTH
-from milvus_tools.schema import Schema
+from milvus_tools.transport import ddl
+from milvus_tools.transport.requests import Deadline
 from tests.conftest import new_name
 from tests.helpers.filter_oracle import Row, World, depth, holds, is_answerable
 from tests.helpers.generated_filters import as_json, filters, make, rows, worlds
@@ -90,7 +91,9 @@ async def check_world(
     count: int,
 ) -> Tally:
     """Ask a world many filters, some of them at the same time."""
-    schema = await asyncio.to_thread(Schema.read, client, view.collection_name, 30)
+    schema = await asyncio.to_thread(
+        ddl.read_schema, client, Deadline.after(30), view.collection_name
+    )
     fields = Fields(
         schema,
         world.declared,

@@ -225,9 +225,9 @@ async def test_a_search_for_relevance_is_one_operation(
     await view.aadd_texts(["kite"], ids=["relevance"])
     run, timeouts = view._lifecycle.run, []
 
-    async def counted(work: Any, timeout: float | None) -> Any:
-        timeouts.append(timeout)
-        return await run(work, timeout)
+    async def counted(work: Any, operation: Any, seconds: float) -> Any:
+        timeouts.append(seconds)
+        return await run(work, operation, seconds)
 
     monkeypatch.setattr(view._lifecycle, "run", counted)
     ((found, score),) = await view.asimilarity_search_with_relevance_scores("kite", timeout=20)

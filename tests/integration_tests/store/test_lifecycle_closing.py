@@ -11,9 +11,9 @@ import pytest
 from pymilvus import MilvusClient, MilvusException
 
 from milvus_tools import MilvusStore
+from milvus_tools._io.lifecycle import Lifecycle
 from milvus_tools._io.loop import portal
 from milvus_tools.errors import DeadlineError, DimensionError, StoreClosedError
-from milvus_tools.store.lifecycle import Lifecycle
 from milvus_tools.transport.connection import Connection
 from tests.helpers.probes import (
     BOUND,
@@ -308,8 +308,8 @@ async def test_a_call_that_another_thread_overtakes_with_close_ends(
     entered, closed = threading.Event(), threading.Event()
     enter = Lifecycle._enter
 
-    def enter_slowly(lifecycle: Lifecycle) -> Any:
-        collection = enter(lifecycle)
+    def enter_slowly(lifecycle: Lifecycle[Any], *, hold: bool) -> Any:
+        collection = enter(lifecycle, hold=hold)
         entered.set()
         assert closed.wait(BOUND)
         return collection

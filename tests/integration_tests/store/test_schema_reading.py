@@ -30,9 +30,11 @@ async def test_requests_that_fail_together_ask_what_the_collection_is_together(
 
     async def all_at_once(session: Session) -> list[Any]:
         collection, deadline = session.collection, session.deadline
-        schema = await collection.schema(deadline)
+        schema = await collection.schemas.schema(deadline)
         assert schema is not None
-        asked = (collection.has_changed(schema, MilvusError("?"), deadline) for _ in range(100))
+        asked = (
+            collection.schemas.has_changed(schema, MilvusError("?"), deadline) for _ in range(100)
+        )
         return await asyncio.gather(*asked, return_exceptions=True)
 
     monkeypatch.setattr(ddl, "open_existing", counted)

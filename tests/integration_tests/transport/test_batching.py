@@ -176,12 +176,12 @@ class HeldBack(DirectTransport):
 
     first = True
 
-    async def search_all(self, requests: Any, deadline: Deadline) -> Any:
+    async def search(self, requests: Any, deadline: Deadline) -> Any:
         """Search, the first time after a while of the loop's turns."""
         if self.first:
             self.first = False
             await asyncio.to_thread(lambda: [sum(range(1000)) for _ in range(2000)])
-        return await super().search_all(requests, deadline)
+        return await super().search(requests, deadline)
 
 
 async def test_one_id_written_at_once_keeps_the_last_row(shared: MilvusStore) -> None:
@@ -231,7 +231,7 @@ async def test_a_write_does_not_overtake_one_of_the_same_id(
         await asyncio.gather(first, second)
         return before
 
-    assert await store._lifecycle.run(lambda *_: story(), None) == ["first", "other"]
+    assert await store._run(lambda _: story(), None) == ["first", "other"]
     assert await texts_of(store, "overtake") == ["second"]
 
 
@@ -257,12 +257,12 @@ class Unavailable(DirectTransport):
 
     sizes: list[int]
 
-    async def search_all(self, requests: Any, deadline: Deadline) -> Any:
+    async def search(self, requests: Any, deadline: Deadline) -> Any:
         """Refuse more than one at a time."""
         self.sizes = [*getattr(self, "sizes", []), len(requests)]
         if len(requests) > 1:
             raise MilvusError("Milvus refused the request: topk is too large", 65535)
-        return await super().search_all(requests, deadline)
+        return await super().search(requests, deadline)
 
 
 async def test_a_batch_that_milvus_refuses_goes_one_by_one(
@@ -291,8 +291,8 @@ async def test_reads_see_writes_although_an_older_read_is_under_way(
     begun = asyncio.Event()
 
     class Gated(DirectTransport):
-        async def search_all(self, requests: Any, deadline: Deadline) -> Any:
-            answer = await super().search_all(requests, deadline)
+        async def search(self, requests: Any, deadline: Deadline) -> Any:
+            answer = await super().search(requests, deadline)
             if not begun.is_set():
                 begun.set()
                 await gate.wait()
@@ -314,7 +314,7 @@ async def test_reads_see_writes_although_an_older_read_is_under_way(
         return [len(await older), len(newer)]
 
     # On the I/O loop, where the events are.
-    assert await store._lifecycle.run(lambda *_: story(), None) == [1, 2]
+    assert await store._run(lambda _: story(), None) == [1, 2]
 
 
 async def test_documents_of_one_answer_are_nobody_elses(
@@ -354,7 +354,7 @@ class Stuck(DirectTransport):
         self.began.release()
         return await asyncio.get_running_loop().create_future()
 
-    async def search_all(self, requests: list[SearchRequest], deadline: Deadline) -> Any:
+    async def search(self, requests: list[SearchRequest], deadline: Deadline) -> Any:
         """Wait for ever."""
         self.began.release()
         return await asyncio.get_running_loop().create_future()

@@ -34,7 +34,7 @@ class Threads:
     @property
     def executor(self) -> ThreadPoolExecutor:
         """Their executor; a new one after they were stopped."""
-        with self._lock:
+        with self._lock:  # threads of several kinds may ask for the first time at once
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self._most, THREAD_NAME)
             return self._executor

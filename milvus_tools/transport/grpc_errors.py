@@ -76,6 +76,11 @@ def _translate(error: Exception) -> MilvusToolsError:
     return _from_milvus(error)
 
 
+def quotes_milvus(error: BaseException) -> bool:
+    """Tell whether an error of ours repeats what Milvus, or its client, says."""
+    return type(error) is MilvusError or isinstance(error.__cause__, MilvusException)
+
+
 def redacted(message: str) -> str:
     """Take addresses, paths and secrets out of what another part says."""
     message = _SECRET.sub(r"\1\2<secret>", message)
