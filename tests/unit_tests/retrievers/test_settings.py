@@ -45,7 +45,7 @@ def made(**settings: Any) -> MilvusMultiQueryRetriever:
         ({"query_generator": "who?"}, "must be a Runnable or a function"),
         ({"llm": "openai:gpt-5-mini"}, "instance of Runnable"),
         ({"prompt": PromptTemplate.from_template("Split!")}, "must have the variable question"),
-        ({"prompt": PromptTemplate.from_template("{question} {x}")}, "and no other"),
+        ({"prompt": PromptTemplate.from_template("{question} {x}")}, "but no other"),
         ({"mode": "hybrid"}, "needs a store with a dense embedding and BM25"),
         ({"mode": "dense"}, "mode"),
         ({"fallback": True}, "fallback is for the mode hybrid"),
