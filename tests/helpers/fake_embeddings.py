@@ -21,7 +21,7 @@ class StatusError(Exception):
 
 
 class Response:
-    """What such an error carries."""
+    """The response that such an error carries."""
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
         self.status_code = status

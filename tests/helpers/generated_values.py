@@ -120,7 +120,7 @@ def _keys(draw: st.DrawFn) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What a caller gives for one entity."""
+    """The arguments for one entity."""
 
     id: Any
     text: Any

@@ -1,4 +1,4 @@
-"""What a store must do while its server is gone, and when it is back."""
+"""Checks of a store while its server is gone, and when it is back."""
 
 from collections.abc import Callable
 from typing import Any

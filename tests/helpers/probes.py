@@ -1,4 +1,4 @@
-"""What the tests of lifecycle, loops and deadlines look through: transports, models, sockets."""
+"""Transports, models, sockets and threads for tests of lifecycle, loops and deadlines."""
 
 import asyncio
 import contextlib
@@ -88,7 +88,7 @@ def run_python(program: str, *arguments: str) -> str:
 
 
 def require_free(path: str) -> None:
-    """Open a Milvus Lite file past all servers, which fails while anybody has it open."""
+    """Open a Milvus Lite file past all servers, which fails while the file is open elsewhere."""
     MilvusLite(path).close()
 
 
@@ -139,7 +139,7 @@ class Hanging(AsyncModel):
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
-        raise AssertionError(f"Nobody can have answered {text!r}.")
+        raise AssertionError(f"{text!r} can't have been answered.")
 
 
 class Recording(DirectTransport):
@@ -193,7 +193,7 @@ class Stuck(DirectTransport):
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
-        raise AssertionError(f"Nobody can have answered {request} by {deadline}.")
+        raise AssertionError(f"{request} can't have been answered by {deadline}.")
 
 
 class Made:

@@ -1,4 +1,4 @@
-"""What several tests need: an embedding model to count, and ways past the store."""
+"""Embedding models, backends, and ways past the store to its collection."""
 
 import contextlib
 import signal
@@ -77,7 +77,7 @@ def make_collection(
     dynamic: bool = True,
     dim: int = DIM,
 ) -> None:
-    """Make a collection as somebody else would have: what it is, its store must find out."""
+    """Make a collection past the store, which has to read its schema."""
     schema = MilvusClient.create_schema(enable_dynamic_field=dynamic)
     schema.add_field("pk", key, is_primary=True, max_length=500)
     schema.add_field("text", DataType.VARCHAR, max_length=1000)

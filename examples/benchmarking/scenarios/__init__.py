@@ -1,4 +1,4 @@
-"""What is measured: a scenario is a function that yields its cases, titled by its docstring."""
+"""The scenarios: functions that yield cases, with their docstrings for titles."""
 
 import dataclasses
 import inspect

@@ -183,7 +183,7 @@ class Breaking(AsyncModel):
 async def test_t42_what_fails_inside_a_tool_reaches_the_model_and_not_the_caller(
     make_store: MakeStore, birds: Birds, shared: MilvusStore, sync: bool
 ) -> None:
-    """The run goes on after a model's fault, Milvus's refusal and anybody's exception."""
+    """The run goes on after a model's fault, Milvus's refusal and any other exception."""
     embedding = Breaking()
     store = make_store(embedding, collection_name=shared.collection_name)
     view = store.scoped(dict(birds.store.scope))

@@ -353,7 +353,7 @@ async def test_r08_a_call_that_another_user_approves_is_that_user_s(
 
 @BOTH_FACES
 async def test_r08_an_agent_inside_a_tool_has_the_run_s_user(tenants: Tenants, sync: bool) -> None:
-    """What one agent asks of another is asked for the same user."""
+    """One agent calls another for the same user."""
     kit = toolkit(tenants.store, **SERVED)
     listing = ScriptedModel.saying([calls("milvus_search_by_metadata")], "Done.")
     inner: Any = create_agent(listing, kit.get_tools())

@@ -116,7 +116,7 @@ async def test_a_loop_by_hand_is_an_agent_too(birds: Birds) -> None:
 
 
 async def test_a_runtime_that_a_model_made_up_is_refused_by_hand(birds: Birds) -> None:
-    """Nobody takes it out of the arguments there, and yet it says nothing."""
+    """It is left in the arguments there, and has no effect."""
     spoofed = {"context": {"case": "another"}, "state": {}, "config": {}, "store": None}
     model = ScriptedModel.saying(
         [

@@ -152,7 +152,7 @@ def test_the_readme_s_python_blocks_run(
 
 
 def test_the_graph_prints_what_the_readme_shows(tmp_path: pathlib.Path) -> None:
-    """What the README shows of its command's output comes in that order."""
+    """The output has the lines that the README shows, in their order."""
     module, question = re.findall(r'python -m (\S+) "(.*)"', block_after("graph"))[0]
     command = [sys.executable, "-W", "error", "-m", module, question]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"}
@@ -191,7 +191,7 @@ def test_the_readme_s_shares_are_those_of_the_evaluation() -> None:
 
 
 def test_the_readme_s_benchmarks_can_be_run(tmp_path: pathlib.Path) -> None:
-    """What the README says to type is understood."""
+    """The commands that the README names are understood."""
     commands = re.findall(r"python examples/(benchmark\.py[^`]*)", README)
     assert commands
     for command in commands:

@@ -416,7 +416,7 @@ async def test_the_service_runs_in_a_process_of_its_own():
 
 
 async def test_requests_are_recorded(service: OpenAIService, clients: Clients):
-    """What was asked, how often, and with which key."""
+    """The service keeps bodies, numbers and keys of requests."""
     clients.chat(temperature=0.5).invoke("Hello.")
     clients.embeddings().embed_query("a")
     assert dict(service.requests) == {CHAT: 1, EMBEDDINGS: 1}

@@ -174,7 +174,7 @@ async def test_one_failing_query_fails_the_call_and_ends_the_others(
 async def test_a_failing_query_can_be_skipped(
     moody: tuple[Moody, AnyStore], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What it was and why it failed is in every Document, in the log and in the trace."""
+    """The query and its error are in every Document, in the log and in the trace."""
     _, store = moody
     trace = Traced()
     retriever = MilvusMultiQueryRetriever(store, queries=[BROKEN, OWL], k=1, on_error="skip")
@@ -360,7 +360,7 @@ async def test_200_calls_at_once_share_requests(shared: MilvusStore, birds: Bird
 
 
 async def test_callers_share_no_document(birds: Birds) -> None:
-    """What one does with its Documents changes no other's."""
+    """A caller that changes its Documents changes no other caller's."""
     await birds.store.aadd_texts(["nest"], [{"eggs": ["one", "two"]}], ids=[f"{birds.kite}-nest"])
     retriever = MilvusMultiQueryRetriever(birds.store, queries=["nest"], k=1)
     (mine,), (yours,) = await asyncio.gather(*(retriever.ainvoke("nest") for _ in range(2)))

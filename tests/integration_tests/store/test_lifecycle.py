@@ -193,7 +193,7 @@ class Contextual(AsyncModel):
     """A model that notes the context it is called in."""
 
     def __init__(self) -> None:
-        """Have met nobody."""
+        """Have met no caller."""
         super().__init__()
         self.users: list[str] = []
 
@@ -210,7 +210,7 @@ def test_a_call_keeps_the_callers_context(
 ) -> None:
     """Context variables of the caller reach the model, and the model's don't reach the caller.
 
-    With batching they reach it not: a request that callers share is nobody's.
+    With batching they don't reach it: a request that callers share belongs to none of them.
     """
     model = Contextual()
     store = make_store(model, collection_name=shared.collection_name, batching=batching)
@@ -254,7 +254,7 @@ def test_the_constructor_opens_nothing(tmp_path: Any) -> None:
     file = tmp_path / "never.db"
 
     def make_model() -> Any:
-        raise AssertionError("Nobody asked for the model.")
+        raise AssertionError("The model was not asked for.")
 
     before = threading.active_count()
     MilvusStore(make_model, connection_args={"uri": str(file)}, drop_old=True)

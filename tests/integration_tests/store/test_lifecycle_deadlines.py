@@ -238,7 +238,7 @@ async def test_an_outage_is_an_error_and_passes(
 async def test_an_outage_at_the_first_call_passes_too(
     make_store: MakeStore, shared: MilvusStore
 ) -> None:
-    """A store whose first call found nobody connects at the next one."""
+    """A store whose first call found no server connects at the next one."""
     await shared.aadd_texts(["before"], [{"outage": True}], ids=["outage"])
     with proxy_of(shared._connection_args["uri"]) as proxy:
         proxy.cut()

@@ -34,7 +34,7 @@ async def test_t44_arguments_of_a_call_reach_both_faces(birds: Birds) -> None:
 async def test_t47_queries_are_bounded_fail_alone_and_find_each_row_once(
     make_store: MakeStore, birds: Birds, shared: MilvusStore
 ) -> None:
-    """What LangChain's own retriever does with the same queries is shown beside it."""
+    """LangChain's own retriever is run with the same queries for comparison."""
     model = Moody()
     store = make_store(model, collection_name=shared.collection_name).scoped(birds.store.scope)
     versions = [f"{number}. bird {number}" for number in range(1, 40)]

@@ -58,7 +58,7 @@ def test_a_ratio_says_how_many_times_ours_another_side_takes():
 
 
 def test_a_difference_is_taken_from_the_baseline():
-    """What a store adds to pymilvus's own time."""
+    """It is the time that a store adds to pymilvus's own."""
     assert case((1.0,), (1.5,), baseline=PEER).difference(OURS) == 0.5
     assert case((), (1.5,), baseline=PEER).difference(OURS) is None
 

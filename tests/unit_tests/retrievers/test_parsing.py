@@ -30,7 +30,7 @@ PLAIN = st.from_regex(r"[a-h]{1,8}( [a-h]{1,8}){0,3}\??", fullmatch=True)
 
 
 class Answer(BaseModel):
-    """What a structured output may make."""
+    """Results that a structured output may have."""
 
     queries: list[str]
 
@@ -219,7 +219,7 @@ def test_what_is_no_question_is_refused(question: Any) -> None:
 
 
 def test_a_question_that_is_no_unicode_is_refused() -> None:
-    """What somebody asks is not changed, so a lone surrogate can't be asked."""
+    """A question is not changed, so one with a lone surrogate is refused."""
     with pytest.raises(InvalidInputError, match="The question holds a lone surrogate"):
         require_question("who \ud800?")
     require_question("who\x00 \U0001f600?\n")
