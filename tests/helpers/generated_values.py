@@ -1,4 +1,4 @@
-"""Generated values that try to be taken for something else, the same ones in every run.
+"""Generated hostile values, the same ones in every run.
 
 Hypothesis draws them from a fixed seed; nothing here talks to Milvus, so a test can put many of
 them into one request.

@@ -1,4 +1,4 @@
-"""A Milvus server of one's own, from the package `milvus` on PyPI (Linux)."""
+"""A starter of Milvus servers, from the package `milvus` on PyPI (Linux)."""
 
 import contextlib
 import dataclasses

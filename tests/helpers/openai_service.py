@@ -1,4 +1,4 @@
-"""A small service on loopback that speaks OpenAI's API, says what it is told and fails on demand.
+"""A scripted service on loopback that speaks OpenAI's API, and fails on demand.
 
 Point a client at `base_url`:
 

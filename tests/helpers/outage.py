@@ -7,7 +7,7 @@ import pytest
 
 from milvus_tools import MilvusStore
 from milvus_tools.errors import DeadlineError, UnavailableError
-from tests.helpers.probes import texts
+from tests.helpers.support import texts
 
 SECONDS = 3
 CALLS: dict[str, Callable[[MilvusStore], Any]] = {

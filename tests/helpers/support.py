@@ -3,11 +3,12 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
+from milvus_lite.db import MilvusLite
 from pymilvus import DataType, MilvusClient
 
 from milvus_tools import MilvusStore
@@ -90,3 +91,13 @@ def make_collection(
 async def texts_of(store: MilvusStore, *ids: str) -> list[str]:
     """Return the texts of the ids that are there."""
     return [document.page_content for document in await store.aget_by_ids(list(ids))]
+
+
+def texts(documents: Sequence[Any]) -> list[str]:
+    """Return the Documents' texts."""
+    return [document.page_content for document in documents]
+
+
+def require_free(path: str) -> None:
+    """Open a Milvus Lite file past all servers, which fails while the file is open elsewhere."""
+    MilvusLite(path).close()

@@ -23,8 +23,10 @@ from tests.helpers.agents import (
     last_told,
     told,
 )
-from tests.helpers.probes import BOUND, AsyncModel, proxy_of, texts
-from tests.helpers.support import ON_SERVER
+from tests.helpers.fake_embeddings import AsyncModel
+from tests.helpers.proxy import proxy_of
+from tests.helpers.support import ON_SERVER, texts
+from tests.helpers.threads import BOUND
 from tests.helpers.tools import toolkit
 
 MakeStore = Callable[..., MilvusStore]

@@ -22,7 +22,7 @@ from langgraph.types import Command
 
 from milvus_tools import MilvusStore
 from tests.helpers.agents import KITE, OWL, SWIFT, Birds, ScriptedModel, calls, told
-from tests.helpers.probes import texts
+from tests.helpers.support import texts
 from tests.helpers.tools import call, toolkit, tools_of
 
 BOTH_FACES = pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])

@@ -9,7 +9,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
 from tests.helpers.agents import KITE, OWL, SWIFT, Birds, Reply, ScriptedModel, calls, told
-from tests.helpers.probes import texts
+from tests.helpers.support import texts
 from tests.helpers.tools import toolkit
 
 BOTH_FACES = pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
@@ -53,7 +53,7 @@ async def run(graph: Any, *, sync: bool, context: Any = None) -> list[BaseMessag
 
 @BOTH_FACES
 async def test_a_tool_node_runs_the_tools(birds: Birds, sync: bool) -> None:
-    """Several calls of a message, a mistake that is mended, and a write."""
+    """Several calls of a message, a mistake that is corrected, and a write."""
     model = ScriptedModel.saying(
         [calls("milvus_search", query=OWL, k=1), calls("milvus_search", query=SWIFT, k=1)],
         [calls("milvus_delete", filters=[MISSPELT])],

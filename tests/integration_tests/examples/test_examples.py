@@ -69,7 +69,7 @@ def test_the_quickstart_prints_what_the_readme_shows(tmp_path: pathlib.Path) -> 
 def test_the_agent_deletes_what_was_approved(
     tmp_path: pathlib.Path, arguments: list[str], decision: str, left: int
 ) -> None:
-    """The script's agent searches, mends its mistake, asks, and does as it is told."""
+    """The script's agent searches, corrects its mistake, asks, and follows the decision."""
     printed = run_example("agent.py", tmp_path, *arguments)
     spoken = [line.strip() for line in printed.splitlines()]
     for line in (

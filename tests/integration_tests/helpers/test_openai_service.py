@@ -22,7 +22,7 @@ from tests.helpers.openai_clients import KEY, Clients
 from tests.helpers.openai_process import OpenAIProcess
 from tests.helpers.openai_schema import DESCRIPTION_LENGTH
 from tests.helpers.openai_service import CHAT, DROP, EMBEDDINGS, OpenAIService
-from tests.helpers.probes import BOUND, happens, in_threads, no_new_threads
+from tests.helpers.threads import BOUND, happens, in_threads, no_new_threads
 
 MANY = 300
 LONG_TEXT = "A reply that is longer than one piece, with ümläuts and 漢字."
@@ -427,7 +427,7 @@ async def test_requests_are_recorded(service: OpenAIService, clients: Clients):
 
 
 async def test_an_unknown_path_is_not_found(service: OpenAIService, clients: Clients):
-    """A client that asks for another part of the API hears so."""
+    """A client of another part of the API gets 404."""
     with pytest.raises(openai.NotFoundError):
         clients.chat(use_responses_api=True).invoke("?")
     assert service.requests["/v1/responses"] == 1

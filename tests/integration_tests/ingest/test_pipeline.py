@@ -15,8 +15,8 @@ from milvus_tools import MilvusStore
 from milvus_tools._io.iterables import THREAD_NAME
 from milvus_tools.errors import EmbeddingError, InvalidInputError, PartialWriteError
 from milvus_tools.ingest import IngestProgress, aingest, content_id, ingest
-from tests.helpers.probes import BOUND, happens, run_python
 from tests.helpers.support import DIM, ON_LITE, CountingEmbeddings, embeddings, texts_of
+from tests.helpers.threads import BOUND, happens, run_python
 
 MakeStore = Callable[..., MilvusStore]
 BAD = "bad"

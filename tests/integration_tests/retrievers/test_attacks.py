@@ -8,8 +8,8 @@ import pytest
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore
 from milvus_tools.errors import InvalidInputError, MilvusToolsError
 from tests.helpers.agents import KITE, OWL, Birds
-from tests.helpers.probes import texts
 from tests.helpers.retrievers import found_by
+from tests.helpers.support import texts
 
 SECRET = "The secret nest is in the old oak."
 EXPRESSIONS = [

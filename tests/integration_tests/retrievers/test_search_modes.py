@@ -11,7 +11,6 @@ from pymilvus import MilvusClient
 
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore
 from milvus_tools.errors import InvalidInputError, UnsupportedError
-from tests.helpers.probes import texts
 from tests.helpers.support import (
     DIM,
     ON_LITE,
@@ -19,6 +18,7 @@ from tests.helpers.support import (
     CountingEmbeddings,
     embeddings,
     make_collection,
+    texts,
 )
 
 MakeStore = Callable[..., MilvusStore]

@@ -15,8 +15,8 @@ from milvus_tools._io.loop import portal
 from milvus_tools.errors import InvalidInputError, ScopeError, UnsupportedError
 from milvus_tools.ranking import maximal_marginal_relevance
 from milvus_tools.store.operations import search as search_module
-from tests.helpers.probes import BOUND
 from tests.helpers.support import DIM, ON_LITE, CountingEmbeddings, embeddings
+from tests.helpers.threads import BOUND
 
 MakeStore = Callable[..., MilvusStore]
 MANY = 2_500  # more than one request of keys, and more than one batch of rows

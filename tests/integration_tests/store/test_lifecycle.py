@@ -11,16 +11,9 @@ import pytest
 from milvus_tools import MilvusStore
 from milvus_tools._io.loop import portal
 from milvus_tools.errors import EmbeddingError, InvalidInputError
-from tests.helpers.probes import (
-    BOUND,
-    AsyncModel,
-    happens,
-    in_threads,
-    no_new_threads,
-    run_python,
-    texts,
-)
-from tests.helpers.support import embeddings
+from tests.helpers.fake_embeddings import AsyncModel
+from tests.helpers.support import embeddings, texts
+from tests.helpers.threads import BOUND, happens, in_threads, no_new_threads, run_python
 
 MakeStore = Callable[..., MilvusStore]
 # The child's answer comes through a pipe, because what it prints could mix with the parent's.

@@ -15,8 +15,7 @@ from milvus_tools.errors import (
     DimensionError,
     InvalidInputError,
 )
-from tests.helpers.probes import texts
-from tests.helpers.support import DIM, ON_LITE, embeddings, make_collection
+from tests.helpers.support import DIM, ON_LITE, embeddings, make_collection, texts
 
 MakeStore = Callable[..., MilvusStore]
 OTHER = 2 * DIM

@@ -15,21 +15,11 @@ from milvus_tools._io.loop import portal
 from milvus_tools.errors import DeadlineError, DimensionError, StoreClosedError
 from milvus_tools.store.lifecycle import Lifecycle
 from milvus_tools.transport.connection import Connection
-from tests.helpers.probes import (
-    BOUND,
-    Hanging,
-    Lingering,
-    Made,
-    Stuck,
-    half_open_server,
-    happens,
-    in_threads,
-    no_new_threads,
-    proxy_of,
-    require_free,
-    texts,
-)
-from tests.helpers.support import DIM, ON_LITE, ON_SERVER, embeddings
+from tests.helpers.fake_embeddings import Hanging
+from tests.helpers.proxy import half_open_server, proxy_of
+from tests.helpers.support import DIM, ON_LITE, ON_SERVER, embeddings, require_free, texts
+from tests.helpers.threads import BOUND, happens, in_threads, no_new_threads
+from tests.helpers.transports import Lingering, Made, Stuck
 
 MakeStore = Callable[..., MilvusStore]
 CALLS: dict[str, Callable[[Any], Coroutine[Any, Any, Any]]] = {

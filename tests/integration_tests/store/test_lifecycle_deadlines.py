@@ -17,18 +17,12 @@ from milvus_tools.errors import (
     InvalidInputError,
     UnavailableError,
 )
+from tests.helpers.fake_embeddings import Hanging
 from tests.helpers.outage import require_errors, require_recovery
-from tests.helpers.probes import (
-    BOUND,
-    Hanging,
-    Made,
-    Stuck,
-    half_open_server,
-    happens,
-    proxy_of,
-    texts,
-)
-from tests.helpers.support import ON_SERVER, ctrl_c_interrupts, embeddings
+from tests.helpers.proxy import half_open_server, proxy_of
+from tests.helpers.support import ON_SERVER, ctrl_c_interrupts, embeddings, texts
+from tests.helpers.threads import BOUND, happens
+from tests.helpers.transports import Made, Stuck
 
 MakeStore = Callable[..., MilvusStore]
 

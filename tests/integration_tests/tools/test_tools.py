@@ -75,7 +75,7 @@ async def test_search_holds_its_filters(tools: dict[str, BaseTool]) -> None:
 
 
 async def test_a_wrong_value_is_explained(tools: dict[str, BaseTool]) -> None:
-    """The model reads which field takes what, and mends it."""
+    """The model reads the type of the field, and corrects the value."""
     wrong = {"field": "year", "operator": "gte", "value": "recent"}
     message = await call(tools["search"], query="kite", filters=[wrong])
     assert message.status == "error"

@@ -23,8 +23,8 @@ from milvus_tools.transport.requests import (
     SearchRequest,
     WriteRequest,
 )
-from tests.helpers.probes import BOUND
 from tests.helpers.support import ON_LITE, embeddings, texts_of
+from tests.helpers.threads import BOUND
 
 MakeStore = Callable[..., MilvusStore]
 ROWS = 60

@@ -18,8 +18,8 @@ from milvus_tools.transport.requests import (
     DeleteRequest,
     QueryRequest,
 )
-from tests.helpers.probes import Made, Recording
 from tests.helpers.support import ON_LITE, ON_SERVER
+from tests.helpers.transports import Made, Recording
 
 MakeStore = Callable[..., MilvusStore]
 READS: dict[str, Callable[[Any, str], Any]] = {

@@ -20,13 +20,9 @@ from milvus_tools import MilvusStore
 from milvus_tools._io.loop import portal
 from milvus_tools.errors import DeadlineError, MilvusError, UnavailableError
 from tests.helpers.openai_service import OpenAIService
-from tests.helpers.probes import (
-    in_threads,
-    proxy_of,
-    run_python,
-    texts,
-)
-from tests.helpers.support import ON_LITE, ON_SERVER, embeddings
+from tests.helpers.proxy import proxy_of
+from tests.helpers.support import ON_LITE, ON_SERVER, embeddings, texts
+from tests.helpers.threads import in_threads, run_python
 
 MakeStore = Callable[..., MilvusStore]
 _LIST = """

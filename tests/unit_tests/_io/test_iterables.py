@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from milvus_tools._io.iterables import THREAD_NAME, batches_of, closing
 from milvus_tools.errors import InvalidInputError
-from tests.helpers.probes import BOUND, no_new_threads
+from tests.helpers.threads import BOUND, no_new_threads
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("name")
 

@@ -152,7 +152,7 @@ def test_a_list_in_json_is_read_as_it_is(queries: list[str]) -> None:
     ],
 )
 def test_an_answer_without_end_is_read_in_part(start: str, unit: str) -> None:
-    """Deep and long nonsense neither fails, nor is kept whole, nor takes for ever."""
+    """Deep and long nonsense does not fail, is cut, and is read in bounded time."""
     made = read_answer(start + unit * (60_000 // len(unit)) + "x")
     assert sum(map(len, made)) <= 50_000
     assert len(made) <= 30_000

@@ -23,9 +23,9 @@ from milvus_tools import MilvusStore
 from milvus_tools.errors import ScopeError
 from tests.helpers.openai_clients import Clients
 from tests.helpers.openai_service import EMBEDDINGS, OpenAIService
-from tests.helpers.probes import BOUND
 from tests.helpers.rag_graph import DOCUMENTS, QUESTION, events
 from tests.helpers.support import DIM, ON_LITE, CountingEmbeddings
+from tests.helpers.threads import BOUND
 
 MakeStore = Callable[..., MilvusStore]
 SEVERAL = "Who came? Who saw? Who won? Who lost? Who wept? Who fled? Who ran?"  # 7 and itself

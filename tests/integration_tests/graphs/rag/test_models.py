@@ -20,7 +20,6 @@ from milvus_tools import MilvusStore
 from tests.helpers.openai_answers import Reply, ToolCall
 from tests.helpers.openai_clients import KEY, Clients
 from tests.helpers.openai_service import CHAT, DROP, EMBEDDINGS, OpenAIService
-from tests.helpers.probes import happens
 from tests.helpers.rag_graph import (
     CUT,
     DIRECTED,
@@ -32,6 +31,7 @@ from tests.helpers.rag_graph import (
     reflection,
 )
 from tests.helpers.support import DIM, ON_LITE
+from tests.helpers.threads import happens
 
 MakeStore = Callable[..., MilvusStore]
 TWO_STEPS = plan("Which film was shot around Leland?", ("Who directed #1?", [1]))
