@@ -59,7 +59,7 @@ class DevServer:
 
     @property
     def log(self) -> str:
-        """What the server has written."""
+        """The server's output so far."""
         text = (self.folder / "log").read_text(encoding="utf-8", errors="replace")
         return re.sub(r"\x1b\[[0-9;]*m", "", text)
 

@@ -101,7 +101,7 @@ async def test_r03_a_long_filter_is_written_in_a_thread(
 async def test_r03_the_graphs_rules_run_in_a_thread(
     shared: MilvusStore, monkeypatch: pytest.MonkeyPatch, rule: str
 ) -> None:
-    """What is done without a model, with a long question and many passages, leaves the loop."""
+    """The rules run off the loop for a long question and many passages."""
     watched = Watched(getattr(nodes.rules, rule))
     monkeypatch.setattr(nodes.rules, rule, watched)
     view = shared.scoped(long=rule)

@@ -1,4 +1,4 @@
-"""What the package exports, and what its modules import."""
+"""The exports of the package, and the imports of its modules."""
 
 import ast
 import graphlib

@@ -78,7 +78,7 @@ def test_vectors_of_length_0_are_picked_too() -> None:
 
 
 def test_great_numbers_overflow_nothing() -> None:
-    """What float32 can hold has a cosine."""
+    """Every pair of float32 vectors has a cosine."""
     great = np.array([[3e38, 0], [3e38, 3e38], [0, 3e38]], dtype=np.float32)
     assert maximal_marginal_relevance(great[0], great, 1.0, 3) == [0, 1, 2]
 

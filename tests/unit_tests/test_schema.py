@@ -237,7 +237,7 @@ def test_indexes_are_ours_unless_told() -> None:
 
 
 def test_a_given_index_is_not_shared() -> None:
-    """What the caller gave is copied."""
+    """The caller's values are copied."""
     told = {"index_type": "FLAT", "metric_type": "L2"}
     spec = CollectionSpec("c", index_params={"vector": told})
     spec.index_of("vector", DataType.FLOAT_VECTOR)["metric_type"] = "IP"
@@ -245,7 +245,7 @@ def test_a_given_index_is_not_shared() -> None:
 
 
 def test_old_servers_are_told_apart() -> None:
-    """What a server lacks is refused with its version; a plain collection needs nothing."""
+    """Features that a server lacks are refused with its version; plain collections pass."""
     full_text = CollectionSpec("c", functions=(BM25BuiltInFunction(output_field_names="sparse"),))
     several = CollectionSpec("c", vector_fields=("a", "b"))
     for version in [(2, 3), (2, 4), (2, 5), (3, 0)]:

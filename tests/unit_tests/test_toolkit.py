@@ -1,4 +1,4 @@
-"""What an operator decides about the tools."""
+"""The settings of the toolkit: names, arguments, writes, descriptions."""
 
 import sys
 from typing import Any
@@ -53,7 +53,7 @@ def test_the_description_tells_what_the_collection_holds() -> None:
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], said: str) -> None:
-    """What contradicts itself, or is unknown, fails where it is written."""
+    """Settings that contradict each other, or are unknown, fail at construction."""
     with pytest.raises(ValidationError) as refused:
         toolkit(**settings)
     assert said in str(refused.value)
@@ -66,7 +66,7 @@ def test_something_else_than_a_store_is_refused() -> None:
 
 
 def test_a_field_that_the_scope_fixes_is_no_filter() -> None:
-    """What the operator fixed does not come back as an argument."""
+    """Values that the operator fixed are not arguments."""
     with pytest.raises(ValidationError, match="scope already fixes tenant"):
         toolkit(unopened().scoped(tenant="acme"), filter_fields={"tenant": "string"})
 
@@ -125,7 +125,7 @@ def test_approval_is_asked_for_each_tool_that_writes() -> None:
     ],
 )
 def test_a_delete_is_put_to_people_in_words(arguments: dict[str, Any], question: str) -> None:
-    """Whoever approves reads what would be deleted."""
+    """The question names the rows that would be deleted."""
     store = unopened()
     store._settings.spec.__dict__["collection_name"] = "docs"
     description = toolkit(store).interrupt_on()["milvus_delete"]["description"]
@@ -139,7 +139,7 @@ def upsert_question(*documents: dict[str, Any], **settings: Any) -> str:
 
 
 def test_r02_an_upsert_is_put_to_people_with_every_id() -> None:
-    """Whoever approves reads each id, before any text, and how much of a long text is cut."""
+    """The question names each id before any text, and says how much of a long text is cut."""
     documents = [{"id": f"id {number}", "text": "x" * 9_999} for number in range(20)]
     first, *lines = upsert_question(*documents).splitlines()
     assert first.startswith("Write 20 documents to the collection ")

@@ -110,7 +110,7 @@ async def test_nothing_is_deleted_before_and_after_a_rejection(birds: Birds, syn
 
 @BOTH_FACES
 async def test_an_approved_delete_happens(birds: Birds, sync: bool) -> None:
-    """What the human was asked is what is deleted."""
+    """The rows that the question names are the rows that are deleted."""
     run = Run(birds, two_of(birds), sync=sync)
     await run.start()
     (answer,) = await run.decide(APPROVE)
@@ -141,7 +141,7 @@ async def test_an_edit_is_checked_as_a_model_s_call_is(birds: Birds) -> None:
 
 
 async def test_each_of_several_writes_is_asked_for_and_reads_are_not(birds: Birds) -> None:
-    """One may be approved and the other rejected; the search between them needs nobody."""
+    """One may be approved and the other rejected; the search between them needs no approval."""
     new = {"text": "Herons wait.", "metadata": {"year": 2020}}
     run = Run(
         birds,

@@ -152,7 +152,7 @@ async def test_r08_a_user_reads_their_own_rows_whatever_the_client_sends(
 async def test_r08_an_assistant_that_another_user_configured_names_no_tenant(
     of: Callable[[str], LangGraphClient], kept: str
 ) -> None:
-    """What is kept for later runs is the client's word, too."""
+    """Settings kept for later runs come from the client, and count for nothing."""
     keys = forged("gus")
     given: Any = {"context": keys} if kept == "context" else {"config": {"configurable": keys}}
     assistant = await of("gus").assistants.create("agent", metadata=keys, **given)

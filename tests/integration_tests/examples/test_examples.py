@@ -14,8 +14,6 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from benchmarking.report import summary
-from benchmarking.results import Results
 
 from tests.helpers.openai_answers import Reply, ToolCall
 from tests.helpers.openai_service import OpenAIService
@@ -71,7 +69,7 @@ def test_the_quickstart_prints_what_the_readme_shows(tmp_path: pathlib.Path) -> 
 def test_the_agent_deletes_what_was_approved(
     tmp_path: pathlib.Path, arguments: list[str], decision: str, left: int
 ) -> None:
-    """The script's agent searches, mends its mistake, asks, and does as it is told."""
+    """The script's agent searches, corrects its mistake, asks, and follows the decision."""
     printed = run_example("agent.py", tmp_path, *arguments)
     spoken = [line.strip() for line in printed.splitlines()]
     for line in (
@@ -154,7 +152,7 @@ def test_the_readme_s_python_blocks_run(
 
 
 def test_the_graph_prints_what_the_readme_shows(tmp_path: pathlib.Path) -> None:
-    """What the README shows of its command's output comes in that order."""
+    """The output has the lines that the README shows, in their order."""
     module, question = re.findall(r'python -m (\S+) "(.*)"', block_after("graph"))[0]
     command = [sys.executable, "-W", "error", "-m", module, question]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"}
@@ -178,9 +176,9 @@ def table_after(marker: str) -> str:
 
 
 def test_the_readme_s_figures_are_those_of_the_benchmark() -> None:
-    """The table is made of the results that are kept beside the examples."""
-    kept = [Results.load(RESULTS / f"benchmark-{one}.json") for one in ("lite", "server")]
-    assert table_after("figures of the benchmark") == summary(kept)
+    """The table stands in the report that is kept beside the examples."""
+    kept = (RESULTS / "benchmark.md").read_text(encoding="utf-8")
+    assert f"\n\n{table_after('figures of the benchmark')}\n" in kept
 
 
 def test_the_readme_s_shares_are_those_of_the_evaluation() -> None:
@@ -193,7 +191,7 @@ def test_the_readme_s_shares_are_those_of_the_evaluation() -> None:
 
 
 def test_the_readme_s_benchmarks_can_be_run(tmp_path: pathlib.Path) -> None:
-    """What the README says to type is understood."""
+    """The commands that the README names are understood."""
     commands = re.findall(r"python examples/(benchmark\.py[^`]*)", README)
     assert commands
     for command in commands:

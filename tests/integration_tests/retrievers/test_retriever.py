@@ -29,17 +29,19 @@ from milvus_tools.errors import (
 )
 from milvus_tools.tools.settings import AnyStore
 from tests.helpers.agents import KITE, OWL, SWIFT, Birds
-from tests.helpers.probes import texts
-from tests.helpers.retrievers import BROKEN, ENDLESS, Moody, Traced, found_by
+from tests.helpers.retrievers import BROKEN, ENDLESS, Traced, UnreliableModel, found_by
+from tests.helpers.support import texts
 
 MakeStore = Callable[..., MilvusStore]
 RECENT = {"field": "year", "operator": "gte", "value": 2003}
 
 
 @pytest.fixture
-def moody(make_store: MakeStore, birds: Birds, shared: MilvusStore) -> tuple[Moody, AnyStore]:
+def moody(
+    make_store: MakeStore, birds: Birds, shared: MilvusStore
+) -> tuple[UnreliableModel, AnyStore]:
     """The birds, behind an embedding model that fails on demand."""
-    model = Moody()
+    model = UnreliableModel()
     store = make_store(model, collection_name=shared.collection_name)
     return model, store.scoped(birds.store.scope)
 
@@ -157,7 +159,7 @@ async def test_a_field_that_nobody_knows_is_refused(make_store: MakeStore) -> No
 
 
 async def test_one_failing_query_fails_the_call_and_ends_the_others(
-    moody: tuple[Moody, AnyStore],
+    moody: tuple[UnreliableModel, AnyStore],
 ) -> None:
     """By default; the others' requests are cancelled, and nothing is left under way."""
     model, store = moody
@@ -172,9 +174,9 @@ async def test_one_failing_query_fails_the_call_and_ends_the_others(
 
 
 async def test_a_failing_query_can_be_skipped(
-    moody: tuple[Moody, AnyStore], caplog: pytest.LogCaptureFixture
+    moody: tuple[UnreliableModel, AnyStore], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What it was and why it failed is in every Document, in the log and in the trace."""
+    """The query and its error are in every Document, in the log and in the trace."""
     _, store = moody
     trace = Traced()
     retriever = MilvusMultiQueryRetriever(store, queries=[BROKEN, OWL], k=1, on_error="skip")
@@ -195,7 +197,7 @@ async def test_a_failing_query_can_be_skipped(
     assert found.metadata["retrieval"]["failed"] == [failed]
 
 
-async def test_when_all_fail_that_is_an_error(moody: tuple[Moody, AnyStore]) -> None:
+async def test_when_all_fail_that_is_an_error(moody: tuple[UnreliableModel, AnyStore]) -> None:
     """Whatever is to be done with failures."""
     _, store = moody
     retriever = MilvusMultiQueryRetriever(store, queries=[BROKEN + "?"], on_error="skip")
@@ -206,7 +208,7 @@ async def test_when_all_fail_that_is_an_error(moody: tuple[Moody, AnyStore]) -> 
 
 
 async def test_when_all_fail_the_error_says_that_none_were_made(
-    moody: tuple[Moody, AnyStore], caplog: pytest.LogCaptureFixture
+    moody: tuple[UnreliableModel, AnyStore], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The note and the log name the failure, and tell nothing of a foreign one."""
     _, store = moody
@@ -243,7 +245,7 @@ async def test_a_call_is_held_to_its_time_by_handlers_too(birds: Birds) -> None:
         await retriever.ainvoke(KITE, {"callbacks": [Stuck()]})
 
 
-async def test_a_slow_query_costs_only_itself(moody: tuple[Moody, AnyStore]) -> None:
+async def test_a_slow_query_costs_only_itself(moody: tuple[UnreliableModel, AnyStore]) -> None:
     """Its own deadline, or that of the call, ends it; what was found before stays."""
     _, store = moody
     for limits in ({"query_timeout": 1.0}, {"timeout": 1.0}):
@@ -360,7 +362,7 @@ async def test_200_calls_at_once_share_requests(shared: MilvusStore, birds: Bird
 
 
 async def test_callers_share_no_document(birds: Birds) -> None:
-    """What one does with its Documents changes no other's."""
+    """A caller that changes its Documents changes no other caller's."""
     await birds.store.aadd_texts(["nest"], [{"eggs": ["one", "two"]}], ids=[f"{birds.kite}-nest"])
     retriever = MilvusMultiQueryRetriever(birds.store, queries=["nest"], k=1)
     (mine,), (yours,) = await asyncio.gather(*(retriever.ainvoke("nest") for _ in range(2)))

@@ -15,8 +15,8 @@ from milvus_tools._io.loop import portal
 from milvus_tools.errors import InvalidInputError, ScopeError, UnsupportedError
 from milvus_tools.ranking import maximal_marginal_relevance
 from milvus_tools.store.operations import search as search_module
-from tests.helpers.probes import BOUND
 from tests.helpers.support import DIM, ON_LITE, CountingEmbeddings, embeddings
+from tests.helpers.threads import BOUND
 
 MakeStore = Callable[..., MilvusStore]
 MANY = 2_500  # more than one request of keys, and more than one batch of rows
@@ -114,7 +114,7 @@ async def test_searches_page_by_offset(shared: MilvusStore) -> None:
     ],
 )
 async def test_one_field_is_not_fused(shared: MilvusStore, fusing: dict[str, Any]) -> None:
-    """What says how to fuse is refused where it would do nothing; MMR's `fetch_k` is its own."""
+    """Arguments of fusion are refused where they would do nothing; `fetch_k` belongs to MMR."""
     view, vector = shared.scoped(test="one field"), embeddings().embed_query("kite")
     await view.aadd_texts(["kite"], ids=["one field"])
     given = {name: value for name, value in fusing.items() if name != "fetch_k"}
@@ -134,7 +134,7 @@ async def test_one_field_is_not_fused(shared: MilvusStore, fusing: dict[str, Any
 async def test_no_loop_waits_while_hits_are_picked(
     shared: MilvusStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Maximal marginal relevance is worked out beside the I/O loop, which is everybody's."""
+    """Maximal marginal relevance is computed beside the I/O loop, which all stores share."""
     view = shared.scoped(test="picking")
     await view.aadd_texts(["kite", "index", "falcon"], ids=["pick-1", "pick-2", "pick-3"])
     loops = (asyncio.get_running_loop(), portal()._loop)
@@ -153,7 +153,7 @@ async def test_no_loop_waits_while_hits_are_picked(
 
 
 async def test_no_call_picks_from_too_many(make_store: MakeStore) -> None:
-    """What would keep a core busy for more than a second is refused before it costs anything."""
+    """MMR that would take a core more than a second is refused before it costs anything."""
     model = CountingEmbeddings(dim=1_536)
     store = make_store(model)
     await store.aadd_texts(["kite"])

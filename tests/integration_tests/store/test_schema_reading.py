@@ -17,7 +17,7 @@ from milvus_tools.transport import ddl
 async def test_requests_that_fail_together_ask_what_the_collection_is_together(
     make_store: Callable[..., MilvusStore], monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
-    """Whoever asks while a reading is under way shares the next one, unless that fails."""
+    """Calls that ask during a reading share the next one, unless that fails."""
     store = make_store()
     await store.aadd_texts(["x"], ids=["1"])
     readings = itertools.count(1)

@@ -22,8 +22,9 @@ from milvus_tools.errors import DeadlineError, InvalidInputError, ScopeError
 from milvus_tools.transport.batching import MAX_SHARED_KEYS, BatchedTransport
 from milvus_tools.transport.connection import Connection
 from milvus_tools.transport.requests import MAX_KEY_WEIGHT, DeleteRequest, QueryRequest
-from tests.helpers.probes import BOUND, Made, Recording, texts
-from tests.helpers.support import embeddings, make_collection
+from tests.helpers.support import embeddings, make_collection, texts
+from tests.helpers.threads import BOUND
+from tests.helpers.transports import Made, Recording
 
 MakeStore = Callable[..., MilvusStore]
 

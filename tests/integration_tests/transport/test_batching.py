@@ -23,8 +23,8 @@ from milvus_tools.transport.requests import (
     SearchRequest,
     WriteRequest,
 )
-from tests.helpers.probes import BOUND
 from tests.helpers.support import ON_LITE, embeddings, texts_of
+from tests.helpers.threads import BOUND
 
 MakeStore = Callable[..., MilvusStore]
 ROWS = 60
@@ -92,7 +92,7 @@ async def test_batched_searches_equal_lone_ones(
 async def test_all_kinds_of_search_at_once_equal_lone_ones(
     pair: tuple[ScopedMilvusStore, ScopedMilvusStore],
 ) -> None:
-    """By vector, for diversity, by id, in several scopes: nobody gets another's answer."""
+    """By vector, for diversity, by id, in several scopes: no call gets another's answer."""
     batched, lone = pair
     vector = embeddings().embed_query("owl 3")
 
@@ -236,7 +236,7 @@ async def test_a_write_does_not_overtake_one_of_the_same_id(
 
 
 async def test_a_bad_row_fails_alone(shared: MilvusStore) -> None:
-    """What Milvus would refuse is refused to its own caller; the others' rows are there."""
+    """A row that Milvus would refuse fails its own caller; the others' rows are there."""
     good = [shared.aadd_texts([f"good {n}"], ids=[f"good-{n}"]) for n in range(5)]
     bad = shared.aadd_texts(["x"], [{"pk": "other"}], ids=["bad"])
     *written, refused = await asyncio.gather(*good, bad, return_exceptions=True)
@@ -361,7 +361,7 @@ class Stuck(DirectTransport):
 
 
 async def test_closing_ends_what_waits(make_store: MakeStore, shared: MilvusStore) -> None:
-    """Whoever still waits for a batch hears that the store was closed."""
+    """Callers that still wait for a batch hear that the store was closed."""
     await shared.aadd_texts(["one"], ids=["closing"])
     store = make_store(
         collection_name=shared.collection_name,

@@ -92,7 +92,7 @@ def test_booleans_have_literals_of_their_own() -> None:
     ],
 )
 def test_values_without_a_literal_are_refused(value: Any) -> None:
-    """What Milvus has no literal for, or would round, is refused with a sentence."""
+    """Values without a literal in Milvus, or that it would round, are refused with a sentence."""
     with pytest.raises(FilterError, match=r"\w+ \w+ .*\.$"):
         literal(value)
 
@@ -285,7 +285,7 @@ def test_what_reaches_out_of_its_brackets_is_refused(expression: Any) -> None:
     ],
 )
 def test_what_milvus_could_not_bear_is_refused(expression: str, said: str) -> None:
-    """What stops the server, or never ends on Milvus Lite, is not sent."""
+    """Expressions that stop the server, or never end on Milvus Lite, are not sent."""
     with pytest.raises(FilterError, match=said):
         checked(expression)
 

@@ -1,4 +1,4 @@
-"""What a retriever refuses when it is made."""
+"""Settings that a retriever refuses at construction."""
 
 import copy
 from typing import Any
@@ -65,7 +65,7 @@ def made(**settings: Any) -> MilvusMultiQueryRetriever:
     ],
 )
 def test_nonsense_is_refused_with_a_sentence(settings: dict[str, Any], said: str) -> None:
-    """Two sources, none, bounds that are passed, and names that nobody knows."""
+    """Two sources, none, bounds that are passed, and unknown names."""
     with pytest.raises(ValidationError, match=said):
         made(**settings)
 
@@ -148,7 +148,7 @@ def test_traces_name_the_store_and_the_embedding_model() -> None:
 
 
 def test_failures_are_told_to_each_document_on_its_own() -> None:
-    """What one caller does with one Document's metadata changes no other."""
+    """A caller that changes one Document's metadata changes no other Document."""
     hits = [(Document(id=id_, page_content=id_), 1.0) for id_ in "ab"]
     failed = [{"query": "who?", "error": "gone"}]
     one, other = fuse({"q": hits}, 2, key="via", failed=failed)

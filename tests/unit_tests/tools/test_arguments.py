@@ -56,7 +56,7 @@ def test_openai_takes_the_schemas(settings: dict[str, Any], strict: bool | None)
     "settings", [{"allow_dynamic": True}, {"nested_filters": True}, {"allow_raw_filter": True}]
 )
 def test_openai_takes_freer_schemas(settings: dict[str, Any]) -> None:
-    """What an operator can allow beyond the default keeps OpenAI's rules, if not strict mode's."""
+    """Arguments allowed beyond the default keep OpenAI's rules, if not strict mode's."""
     tools = toolkit(**settings).get_tools()
     assert tool_problems([convert_to_openai_tool(tool) for tool in tools]) == []
 
@@ -99,7 +99,7 @@ def test_fields_and_operators_are_enums() -> None:
 
 
 def test_bounds_stand_in_the_schema() -> None:
-    """What is bounded is seen to be, and the operator's bounds are the ones seen."""
+    """The schemas show the bounds, and they are the operator's."""
     search = schema_of("search", max_k=7, max_queries=3)["properties"]
     assert search["k"]["maximum"] == 7
     assert search["queries"]["maxItems"] == 2

@@ -1,4 +1,4 @@
-"""A Milvus server of one's own, from the package `milvus` on PyPI (Linux)."""
+"""A starter of Milvus servers, from the package `milvus` on PyPI (Linux)."""
 
 import contextlib
 import dataclasses
@@ -53,7 +53,7 @@ def is_installed() -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
+    """Return ports that are free now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -96,7 +96,7 @@ class MilvusServer:
         etcd.write_text(_ETCD.format(client=ports[_PORTS.index("etcd")], peer=peer))
         environment = {**os.environ, "ETCD_CONFIG_PATH": str(etcd)}
         with (self.folder / "output.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # noqa: S603
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         self._await_answer(self.process)
 
     def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
