@@ -11,8 +11,8 @@ LEFT_OUT: Final = """
   same time to each request, so sharing requests saves more there.
 - The embedding service answers after a fixed time, with vectors of 384 dimensions without a
   meaning. Neither recall nor cost is measured, though fewer requests may cost less.
-- The index is FLAT and the metric COSINE, so that both sides must find the same. Other index types,
-  filters, hybrid search and collections of millions are not measured.
+- The index is FLAT and the metric COSINE, so that both sides must find the same. Other index
+  types, filters, hybrid search and collections of millions are not measured.
 - All questions of a run differ; filters, limits and collections do not. Calls that differ in those
   share no request to Milvus.
 - One process uses the store. Several processes share no requests.
@@ -20,8 +20,8 @@ LEFT_OUT: Final = """
 _HOW: Final = (
     "Each figure is the median of its turns, which the sides take one after the other. It counts "
     "only if ids, texts and numbers of rows are right on both sides. In brackets: the figure as a "
-    "multiple of ours, or what it adds to pymilvus's. After the dot: the requests to the embedding "
-    "service and to Milvus."
+    "multiple of ours, or what it adds to pymilvus's. After the dot: the requests to the "
+    "embedding service and to Milvus."
 )
 
 
