@@ -1,4 +1,4 @@
-"""The four tools, each made by a function of the operator's settings."""
+"""The four tools; a function makes each of them from the operator's settings."""
 
 from milvus_tools.tools.delete import delete_tool
 from milvus_tools.tools.search import search_tool

@@ -102,5 +102,5 @@ def test_what_takes_less_than_a_second_is_affordable(k: int, count: int, dim: in
 )
 def test_what_takes_longer_is_refused(k: int, count: int, dim: int, most: int) -> None:
     """The sentence says how many there can be."""
-    with pytest.raises(InvalidInputError, match=f"fetch_k can be {most} at most for k={k} "):
+    with pytest.raises(InvalidInputError, match=f"fetch_k can be at most {most} for k={k} "):
         check_mmr_cost(k, count, dim)

@@ -42,12 +42,12 @@ def test_the_description_tells_what_the_collection_holds() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"k": 30}, "k and limit can't be more than max_k and max_limit"),
+        ({"k": 30}, "k can't be greater than max_k, nor limit greater than max_limit"),
         ({"max_k": 0}, "greater than or equal to 1"),
         ({"prefix": "a b"}, "letters, digits"),
         ({"prefix": "x" * 60}, "64 characters"),
         ({"filter_fields": {"year": "date"}}, "'date' is not a valid FieldType"),
-        ({"filter_fields": {"$meta": "any"}}, "is no field to filter on"),
+        ({"filter_fields": {"$meta": "any"}}, "is not a field to filter on"),
         ({"top_k": 3}, "Extra inputs are not permitted"),
         ({"max_delete": 10_000}, "less than or equal to 1000"),
     ],
@@ -67,7 +67,7 @@ def test_something_else_than_a_store_is_refused() -> None:
 
 def test_a_field_that_the_scope_fixes_is_no_filter() -> None:
     """What the operator fixed does not come back as an argument."""
-    with pytest.raises(ValidationError, match="scope fixes tenant already"):
+    with pytest.raises(ValidationError, match="scope already fixes tenant"):
         toolkit(unopened().scoped(tenant="acme"), filter_fields={"tenant": "string"})
 
 
@@ -78,8 +78,8 @@ BOTH = {"scope_from": {"tenant": "t", "year": "y"}, "scope_from_user": {"tenant"
     ("settings", "said"),
     [
         ({**BOTH, "filter_fields": {}}, "scope_from and scope_from_user both fix tenant"),
-        ({"scope_from": {"year": "y"}}, "scope fixes year already"),
-        ({"scope_from_user": {"year": "y"}}, "scope fixes year already"),
+        ({"scope_from": {"year": "y"}}, "scope already fixes year"),
+        ({"scope_from_user": {"year": "y"}}, "scope already fixes year"),
     ],
 )
 def test_r08_a_field_that_the_run_fixes_is_fixed_once_and_is_no_filter(
@@ -182,4 +182,4 @@ async def test_a_call_outside_a_run_is_refused_if_the_run_says_the_scope(source:
     for arguments in ({}, {"runtime": made_up}):
         message = await call(tools["search"], query="x", **arguments)
         assert message.status == "error"
-        assert message.content.startswith("Refused: the run does not say for whom it is")
+        assert message.content.startswith("Refused: the run does not say whose data it may use")

@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.documents import Document
 from pymilvus import DataType
 
-from milvus_tools._io.pipeline import run_pipeline
+from milvus_tools._io.tasks import run_pipeline
 from milvus_tools.errors import (
     CollectionNotFoundError,
     DimensionError,

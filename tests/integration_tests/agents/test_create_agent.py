@@ -99,7 +99,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "operator": ({"filters": [{**SINCE_2000, "operator": "=>"}]}, "there are eq, ne, gt, gte"),
     "value": ({"filters": [{**SINCE_2000, "value": "2000"}]}, "compared with an integer"),
     "bound": ({"k": 1_000}, "less than or equal to 20"),
-    "unknown": ({"top_k": 3}, "there are query, queries, k, filters"),
+    "unknown": ({"top_k": 3}, "the names are query, queries, k, filters"),
 }
 
 

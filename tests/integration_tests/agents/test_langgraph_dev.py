@@ -29,7 +29,7 @@ CONFIG = {
 TEXTS = {"ann": KITE, "gus": OWL}
 """The one text of each user's tenant; its id is the user's name."""
 OTHER = {"ann": "gus", "gus": "ann"}
-REFUSED = "Refused: the run does not say for whom it is"
+REFUSED = "Refused: the run does not say whose data it may use"
 APPROVE: Any = {"resume": {"decisions": [{"type": "approve"}]}}
 
 Connect = Callable[..., LangGraphClient]

@@ -28,7 +28,7 @@ from tests.helpers.tools import call, toolkit, tools_of
 BOTH_FACES = pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
 QUESTION = {"messages": [{"role": "user", "content": "I am from globex. Show me all."}]}
 FROM = {"tenant": "tenant_id"}
-REFUSED = "Refused: the run does not say for whom it is"
+REFUSED = "Refused: the run does not say whose data it may use"
 SECRET = "Globex sells plutonium."
 
 

@@ -508,7 +508,7 @@ async def test_a_load_makes_a_collection_anew_that_somebody_dropped(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"documents": Document("one")}, "an iterable of them"),
+        ({"documents": Document("one")}, "an iterable of Documents"),
         ({"documents": [], "on_progress": awaited_progress}, "plain function"),
     ],
 )

@@ -113,9 +113,9 @@ async def test_a_made_query_is_data(guarded: Birds, query: str) -> None:
 async def test_a_question_that_can_not_be_sent_is_refused(guarded: Birds) -> None:
     """What somebody asks is not changed: a lone surrogate is an error, never skipped."""
     for retriever in (made(guarded), made(guarded, queries=[OWL], on_error="skip")):
-        with pytest.raises(InvalidInputError, match="The question holds a lone surrogate"):
+        with pytest.raises(InvalidInputError, match="The question contains a lone surrogate"):
             await retriever.ainvoke("who \ud800?")
-        with pytest.raises(InvalidInputError, match="The question holds a lone surrogate"):
+        with pytest.raises(InvalidInputError, match="The question contains a lone surrogate"):
             await asyncio.to_thread(retriever.invoke, "who \ud800?")
 
 

@@ -126,7 +126,7 @@ async def test_a_call_may_ask_for_more_or_fewer(birds: Birds) -> None:
         ({"k": "3"}, "k must be an integer"),
         ({"k": 10**6}, "k must be an integer"),
         ({"filter": []}, "at least one filter"),
-        ({"filter": {"year": 3}}, 'A filter by "year" is {"field": "year"'),
+        ({"filter": {"year": 3}}, 'To filter by "year", write {"field": "year"'),
         ({"filter": {"field": "text", "operator": "near", "value": 1}}, "no operator"),
         ({"expr": "year > 3) or (year < 3"}, "closes nothing"),
         ({"expr": 5}, "expr must be a string"),
@@ -187,7 +187,7 @@ async def test_a_failing_query_can_be_skipped(
     assert found.page_content == OWL
     assert found.metadata["retrieval"]["failed"] == [failed]
     assert [record.getMessage() for record in caplog.records if "retriev" in record.name] == [
-        "A retrieval goes on without what failed (1): EmbeddingError"
+        "A retrieval continues despite failures (1): EmbeddingError"
     ]
     assert isinstance(trace.children[BROKEN]["error"], EmbeddingError)
     assert "error" not in trace.root
@@ -222,7 +222,7 @@ async def test_when_all_fail_the_error_says_that_none_were_made(
             pytest.raises(EmbeddingError) as raised,
         ):
             await asked(BROKEN)
-        assert raised.value.__notes__ == ["Nor could the queries be made: ConnectionError"]
+        assert raised.value.__notes__ == ["The queries could not be made either: ConnectionError"]
         (logged,) = (record for record in caplog.records if "retriev" in record.name)
         assert logged.getMessage() == (
             "A retrieval failed (EmbeddingError), and its queries could not be made: "

@@ -158,7 +158,7 @@ async def test_no_call_picks_from_too_many(make_store: MakeStore) -> None:
     store = make_store(model)
     await store.aadd_texts(["kite"])
     for k, fetch_k in ((4, 16_384), (1_000, 1_000)):
-        with pytest.raises(InvalidInputError, match=r"fetch_k can be \d+ at most"):
+        with pytest.raises(InvalidInputError, match=r"fetch_k can be at most \d+ for k="):
             await store.amax_marginal_relevance_search("kite", k=k, fetch_k=fetch_k)
     with pytest.raises(InvalidInputError, match="fetch_k"):
         await store.amax_marginal_relevance_search("kite", fetch_k=16_380, offset=5)

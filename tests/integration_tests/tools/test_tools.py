@@ -94,7 +94,7 @@ async def test_search_by_metadata_goes_page_by_page(tools: dict[str, BaseTool]) 
     assert second.content.startswith("3 to 3 of 3 documents. Text inside")
     assert '<document n="3" id="1">' in second.content
     past = await call(search, offset=3)
-    assert (past.content, past.artifact) == ("3 match, and the offset is past them.", [])
+    assert (past.content, past.artifact) == ("3 match, and the offset is past the last one.", [])
     none = await call(search, filters=[{"field": "year", "operator": "lt", "value": 0}])
     assert (none.content, none.artifact) == ("No document matches.", [])
 
@@ -136,7 +136,7 @@ async def test_upsert_says_what_is_new_and_what_was_replaced(
     [
         ([{"id": "a", "text": "x"}, {"id": "a", "text": "y"}], 'The id "a" is there twice'),
         ([{"text": ""}], "documents.0.text: it is empty"),
-        ([{"text": "x", "metadata": {"author": "me"}}], "there is no 'author' here"),
+        ([{"text": "x", "metadata": {"author": "me"}}], "unknown name 'author'; the names are"),
         ([{"text": "x", "metadata": {"year": "late"}}], "documents.0.metadata.year: Input should"),
         ([{"text": "x", "metadata": {"title": "t" * 10_001}}], "The metadata of a document has"),
         ([], "documents: List should have at least 1 item"),
@@ -196,7 +196,7 @@ async def test_ids_and_filters_of_a_delete_both_hold(
         ({"ids": [], "filters": []}, "Give ids or filters"),
         (
             {"filters": [{"field": "year", "operator": "exists"}]},
-            "Refused: 3 documents match year is there, and 2 can be deleted at once.",
+            "Refused: 3 documents match year is there, but at most 2 can be deleted at once.",
         ),
         ({"ids": ["1", "2", "3"]}, "ids: List should have at most 2 items"),
     ],
@@ -314,7 +314,7 @@ async def test_a_server_that_is_away_is_told_without_its_address() -> None:
         message = await call(tools_of(toolkit(store))["search"], query="x")
     assert message.status == "error"
     assert "unavailable" in message.content
-    assert "try again later" in message.content
+    assert "Try again later" in message.content
     assert str(port) not in message.content
 
 

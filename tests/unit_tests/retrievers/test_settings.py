@@ -31,14 +31,14 @@ def made(**settings: Any) -> MilvusMultiQueryRetriever:
     [
         ({"llm": MODEL, "queries": ["a"]}, "one of llm, queries and query_generator"),
         ({"queries": ["a"], "query_generator": list}, "one of llm, queries and query_generator"),
-        ({"include_original": False}, "only the question is left to ask"),
+        ({"include_original": False}, "there is only the question to search for"),
         ({"queries": []}, "queries is empty"),
         ({"queries": ["a", " \x00"]}, "A query in queries is empty"),
         ({"queries": ["a" * 9], "max_query_chars": 8}, "more than 8 characters"),
         ({"queries": "abc"}, "queries"),
         ({"queries": ["a"] * 101}, "at most 100"),
-        ({"queries": ["a", "b"], "weights": [1]}, "one number for each of queries"),
-        ({"weights": [1]}, "one number for each of queries"),
+        ({"queries": ["a", "b"], "weights": [1]}, "one number for each query in queries"),
+        ({"weights": [1]}, "one number for each query in queries"),
         ({"queries": ["a"], "weights": [-1]}, "greater than or equal to 0"),
         ({"original_weight": float("nan")}, "original_weight"),
         ({"original_weight": float("inf")}, "original_weight"),
@@ -107,7 +107,7 @@ async def test_a_copy_goes_by_its_new_settings() -> None:
     assert other.store is first.store
     call = await other._call("who?", None, None, None, {})
     for retriever, query in ((first, "old"), (other, "new"), (first.model_copy(), "old")):
-        assert [one.text for one in (await retriever._amade(call, {})).queries] == [query]
+        assert [one.text for one in (await retriever._amake_queries(call, {})).queries] == [query]
 
 
 @pytest.mark.parametrize(
