@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import pytest
-from benchmarking.server import free_ports
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.tools import BaseTool
@@ -14,6 +13,7 @@ from langchain_milvus import BM25BuiltInFunction
 from pymilvus import DataType
 
 from milvus_tools import MilvusStore, MilvusToolkit, ScopedMilvusStore
+from tests.helpers.milvus_server import free_ports
 from tests.helpers.support import DIM, ON_LITE, embeddings, make_collection
 from tests.helpers.tools import call, toolkit, tools_of
 

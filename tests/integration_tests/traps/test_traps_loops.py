@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from benchmarking.server import free_ports
 from milvus_lite.adapter.grpc import server as lite_server
 from pymilvus import MilvusClient
 
@@ -24,6 +23,7 @@ from milvus_tools.transport.requests import (
     Deadline,
     WriteRequest,
 )
+from tests.helpers.milvus_server import free_ports
 from tests.helpers.probes import (
     BOUND,
     AsyncModel,

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 
 import pytest
-from benchmarking.server import free_ports
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_milvus import BM25BuiltInFunction
@@ -23,6 +22,7 @@ from milvus_tools.errors import (
     UnsupportedError,
 )
 from milvus_tools.filters.literals import equals, literal
+from tests.helpers.milvus_server import free_ports
 from tests.helpers.support import DIM, ON_LITE, ON_SERVER, embeddings, make_collection
 
 MakeStore = Callable[..., MilvusStore]

@@ -96,7 +96,7 @@ class MilvusServer:
         etcd.write_text(_ETCD.format(client=ports[_PORTS.index("etcd")], peer=peer))
         environment = {**os.environ, "ETCD_CONFIG_PATH": str(etcd)}
         with (self.folder / "output.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # noqa: S603
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         self._await_answer(self.process)
 
     def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
