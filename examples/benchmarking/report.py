@@ -8,21 +8,21 @@ from typing import Final
 from benchmarking.comparing import OURS, PEER, Case, Measured
 
 LEFT_OUT: Final = """
-- All of it runs on one machine, with no network between the processes: a real one adds the same
-  to each request, and there sharing requests saves more.
-- The embedding service answers after a fixed time, with vectors of 384 dimensions that mean
-  nothing. Nothing is said about recall, nor about money, though fewer requests may cost less.
-- The index is FLAT and the metric COSINE, so that both sides must find the same; other index
-  types, filters, hybrid search and collections of millions are left out.
-- All questions of a run differ; filters, limits and collections don't. Calls that differ in those
+- All of it runs on one machine, without a network between the processes. A real network adds the
+  same time to each request, so sharing requests saves more there.
+- The embedding service answers after a fixed time, with vectors of 384 dimensions without a
+  meaning. Neither recall nor cost is measured, though fewer requests may cost less.
+- The index is FLAT and the metric COSINE, so that both sides must find the same. Other index
+  types, filters, hybrid search and collections of millions are not measured.
+- All questions of a run differ; filters, limits and collections do not. Calls that differ in those
   share no request to Milvus.
-- One process uses the store; several processes don't share requests.
+- One process uses the store. Several processes share no requests.
 """.strip()
 _HOW: Final = (
-    "Medians of the turns that the sides took one after the other; a figure counts only if ids, "
-    "texts and numbers of rows were what they had to be on both sides. In brackets: how many "
-    "times our figure it is; in the second table then the requests to the embedding service and "
-    "to Milvus."
+    "Each figure is the median of its turns, which the sides take one after the other. It counts "
+    "only if ids, texts and numbers of rows are right on both sides. In brackets: the figure as a "
+    "multiple of ours, or what it adds to pymilvus's. After the dot, in the second table: the "
+    "requests to the embedding service and to Milvus."
 )
 
 
