@@ -83,7 +83,7 @@ class Environment:
             for field in dataclasses.fields(cls)
         }
         allow_writes = _boolean("ALLOW_WRITES", texts.pop("allow_writes"))
-        return cls(**texts, allow_writes=allow_writes)  # type: ignore[arg-type] # all are texts
+        return cls(**texts, allow_writes=allow_writes)
 
     @property
     def names_store(self) -> bool:
