@@ -25,6 +25,10 @@ MIN_TOKEN: Final = 16
 """The fewest characters of a token, which nothing else protects from being guessed."""
 
 
+class TenantError(RuntimeError):
+    """A user has no tenant. A server shows a run's `RuntimeError` to its client."""
+
+
 class User(BaseModel):
     """A user of the deployment."""
 
@@ -122,12 +126,12 @@ def scope_of(user: Any) -> dict[str, str]:
         The user's tenant; nothing if the deployment has no users, and anyone may use all of it.
 
     Raises:
-        PermissionError: If the user has no tenant.
+        TenantError: If the user has no tenant.
     """
     tenant: object = getattr(user, "tenant", None)
     identity: object = getattr(user, "identity", None)
     if isinstance(tenant, str) and tenant:
         return {TENANT_FIELD: tenant}
     if identity or USERS:
-        raise PermissionError("The user has no tenant, so nothing may be read or written.")
+        raise TenantError("The user has no tenant, so nothing may be read or written.")
     return {}

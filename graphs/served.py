@@ -5,8 +5,10 @@ where nothing is opened.
 """
 
 import asyncio
+import contextlib
 import functools
 import threading
+from collections.abc import Iterator
 from typing import Any, Final
 
 from langchain.chat_models import init_chat_model
@@ -18,7 +20,7 @@ from graphs.auth import scope_of
 from graphs.index import IndexGraph, build_index
 from graphs.rag import Context, build_graph
 from graphs.rag.wikipedia import wikipedia_store
-from milvus_tools import MilvusStore, ScopedMilvusStore, local_embeddings
+from milvus_tools import MilvusStore, MilvusToolsError, ScopedMilvusStore, local_embeddings
 from milvus_tools.environment import Environment
 
 AnyStore = MilvusStore | ScopedMilvusStore
@@ -28,8 +30,16 @@ ENVIRONMENT: Final = Environment.read()
 _making: Final = threading.Lock()
 
 
+class ServingError(RuntimeError):
+    """A run can't begin; the message says why, and the server shows it to the client."""
+
+
 def rag(runtime: ServerRuntime[Any]) -> Any:
-    """Return the graph that answers questions, held to the user's tenant."""
+    """Return the graph that answers questions, held to the user's tenant.
+
+    Raises:
+        TenantError: If the user has none.
+    """
     return _rag(_scope(runtime))
 
 
@@ -37,7 +47,8 @@ async def agent(runtime: ServerRuntime[Any]) -> Agent:
     """Return the agent, held to the user's tenant.
 
     Raises:
-        InvalidInputError: If the deployment has no chat model.
+        TenantError: If the user has none.
+        ServingError: If the deployment has no chat model, or the collection can't be read.
     """
     return await asyncio.to_thread(_agent, _scope(runtime), runs=_runs(runtime))
 
@@ -46,7 +57,8 @@ async def index(runtime: ServerRuntime[Any]) -> IndexGraph:
     """Return the graph that writes Documents, held to the user's tenant.
 
     Raises:
-        PermissionError: If the deployment does not allow writes.
+        TenantError: If the user has none.
+        ServingError: If the deployment does not allow writes.
     """
     return await asyncio.to_thread(_index, _scope(runtime), runs=_runs(runtime))
 
@@ -70,15 +82,16 @@ def _agent(scope: Scope, *, runs: bool) -> Agent:
     writes = ENVIRONMENT.allow_writes
     if not runs:
         return build_agent(_unopened(), _speechless(), allow_writes=writes, filter_fields={})
-    model = _model(ENVIRONMENT.required_model())
-    return build_agent(_scoped(scope), model, allow_writes=writes, allow_dynamic=True)
+    with _said_to_client():
+        model = _model(ENVIRONMENT.required_model())
+        return build_agent(_scoped(scope), model, allow_writes=writes, allow_dynamic=True)
 
 
 def _index(scope: Scope, *, runs: bool) -> IndexGraph:
     if not runs:
         return build_index(_unopened())
     if not ENVIRONMENT.allow_writes:
-        raise PermissionError("Nothing is written: MILVUS_TOOLS_ALLOW_WRITES is not true.")
+        raise ServingError("Nothing is written: MILVUS_TOOLS_ALLOW_WRITES is not true.")
     return build_index(_scoped(scope))
 
 
@@ -95,7 +108,17 @@ def _store() -> MilvusStore:
 
 @functools.cache
 def _made_store() -> MilvusStore:
-    return ENVIRONMENT.store() if ENVIRONMENT.names_store else wikipedia_store()
+    with _said_to_client():
+        return ENVIRONMENT.store() if ENVIRONMENT.names_store else wikipedia_store()
+
+
+@contextlib.contextmanager
+def _said_to_client() -> Iterator[None]:
+    """Raise what a client may read as an error that the server does not hide."""
+    try:
+        yield
+    except (MilvusToolsError, ImportError) as error:
+        raise ServingError(str(error)) from error
 
 
 @functools.cache

@@ -29,6 +29,10 @@ _AUTO_ID: Final = (
 )
 
 
+class IndexingError(RuntimeError):
+    """Nothing was written; the message says why, and a server shows it to its client."""
+
+
 def build_index(store: AnyStore) -> IndexGraph:
     """Build the graph; no checkpointer is compiled in.
 
@@ -66,24 +70,25 @@ class _Index:
 
         Raises:
             ValueError: If there is no list of Documents, or it is too long.
-            MilvusToolsError: If the collection can't be read, or makes its ids itself.
+            IndexingError: If the collection can't be read, or makes its ids itself.
         """
         given = _checked(state.get("documents"))
-        items, failed = read_items(given, self.store.scope, makes_ids=await self._makes_ids())
-        outcome = _Outcome(failed=failed)
-        await self._write(await self._new(items, outcome), outcome)
+        outcome = _Outcome()
+        try:
+            makes_ids = await self._makes_ids()
+            items, outcome.failed = read_items(given, self.store.scope, makes_ids=makes_ids)
+            new = await self._new(items, outcome)
+        except MilvusToolsError as error:
+            raise IndexingError(str(error)) from error
+        await self._write(new, outcome)
         runtime.stream_writer({"event": "indexed", **_counts(outcome)})
         return {**_report(given, items, outcome), "documents": []}  # kept in no later checkpoint
 
     async def _makes_ids(self) -> bool:
-        """Tell whether ids can be made for the collection's keys.
-
-        Raises:
-            InvalidInputError: If Milvus makes them.
-        """
+        """Tell whether ids can be made for the collection's keys."""
         schema = await self.store.aschema()
         if self.store.auto_id if schema is None else schema.primary.auto_id:
-            raise InvalidInputError(_AUTO_ID)
+            raise IndexingError(_AUTO_ID)
         return schema is None or bool(schema.primary.type == DataType.VARCHAR)
 
     async def _new(self, items: Sequence[Item], outcome: _Outcome) -> list[Item]:
