@@ -1,7 +1,7 @@
 """From what a client sends to Documents with ids, one failure for each that is none."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from langchain_core.documents import Document
@@ -77,6 +77,8 @@ def _item(number: int, given: Any, scope: Any, *, makes_ids: bool) -> Item:
 
 
 def _document(given: Any) -> Document:
+    if not isinstance(given, Mapping):
+        raise ValueError("A document is an object: {page_content, metadata, id}.")  # noqa: TRY004
     read = _Given.model_validate(given)
     return Document(id=read.id, page_content=read.page_content, metadata=read.metadata)
 
@@ -85,4 +87,9 @@ def _sentence(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     problems = error.errors(include_input=False, include_url=False, include_context=False)
-    return " ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}." for one in problems[:5])
+    named = [": ".join(filter(None, [_place(one["loc"]), one["msg"]])) for one in problems[:5]]
+    return " ".join(f"{one}." for one in named)
+
+
+def _place(location: Sequence[str | int]) -> str:
+    return ".".join(map(str, location))

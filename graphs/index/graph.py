@@ -13,7 +13,14 @@ from pymilvus import DataType
 from graphs.index.documents import Item, read_items
 from graphs.index.state import Failure, InputState, OutputState, State
 from milvus_tools import MilvusStore, MilvusToolsError, ScopedMilvusStore
-from milvus_tools.errors import InvalidInputError, PartialWriteError, ScopeError
+from milvus_tools.errors import (
+    CollectionNotFoundError,
+    EmbeddingError,
+    InvalidInputError,
+    MilvusError,
+    PartialWriteError,
+    ScopeError,
+)
 from milvus_tools.ingest import aingest, content_id
 
 AnyStore = MilvusStore | ScopedMilvusStore
@@ -22,7 +29,11 @@ IndexGraph = CompiledStateGraph[State, Any, InputState, OutputState]
 MAX_DOCUMENTS: Final = 1_000
 """The most Documents of one run: a server keeps a run's input in its thread."""
 
+MAX_REFUSED: Final = 10
+"""How many Documents Milvus or the embedding model may refuse, before no more are tried alone."""
+
 _TWICE: Final = "Another document of this run has the same id, and other content."
+_NOT_TRIED: Final = "Not tried alone, because others were refused: {reason}"
 _AUTO_ID: Final = (
     "The collection makes its ids itself (auto_id): a second run would write all documents again. "
     "Index into a collection whose documents bring their ids."
@@ -57,6 +68,7 @@ class _Outcome:
     written: list[Item] = dataclasses.field(default_factory=list)
     unchanged: list[Item] = dataclasses.field(default_factory=list)
     failed: list[Failure] = dataclasses.field(default_factory=list)
+    refused: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +98,10 @@ class _Index:
 
     async def _makes_ids(self) -> bool:
         """Tell whether ids can be made for the collection's keys."""
-        schema = await self.store.aschema()
+        try:
+            schema = await self.store.aschema()
+        except CollectionNotFoundError:  # somebody dropped it, and the first write makes it anew
+            schema = None
         if self.store.auto_id if schema is None else schema.primary.auto_id:
             raise IndexingError(_AUTO_ID)
         return schema is None or bool(schema.primary.type == DataType.VARCHAR)
@@ -110,8 +125,8 @@ class _Index:
         """Return what the collection has under the Documents' ids."""
         try:
             there = await self.store.aget_by_ids([item.id for item in items])
-        except InvalidInputError:  # an id that can't be one: its Document fails when it is written
-            return {}
+        except (CollectionNotFoundError, InvalidInputError):
+            return {}  # an id that can't be one fails alone, when its Document is written
         scope = self.store.scope
         return {str(document.id): content_id(document, scope) for document in there}
 
@@ -133,12 +148,17 @@ class _Index:
         done, reason = _partly(error)
         outcome.written += [item for item in items if item.id in done]
         left = [item for item in items if item.id not in done]
-        if len(left) == 1 or not isinstance(reason, InvalidInputError | ScopeError):
+        if len(left) == 1 or not _is_fault(reason):
             outcome.failed += [item.failed(str(reason)) for item in left]
+            outcome.refused += _is_refusal(reason)
             return
         half = len(left) // 2
         await self._write(left[:half], outcome)
-        await self._write(left[half:], outcome)
+        if _is_refusal(reason) and outcome.refused >= MAX_REFUSED:
+            why = _NOT_TRIED.format(reason=reason)
+            outcome.failed += [item.failed(why) for item in left[half:]]
+        else:
+            await self._write(left[half:], outcome)
 
 
 def _partly(error: MilvusToolsError) -> tuple[AbstractSet[str], BaseException]:
@@ -146,6 +166,16 @@ def _partly(error: MilvusToolsError) -> tuple[AbstractSet[str], BaseException]:
     if isinstance(error, PartialWriteError):
         return set(error.written), error.__cause__ or error
     return set(), error
+
+
+def _is_fault(reason: BaseException) -> bool:
+    """Tell whether an error may be the fault of some of the Documents."""
+    return isinstance(reason, InvalidInputError | ScopeError) or _is_refusal(reason)
+
+
+def _is_refusal(reason: BaseException) -> bool:
+    """Tell whether it is as likely to be the fault of none, and to come again for each."""
+    return type(reason) is MilvusError or isinstance(reason, EmbeddingError)
 
 
 def _checked(given: Any) -> Sequence[Any]:
