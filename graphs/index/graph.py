@@ -13,6 +13,7 @@ from pymilvus import DataType
 from graphs.index.documents import Item, read_items
 from graphs.index.state import Failure, InputState, OutputState, State
 from milvus_tools import MilvusStore, MilvusToolsError, ScopedMilvusStore
+from milvus_tools.embeddings.failures import is_invalid
 from milvus_tools.errors import (
     CollectionNotFoundError,
     EmbeddingError,
@@ -175,7 +176,9 @@ def _is_fault(reason: BaseException) -> bool:
 
 def _is_refusal(reason: BaseException) -> bool:
     """Tell whether it is as likely to be the fault of none, and to come again for each."""
-    return type(reason) is MilvusError or isinstance(reason, EmbeddingError)
+    if isinstance(reason, EmbeddingError):
+        return reason.__cause__ is not None and is_invalid(reason.__cause__)
+    return type(reason) is MilvusError
 
 
 def _checked(given: Any) -> Sequence[Any]:

@@ -142,13 +142,11 @@ async def test_one_id_twice_in_a_run_is_written_once(store: MilvusStore) -> None
 class PickyEmbeddings(Embeddings):
     """Refuses the texts that say so, and with each all that is asked for with it."""
 
-    def __init__(self) -> None:
-        self.asked = 0
-
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        self.asked += 1
         if any("refused" in text for text in texts):
-            raise ConnectionError("http://127.0.0.1:1/v1")
+            raise ValueError("http://127.0.0.1:1/v1")
+        if any("down" in text for text in texts):
+            raise RuntimeError("http://127.0.0.1:1/v1")
         return embeddings().embed_documents(texts)
 
     def embed_query(self, text: str) -> list[float]:
@@ -162,6 +160,9 @@ def numbered(count: int, text: str) -> list[Any]:
     ]
 
 
+NOT_EMBEDDED = "The embedding model failed; no vector was made."
+
+
 @ON_LITE
 async def test_a_text_that_the_model_refuses_fails_alone(
     make_store: Callable[..., MilvusStore],
@@ -170,23 +171,30 @@ async def test_a_text_that_the_model_refuses_fails_alone(
     documents = [*numbered(20, "taken"), *numbered(2, "refused"), *numbered(3, "good")]
     told = await index(make_store(PickyEmbeddings()), *documents)
     assert told["written"] == 23
-    assert failures(told) == dict.fromkeys(
-        (20, 21), "The embedding model failed; no vector was made."
-    )
+    assert failures(told) == dict.fromkeys((20, 21), NOT_EMBEDDED)
 
 
 @ON_LITE
-async def test_an_outage_ends_the_trials(make_store: Callable[..., MilvusStore]) -> None:
+async def test_refusals_of_all_end_the_trials(make_store: Callable[..., MilvusStore]) -> None:
     """What is not tried says so, and why; the message tells no address."""
-    model = PickyEmbeddings()
-    told = await index(make_store(model), *numbered(1_000, "refused"))
-    reason = "The embedding model failed; no vector was made."
+    told = await index(make_store(PickyEmbeddings()), *numbered(200, "refused"))
     assert told["written"] == told["unchanged"] == 0
-    assert list(failures(told).values())[:MAX_REFUSED] == [reason] * MAX_REFUSED
-    assert set(list(failures(told).values())[MAX_REFUSED:]) == {
-        f"Not tried alone, because others were refused: {reason}"
+    reasons = [failures(told)[number] for number in range(200)]
+    tried = reasons.count(NOT_EMBEDDED)
+    assert MAX_REFUSED <= tried < 2 * MAX_REFUSED
+    assert set(reasons[tried:]) == {
+        f"Not tried alone, because others were refused: {NOT_EMBEDDED}"
     }
-    assert model.asked < 200  # without an end, more than 2 000
+
+
+@ON_LITE
+async def test_an_outage_fails_all_with_its_reason(
+    make_store: Callable[..., MilvusStore],
+) -> None:
+    """It is no Document's fault, so none is tried alone."""
+    told = await index(make_store(PickyEmbeddings()), *numbered(2, "down"), *numbered(2, "good"))
+    assert told["written"] == 0
+    assert failures(told) == dict.fromkeys(range(4), NOT_EMBEDDED)
 
 
 async def test_a_collection_that_makes_its_ids_is_refused(
