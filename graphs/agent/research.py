@@ -40,7 +40,7 @@ def research_tool(rag: Any) -> BaseTool:
     # Its steps are searches, which can be made again: they need no checkpoints in the agent's.
     unsaved = rag.copy(update={"checkpointer": False})
 
-    async def research(question: Question, runtime: ToolRuntime) -> tuple[str, Any]:
+    async def research(question: Question, runtime: ToolRuntime[Any, Any]) -> tuple[str, Any]:
         try:
             output = await _answered(unsaved, question, runtime)
         except SearchError as error:
@@ -56,7 +56,7 @@ def research_tool(rag: Any) -> BaseTool:
     )
 
 
-async def _answered(rag: Any, question: str, runtime: ToolRuntime) -> Any:
+async def _answered(rag: Any, question: str, runtime: ToolRuntime[Any, Any]) -> Any:
     output: Any = None
     # A context of its own, or the agent's caller would fill in the graph's.
     stream = rag.astream(
