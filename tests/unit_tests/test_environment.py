@@ -1,15 +1,19 @@
 """What environment variables say of a deployment, and what is said when they are wrong."""
 
+import pathlib
+import re
 import sys
 from typing import Any
 
 import pytest
 
+from graphs.auth import FIELD_VARIABLE, USERS_VARIABLE
 from milvus_tools import MilvusStore, MilvusToolsError
 from milvus_tools.embeddings import LocalEmbeddings
 from milvus_tools.environment import Environment
 from milvus_tools.errors import InvalidInputError
 
+ROOT = pathlib.Path(__file__).parents[2]
 SECRET = "s3cr3t"
 VARIABLES = {
     "MILVUS_TOOLS_URI": f"https://root:{SECRET}@milvus.example:19530",
@@ -38,6 +42,14 @@ def test_each_variable_is_read() -> None:
         model="openai:gpt-5-mini",
         allow_writes=True,
     )
+
+
+def test_the_example_names_each_variable() -> None:
+    """Those of this module, and those of the graphs' authentication; nothing in it is set."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    named = {match[1] for line in lines if (match := re.match(r"# (MILVUS_TOOLS_\w+)=", line))}
+    assert named == {*VARIABLES, USERS_VARIABLE, FIELD_VARIABLE}
+    assert all(line.startswith("#") for line in lines if line)
 
 
 def test_the_process_s_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
