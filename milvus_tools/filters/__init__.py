@@ -13,6 +13,7 @@ from milvus_tools.filters.conditions import (
 )
 from milvus_tools.filters.expression import expression
 from milvus_tools.filters.fields import Fields
+from milvus_tools.filters.query_filter import TypedFilter
 
 __all__ = [
     "All",
@@ -23,6 +24,7 @@ __all__ = [
     "Filter",
     "Not",
     "Operator",
+    "TypedFilter",
     "describe",
     "expression",
     "parse",

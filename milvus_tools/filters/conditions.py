@@ -166,7 +166,16 @@ def _parsed(data: Any, room: Iterator[int], depth: int = 0) -> Filter:
         }:
             _take(room)
             return Condition(field, _known(operator), **_value(operator, rest))
-    raise FilterError(_FORM)
+    raise FilterError(_no_condition(data))
+
+
+def _no_condition(data: Any) -> str:
+    """Say what form a filter has, with the field that seems to be meant."""
+    match data:
+        case {**fields} if len(fields) == 1 and isinstance(field := next(iter(fields)), str):
+            meant = f'{{"field": {quoted(field)}, "operator": "eq", "value": …}}'
+            return f"A filter by {quoted(field)} is {meant}. {_FORM}"
+    return _FORM
 
 
 def _all_parsed(parts: Sequence[Any], room: Iterator[int], depth: int) -> list[Filter]:

@@ -19,7 +19,8 @@ from milvus_tools.filters.conditions import (
     require_bounds,
 )
 from milvus_tools.filters.fields import ITEMS, Fields, Target
-from milvus_tools.filters.literals import MAX_EXPRESSION, all_of, any_of, checked
+from milvus_tools.filters.guard import checked
+from milvus_tools.filters.literals import MAX_EXPRESSION, all_of, any_of
 from milvus_tools.filters.operands import flag
 from milvus_tools.filters.operators import WRITERS
 
@@ -53,6 +54,11 @@ def expression(filter_: Filter, fields: Fields) -> str:
         UnsupportedError: If this Milvus can't answer it.
     """
     require_bounds(filter_)
+    return write(filter_, fields)
+
+
+def write(filter_: Filter, fields: Fields) -> str:
+    """Write a filter that is within bounds: `expression` without the check of them."""
     return checked(_written(filter_, fields, negated=False))
 
 

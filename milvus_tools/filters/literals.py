@@ -1,8 +1,8 @@
-"""Milvus filter expressions: literals, references to fields, and the guard for raw text.
+"""Parts of Milvus filter expressions: literals, references to fields, and joins.
 
 The grammar is Milvus's `Plan.g4`, see <https://milvus.io/docs/boolean.md>. Values reach an
-expression only through `literal`, names only through `reference`, and text that somebody wrote
-only through `checked`. None of them trusts its argument.
+expression only through `literal`, names only through `reference`, and raw text only through
+`guard.checked`. None of them trusts its argument.
 """
 
 import math
@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Sequence
 
 from milvus_tools.errors import FilterError
-from milvus_tools.filters.guard import refuse_constant_folding
 
 Scalar = str | int | float | bool
 
@@ -35,21 +34,6 @@ _KEYWORDS = frozenset(
 )
 # Columns of Milvus Lite itself, which a bare key of that name would mean.
 _LITE_COLUMNS = frozenset({"_seq", "_partition"})
-_CLOSERS = {")": "(", "]": "["}
-_BRACKET = re.compile(r"[()\[\]\\]")
-# A string, or the rest of the text from a quote on that opens none.
-_STRING = re.compile(
-    r"""("[^"\\\n\r]*+(?:\\[\\"'nrt][^"\\\n\r]*+)*+"|'[^'\\\n\r]*+(?:\\[\\"'nrt][^'\\\n\r]*+)*+')
-    |(["'](?s:.*))""",
-    re.VERBOSE,
-)
-_READABLE = re.compile(r"""(?:[^\\\n\r]++|\\[\\"'nrt])*+""")
-_LIKE = re.compile(r"\blike\s*+\Z", re.IGNORECASE)
-_WILDCARD = re.compile(r"[%_]")
-_WRONG_DIVISION = re.compile(r"[/%](?!\s*+(?=[\d.]*[1-9])\d++(?:\.\d++)?(?![\w.]))")
-_GROWTH = re.compile(r"\*\*|<<")
-_SIGN = re.compile(r"\bnot\b|!(?!=)|[-+~]", re.IGNORECASE)
-_SIGNS = re.compile(rf"(?:(?:{_SIGN.pattern})\s*+)++", re.IGNORECASE)
 
 
 def literal(value: Scalar) -> str:
@@ -159,103 +143,15 @@ def one_of(field: str, values: Sequence[str | int]) -> str:
 
 def all_of(expressions: Iterable[str]) -> str:
     """Join expressions with `and`, each in brackets of its own; empty ones are left out."""
-    return _joined(expressions, "and")
+    return _joined([one for one in expressions if one], "and")
 
 
 def any_of(expressions: Iterable[str]) -> str:
     """Join expressions with `or`, each in brackets of its own; empty ones are left out."""
-    return _joined(expressions, "or")
+    return _joined([one for one in expressions if one], "or")
 
 
-def _joined(expressions: Iterable[str], word: str) -> str:
-    parts = [expression for expression in expressions if expression]
+def _joined(parts: Sequence[str], word: str) -> str:
     if len(parts) == 1:
         return parts[0]
     return f" {word} ".join(f"({part})" for part in parts)
-
-
-def checked(expression: str | None) -> str:
-    """Return a raw expression that can be put in brackets without reaching out of them.
-
-    It is read alone: strings in `"` or `'` with the escapes that every Milvus knows, round and
-    square brackets that close what they open. What would end Milvus rather than the search is
-    refused, too: a division by what may be zero stops the server, as may a tower of negations or
-    constants that it would compute; powers, and `like` with many wildcards, need not end on
-    Milvus Lite. What else is inside is Milvus's to judge.
-
-    Args:
-        expression: What a developer wrote, or `None` for no filter.
-
-    Returns:
-        The expression without the white space around it; `""` for none.
-
-    Raises:
-        FilterError: If the text could end before its own end, or begin before its beginning, or
-            is too much for Milvus.
-    """
-    if expression is None:
-        return ""
-    if not isinstance(expression, str):
-        raise FilterError(f"expr must be a string, not {type(expression).__name__}.")
-    if len(expression) > MAX_EXPRESSION:
-        raise FilterError(
-            f"A filter expression may have {MAX_EXPRESSION} characters; this one has "
-            f"{len(expression)}."
-        )
-    _require_light(_without_strings(unicode(expression)))
-    return expression.strip()
-
-
-def _require_light(code: str) -> None:
-    """Refuse what Milvus could not bear, in an expression without its strings."""
-    _require_closed_brackets(code)
-    if wrong := _WRONG_DIVISION.search(code):
-        raise FilterError(
-            f"In a filter expression {wrong[0]} must be followed by a number above 0."
-        )
-    if grown := _GROWTH.search(code):
-        raise FilterError(f"A filter expression may not have {grown[0]}, whose result has no end.")
-    if any(len(_SIGN.findall(signs)) >= MAX_NESTING for signs in _SIGNS.findall(code)):
-        raise FilterError(f"A filter expression has more than {MAX_NESTING} signs in a row.")
-    refuse_constant_folding(code)
-
-
-def _require_closed_brackets(code: str) -> None:
-    opened: list[str] = []
-    for character in _BRACKET.findall(code):
-        if character == "\\":
-            raise FilterError("A filter expression has a backslash outside a string.")
-        if character not in _CLOSERS:
-            opened.append(character)
-        elif not opened or opened.pop() != _CLOSERS[character]:
-            raise FilterError(f"The filter expression has a '{character}' that closes nothing.")
-        if len(opened) > MAX_NESTING:
-            raise FilterError(f"A filter expression nests deeper than {MAX_NESTING} brackets.")
-    if opened:
-        raise FilterError(f"The filter expression leaves a '{opened[-1]}' open.")
-
-
-def _without_strings(expression: str) -> str:
-    """Return the expression with each string literal empty."""
-    pieces = _STRING.split(expression)
-    code, strings, unread = pieces[::3], pieces[1::3], pieces[2::3]
-    if any(unread):
-        raise FilterError(_why_unread(unread[-1]))
-    for before, string in zip(code, strings, strict=False):
-        if len(_WILDCARD.findall(string)) > MAX_WILDCARDS and _LIKE.search(before):
-            raise FilterError(f"A pattern of like may have {MAX_WILDCARDS} wildcards.")
-    return '""'.join(code)
-
-
-def _why_unread(text: str) -> str:
-    """Say why a string that begins a text does not end."""
-    readable = _READABLE.match(text)
-    match text[readable.end() :] if readable else text:
-        case "":
-            return "A string in the filter expression is not closed."
-        case rest if rest[0] == "\\":
-            return (
-                "A string in a filter expression has an escape other than "
-                "\\\\ \\\" \\' \\n \\r \\t, which not every Milvus reads alike."
-            )
-    return "A string in a filter expression holds a line break; write \\n."

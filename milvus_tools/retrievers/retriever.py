@@ -18,8 +18,7 @@ from pydantic import ConfigDict
 
 from milvus_tools._io.loop import run_sync
 from milvus_tools.errors import DeadlineError, InvalidInputError
-from milvus_tools.filters import Filter, parse
-from milvus_tools.filters.literals import all_of, checked
+from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.retrievers.query_generation import (
     Query,
     QueryGenerator,
@@ -34,8 +33,8 @@ from milvus_tools.retrievers.query_generation import (
 from milvus_tools.retrievers.search import merged, search_all, search_one
 from milvus_tools.retrievers.settings import RetrieverSettings
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
+from milvus_tools.store.filtering import read_filter
 from milvus_tools.store.options import check_limit
-from milvus_tools.store.threads import length, unhurried
 from milvus_tools.transport.requests import Deadline
 
 Result = TypeVar("Result")
@@ -48,15 +47,13 @@ class _Call:
     Attributes:
         question: The question.
         k: The most Documents to return.
-        filters: The typed filters that must hold, the retriever's own first.
-        expr: The raw expressions that must hold, as one.
+        filter: What must hold: the retriever's own filter, and the call's.
         deadline: The point in time by which all must be done, if there is one.
     """
 
     question: str
     k: int
-    filters: Sequence[Filter]
-    expr: str
+    filter: QueryFilter
     deadline: Deadline | None
 
     @property
@@ -78,7 +75,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
 
     The queries come from a chat model, a list, or a Runnable or function of one's own; the
     question itself is asked, too, and alone if there is none of these. Calls take `k`, and
-    `filters` and `expr` that hold beside the retriever's own, never in their place.
+    `filter` and `expr` that hold beside the retriever's own, never in their place.
 
     Each Document tells in `metadata["retrieval"]` its fused `score`, and in `found_by` each
     `query` that found it, at which `rank`, and with which `score`: what Milvus measured, a
@@ -92,13 +89,14 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         ```python
         retriever = MilvusMultiQueryRetriever(store, init_chat_model("openai:gpt-5-mini"), k=8)
         recent = {"field": "year", "operator": "gte", "value": 2000}
-        documents = await retriever.ainvoke("Who made the dice game?", filters=recent)
+        documents = await retriever.ainvoke("Who made the dice game?", filter=recent)
         ```
     """
 
     model_config: ClassVar[ConfigDict] = RetrieverSettings.model_config
 
     _generator: QueryGenerator | None = None
+    _own_filter: QueryFilter = QueryFilter()
 
     def __init__(
         self,
@@ -121,6 +119,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
     def model_post_init(self, context: Any, /) -> None:
         """Build what makes the queries, once."""
         super().model_post_init(context)
+        self._own_filter = QueryFilter.read(self.filter, self.expr)
         if self.llm is not None:
             self._generator = generator_of_model(self.llm, self.prompt, self.max_queries)
         elif isinstance(self.query_generator, Runnable):
@@ -161,16 +160,15 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         *,
         run_manager: CallbackManagerForRetrieverRun,
         k: int | None = None,
-        filters: Any = None,
+        filter: FilterLike = None,  # noqa: A002 - the word that people type
         expr: str | None = None,
         **unknown: Any,
     ) -> list[Document]:
-        call = self._call(query, k, filters, expr, unknown)
-        expression = run_sync(self._expression(call))
-        if expression is None:
+        call = run_sync(self._call(query, k, filter, expr, unknown))
+        if not run_sync(self._can_find(call)):
             return []
         made = self._made(call, {"callbacks": run_manager.get_child()})
-        return run_sync(self._found(call, made, expression, run_manager.get_child()))
+        return run_sync(self._found(call, made, run_manager.get_child()))
 
     async def _aget_relevant_documents(
         self,
@@ -178,49 +176,42 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,
         k: int | None = None,
-        filters: Any = None,
+        filter: FilterLike = None,  # noqa: A002 - the word that people type
         expr: str | None = None,
         **unknown: Any,
     ) -> list[Document]:
-        given = (query, k, filters, expr, unknown)
-        call = await unhurried(length(expr), self._call, *given)
-        expression = await self._expression(call)
-        if expression is None:
+        call = await self._call(query, k, filter, expr, unknown)
+        if not await self._can_find(call):
             return []
         made = await self._amade(call, {"callbacks": run_manager.get_child()})
-        return await self._found(call, made, expression, run_manager.get_child())
+        return await self._found(call, made, run_manager.get_child())
 
-    def _call(
+    async def _call(
         self,
         question: str,
         k: int | None,
-        filters: Any,
+        filter_: FilterLike,
         expr: str | None,
         unknown: Mapping[str, Any],
     ) -> _Call:
         require_question(question)
         if unknown:
             raise InvalidInputError(
-                f"A call of the retriever takes k, filters and expr, not {', '.join(unknown)}."
+                f"A call of the retriever takes k, filter and expr, not {', '.join(unknown)}."
             )
-        given = [] if filters is None else [parse(filters)]
         return _Call(
             question,
             self.k if k is None else check_limit(k),
-            [*([] if self.filters is None else [self.filters]), *given],
-            all_of([self.expr or "", checked(expr)]),
+            self._own_filter & await read_filter(filter_, expr),
             None if self.timeout is None else Deadline.after(self.timeout),
         )
 
-    async def _expression(self, call: _Call) -> str | None:
-        """Write what must hold as an expression; `None` if the collection is not there yet."""
-        parts = [call.expr]
-        for filter_ in call.filters:
-            written = await self.store.afilter_expression(filter_, timeout=call.seconds)
-            if written is None:
-                return None
-            parts.append(written)
-        return all_of(parts)
+    async def _can_find(self, call: _Call) -> bool:
+        """Check, before a model is paid for queries, the filter and that there is a collection."""
+        if self._generator is None:
+            return True
+        written = await self.store.afilter_expression(call.filter, timeout=call.seconds)
+        return written is not None
 
     def _made(self, call: _Call, config: RunnableConfig) -> _Made:
         if self._generator is None:
@@ -254,7 +245,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         return _Made([Query(text) for text in taken])
 
     async def _found(
-        self, call: _Call, made: _Made, expression: str, callbacks: BaseCallbackManager
+        self, call: _Call, made: _Made, callbacks: BaseCallbackManager
     ) -> list[Document]:
         """Search for all queries, and fuse what they find."""
         queries = planned(
@@ -265,7 +256,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         )
         outcomes = await search_all(
             [query.text for query in queries],
-            functools.partial(search_one, self, k=call.k, expr=expression),
+            functools.partial(search_one, self, k=call.k, filter_=call.filter),
             callbacks,
             max_concurrency=self.max_concurrency,
             deadline=call.deadline,

@@ -15,6 +15,7 @@ from langchain_core.documents import Document
 
 from milvus_tools._io.tasks import cancel_and_wait, gather_or_cancel
 from milvus_tools.errors import DeadlineError, MilvusToolsError, UnsupportedError
+from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.ranking import Hits, fuse
 from milvus_tools.retrievers.query_generation import Query
 from milvus_tools.retrievers.settings import RetrieverSettings
@@ -146,48 +147,52 @@ def _late() -> DeadlineError:
     return DeadlineError("The search was not done within the retriever's time.")
 
 
-async def search_one(settings: RetrieverSettings, text: str, *, k: int, expr: str) -> Hits:
+async def search_one(
+    settings: RetrieverSettings, text: str, *, k: int, filter_: QueryFilter
+) -> Hits:
     """Search for one query.
 
     Args:
         settings: The retriever's settings.
         text: The query.
         k: How many Documents the call is to return.
-        expr: What must hold.
+        filter_: What must hold.
 
     Raises:
         UnsupportedError: If the collection, or this Milvus, has no such search.
     """
     if settings.mode == "mmr":
-        return await _diverse(settings, text, k, expr)
+        return await _diverse(settings, text, k, filter_)
     if len(settings.store.vector_fields) == 1:
-        return await _scored(settings, text, k, expr)
+        return await _scored(settings, text, k, filter_)
     if settings.mode == "similarity":
-        return await _scored(settings, text, k, expr, search_mode="dense")
+        return await _scored(settings, text, k, filter_, search_mode="dense")
     try:
-        return await _scored(settings, text, k, expr, search_mode="hybrid")
+        return await _scored(settings, text, k, filter_, search_mode="hybrid")
     except UnsupportedError:
         if not settings.fallback:
             raise
-    return await _scored(settings, text, k, expr, search_mode="dense")
+    return await _scored(settings, text, k, filter_, search_mode="dense")
 
 
-async def _scored(settings: RetrieverSettings, text: str, k: int, expr: str, **mode: Any) -> Hits:
+async def _scored(
+    settings: RetrieverSettings, text: str, k: int, filter_: QueryFilter, **mode: Any
+) -> Hits:
     options = {**settings.search_kwargs, **mode}
     if options.get("search_mode") == "dense":
         options = {**without_ranking(options), **mode}  # there is nothing to rank anew
     return await settings.store.asimilarity_search_with_score(
-        text, _considered(settings, k), expr=expr, timeout=settings.query_timeout, **options
+        text, _considered(settings, k), filter=filter_, timeout=settings.query_timeout, **options
     )
 
 
-async def _diverse(settings: RetrieverSettings, text: str, k: int, expr: str) -> Hits:
+async def _diverse(settings: RetrieverSettings, text: str, k: int, filter_: QueryFilter) -> Hits:
     found = await settings.store.amax_marginal_relevance_search(
         text,
         k,
         _considered(settings, k),
         settings.lambda_mult,
-        expr=expr,
+        filter=filter_,
         timeout=settings.query_timeout,
         **settings.search_kwargs,
     )

@@ -7,8 +7,8 @@ from langchain_core.prompts import BasePromptTemplate
 from langchain_core.runnables import Runnable
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, model_validator
 
-from milvus_tools.filters import Filter, parse
-from milvus_tools.filters.literals import checked
+from milvus_tools.filters.guard import checked
+from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.ranking import RANK_CONSTANT, RETRIEVAL
 from milvus_tools.retrievers.query_generation import QUERY_PROMPT, tidy
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
@@ -17,14 +17,10 @@ from milvus_tools.store.options import MAX_LIMIT
 MOST_QUERIES: Final = 100
 _MOST_SECONDS: Final = 3_600.0
 
-_OWN: Final = {"k", "fetch_k", "expr", "timeout", "search_mode", "lambda_mult", "offset"}
+_OWN: Final = {"k", "fetch_k", "filter", "expr", "timeout", "search_mode", "lambda_mult", "offset"}
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=_MOST_SECONDS)]
-
-
-def _parsed(given: Any) -> Filter | None:
-    return None if given is None else parse(given)
 
 
 class RetrieverSettings(BaseModel):
@@ -80,12 +76,12 @@ class RetrieverSettings(BaseModel):
     search_kwargs: Mapping[str, Any] = Field(default_factory=dict)
     """Further arguments of the store's searches, such as `param` or `consistency_level`."""
 
-    filters: Annotated[Any, AfterValidator(_parsed)] = None
-    """Conditions that hold for every search: `{"field": "year", "operator": "gte", "value":
-    2000}`, a list of them, or a group."""
+    filter: Annotated[Any, AfterValidator(QueryFilter.read)] = None
+    """What holds for every search: a condition, `{"field": "year", "operator": "gte", "value":
+    2000}`, a list of conditions, a group of them, or a filter expression."""
 
     expr: Annotated[str | None, AfterValidator(checked)] = None
-    """A filter expression that holds for every search."""
+    """A filter expression that holds beside `filter`."""
 
     original_weight: Weight = 1.0
     """How much the question's own hits count."""

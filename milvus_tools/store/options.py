@@ -76,6 +76,8 @@ def allowed(
         ScopeError: If one names a partition inside a scope.
         InvalidInputError: If one is unknown, or of another type.
     """
+    if not given:
+        return {}
     passed = {name: value for name, value in given.items() if value is not None}
     for name, value in passed.items():
         if name in _PARTITIONS and partition is None:
@@ -107,7 +109,7 @@ def is_number(value: object) -> bool:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    hint = " Write a filter expression as expr." if "filter" in name or name == "where" else ""
+    hint = " Write a filter as filter." if "filter" in name or name == "where" else ""
     takes = f"it takes {', '.join(sorted(known))}" if known else "it takes no others"
     return f"The keyword argument {name!r} is not known here; {takes}.{hint}"
 
@@ -139,7 +141,7 @@ def require_fused(options: Mapping[str, Any]) -> None:
     Raises:
         InvalidInputError: If one is given, which would do nothing.
     """
-    fusing = [name for name in options if name in _HYBRID]
+    fusing = sorted(_HYBRID.keys() & options.keys())
     if fusing:
         raise InvalidInputError(
             f"{', '.join(fusing)}: that says how to fuse several vector fields, and this "
@@ -165,7 +167,7 @@ def search_params(given: Mapping[str, Any] | None, index: Index | None, k: int) 
     """
     given = dict(given or {})
     metric = index.metric_type if index else ""
-    params = _numbers(given.pop("params", None) or {})
+    params = _numbers(given.pop("params", None)) if given else {}
     if given.pop("metric_type", metric) not in (metric, ""):
         raise InvalidInputError(f"The collection's metric type is {metric}.")
     if given:
@@ -180,6 +182,7 @@ def search_params(given: Mapping[str, Any] | None, index: Index | None, k: int) 
 
 
 def _numbers(params: object) -> dict[str, Any]:
+    params = {} if params is None else params
     if not isinstance(params, Mapping):
         raise InvalidInputError("The search parameters' params must be a dictionary.")
     for name, value in params.items():

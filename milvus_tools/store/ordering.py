@@ -1,19 +1,17 @@
-"""Which rows to return, where Milvus can't say it itself: in an order, and by ids in a scope."""
+"""The order of rows, which Milvus does not sort."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from milvus_tools.errors import InvalidInputError
-from milvus_tools.filters import All, Any_, Condition, Filter, Not, Operator
 from milvus_tools.store.documents import DocumentMapper
-from milvus_tools.store.scope import Scope
+from milvus_tools.store.filtering import is_key
 from milvus_tools.transport.requests import (
     Row,
 )
 
 MAX_SORTED = 10_000
-ID = "id"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,42 +77,3 @@ def _rank(value: object) -> tuple[int, Any] | None:
         case str():
             return (2, value)
     return None
-
-
-def is_key(name: str, mapper: DocumentMapper) -> bool:
-    """Tell whether a name means the Documents' id."""
-    schema = mapper.schema
-    return name == schema.primary.name or (name == ID and name not in schema.scalars)
-
-
-def with_keys(filter_: Filter, mapper: DocumentMapper, scope: Scope) -> Filter:
-    """Let conditions on the id, or on the primary key, compare with what is stored as the key.
-
-    Raises:
-        InvalidInputError: If an id does not fit the keys.
-    """
-    primary = mapper.schema.primary.name
-
-    def change(condition: Condition) -> Condition:
-        if not is_key(condition.field, mapper):
-            return condition
-        value = condition.value
-        if condition.operator is not Operator.EXISTS:
-            several = isinstance(value, list | tuple)
-            keys = [mapper.key(one, scope) for one in (value if several else [value])]
-            value = keys if several else keys[0]
-        return dataclasses.replace(condition, field=primary, value=value)
-
-    return _changed(filter_, change)
-
-
-def _changed(filter_: Filter, change: Callable[[Condition], Condition]) -> Filter:
-    match filter_:
-        case Condition():
-            return change(filter_)
-        case Not(inner):
-            return Not(_changed(inner, change))
-        case All(filters):
-            return All([_changed(one, change) for one in filters])
-        case Any_(filters):
-            return Any_([_changed(one, change) for one in filters])

@@ -53,7 +53,7 @@ class StoreMethods(SearchMethods, ReadMethods, WriteMethods, VectorStore):  # ty
         return dict(self._scope.values)
 
     def as_retriever(self, **kwargs: Any) -> StoreRetriever:
-        """Return a retriever over this store, whose `search_kwargs["expr"]` always holds."""
+        """Return a retriever over this store, whose `search_kwargs["filter"]` always holds."""
         plain = super().as_retriever(**kwargs)
         return StoreRetriever(**{name: getattr(plain, name) for name in plain.model_fields_set})
 

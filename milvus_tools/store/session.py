@@ -6,8 +6,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from milvus_tools.errors import CollectionNotFoundError, InvalidInputError, MilvusError
 from milvus_tools.filters.literals import all_of
+from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.schema import Schema
 from milvus_tools.store.collection import Collection
+from milvus_tools.store.filtering import write_filter
 from milvus_tools.store.scope import Scope
 from milvus_tools.transport.requests import Deadline
 
@@ -56,8 +58,17 @@ class Session:
         schema = await self.collection.schema(self.deadline)
         return absent if schema is None else await operation(self, schema, *args, **kwargs)
 
-    def filter(self, schema: Schema, expression: str) -> str:
-        """Join a checked expression with the scope."""
+    async def expression(self, schema: Schema, filter_: QueryFilter) -> str:
+        """Write a filter for this collection, without the scope."""
+        if not filter_.typed:
+            return filter_.raw
+        mapper, lite = self.collection.mapper(schema), self.collection.connection.lite
+        return await write_filter(filter_, mapper, self.scope, lite=lite)
+
+    def in_scope(self, schema: Schema, expression: str) -> str:
+        """Join an expression that was checked with the scope."""
+        if not self.scope:
+            return expression
         return all_of([self.scope.expression(schema), expression])
 
     def reading(self, options: Mapping[str, Any]) -> dict[str, Any]:

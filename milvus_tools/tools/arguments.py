@@ -4,12 +4,14 @@ They are built per toolkit, so that a model sees only what it may say. Defaults 
 functions, because OpenAI's strict mode refuses the keyword `default`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     Field,
     ValidationError,
     WithJsonSchema,
@@ -55,6 +57,7 @@ _GROUPS: Final = (
 _QUERY: Final = "What to look for, in plain words"
 _QUERIES: Final = "Further queries, on other aspects; all are searched at once and fused"
 _FILTERS: Final = "Conditions that must all hold"
+_NO_TEXT: Final = 'a filter is {"field": …, "operator": …, "value": …}, not a text'
 _EXPR: Final = "A Milvus filter expression that must hold, too"
 _NEW_ID: Final = "Its id: an existing one is replaced; left out, a new one is made"
 _DRY_RUN: Final = "Tell what would be deleted, and delete nothing"
@@ -196,11 +199,27 @@ def _filters(settings: ToolSettings, fields: Mapping[str, FilterField]) -> dict[
     item: Any = Annotated[Any, WithJsonSchema({"type": "object", "description": _GROUPS})]
     if not settings.nested_filters:
         item = _condition(settings, fields)
-    filters = {"filters": _items(item, settings.max_filters, _FILTERS)}
+    several = list[Annotated[item, BeforeValidator(_from_json)]]
+    filters: dict[str, Any] = {
+        "filters": (
+            Annotated[several, BeforeValidator(_from_json)],
+            Field(default_factory=list, max_length=settings.max_filters, description=_FILTERS),
+        )
+    }
     if settings.allow_raw_filter:
         expr = Annotated[str, Field(max_length=MAX_EXPR_CHARS)]
         filters["expr"] = (expr | None, _absent(_EXPR))
     return filters
+
+
+def _from_json(filter_: Any) -> Any:
+    """Read a filter that a model wrote as text: it is JSON, never an expression."""
+    if not isinstance(filter_, str):
+        return filter_
+    try:
+        return json.loads(filter_[: MAX_EXPR_CHARS + 1])
+    except (ValueError, RecursionError):
+        raise ValueError(_NO_TEXT) from None
 
 
 def _condition(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:

@@ -7,8 +7,9 @@ from langchain_core.tools import StructuredTool, ToolException
 
 from milvus_tools._text import cut
 from milvus_tools.errors import InvalidInputError
+from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.tools.arguments import delete_arguments, validated
-from milvus_tools.tools.filters import ToolFilter, read_filter
+from milvus_tools.tools.filters import described, read_filter
 from milvus_tools.tools.formatting import as_data, counted, listed
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
@@ -42,14 +43,13 @@ def delete_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
         narrowed = read_filter(filters, settings, fields, ids=ids, expr=expr)
         if not narrowed:
             raise ToolException(_NO_CONDITION)
-        expression = await narrowed.expression(store, settings, fields)
-        keys = await _matching(store, expression, narrowed, settings.max_delete)
+        keys = await _matching(store, narrowed, settings.max_delete)
         if not keys:
             return _NOTHING.format(condition=_said(narrowed)), _artifact([], 0, dry_run=dry_run)
         if dry_run:
             content = f"Would delete {counted(len(keys), 'document')}: {listed(keys)}."
             return content, _artifact(keys, 0, dry_run=True)
-        result = await store.adelete(keys, expr=expression)
+        result = await store.adelete(keys, filter=narrowed)
         return _content(keys, result.count), _artifact(keys, result.count, dry_run=False)
 
     what = settings.description or "documents of the collection"
@@ -75,25 +75,21 @@ def delete_question(settings: ToolSettings, arguments: Any) -> str:
     narrowed = read_filter(given.pop("filters"), settings, None, **given)
     if not narrowed:
         raise InvalidInputError(_NO_CONDITION)
-    condition = cut(str(narrowed), MAX_QUESTION_CHARS)
+    condition = cut(described(narrowed), MAX_QUESTION_CHARS)
     return f"{verb} where {condition}, in the collection {settings.store.collection_name}?"
 
 
-async def _matching(
-    store: AnyStore, expression: str | None, narrowed: ToolFilter, most: int
-) -> list[str]:
+async def _matching(store: AnyStore, narrowed: QueryFilter, most: int) -> list[str]:
     """Read the ids of what matches now, and refuse too many."""
-    if expression is None:
-        return []
-    keys = await store.aget_pks(expression, limit=most + 1, consistency_level=_STRONG)
+    keys = await store.aget_pks(filter=narrowed, limit=most + 1, consistency_level=_STRONG)
     if len(keys) > most:
-        total = await store.acount(expression, consistency_level=_STRONG)
+        total = await store.acount(filter=narrowed, consistency_level=_STRONG)
         raise ToolException(_TOO_MANY.format(total=total, condition=_said(narrowed), most=most))
     return [str(key) for key in keys]
 
 
-def _said(narrowed: ToolFilter) -> str:
-    return cut(str(narrowed), MAX_CONDITION_CHARS, clean=as_data)
+def _said(narrowed: QueryFilter) -> str:
+    return cut(described(narrowed), MAX_CONDITION_CHARS, clean=as_data)
 
 
 def _content(keys: Sequence[str], count: int) -> str:

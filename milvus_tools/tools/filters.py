@@ -1,6 +1,5 @@
-"""From what a model fills in to the expression that Milvus reads."""
+"""The filters that a model fills in: which fields it may name, and what they say in words."""
 
-import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -17,14 +16,14 @@ from milvus_tools.filters import (
     Filter,
     Not,
     Operator,
+    TypedFilter,
     describe,
-    parse,
 )
 from milvus_tools.filters.conditions import MAX_HINT_CHARS
 from milvus_tools.filters.fields import field_type
-from milvus_tools.filters.literals import all_of, checked
+from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.schema import Schema
-from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
+from milvus_tools.tools.settings import FilterField, ToolSettings
 
 ID: Final = "id"
 
@@ -43,43 +42,6 @@ def known_fields(settings: ToolSettings, schema: Schema | None) -> dict[str, Fil
     return {**key, **{name: FilterField(type_) for name, type_ in types.items() if type_}}
 
 
-@dataclasses.dataclass(frozen=True)
-class ToolFilter:
-    """How a call is narrowed.
-
-    Attributes:
-        filter: The typed filter, or `None`.
-        raw: A checked raw expression, or `""`.
-    """
-
-    filter: Filter | None = None
-    raw: str = ""
-
-    def __bool__(self) -> bool:
-        """Tell whether it narrows anything."""
-        return self.filter is not None or bool(self.raw)
-
-    def __str__(self) -> str:
-        """Say it in words."""
-        parts = [describe(self.filter)] if self.filter is not None else []
-        raw = visible(self.raw).replace("\n", "\\n")  # no string in it poses as another line
-        return " and ".join([*parts, *([f"({raw})" if parts else raw] if raw else [])])
-
-    async def expression(
-        self, store: AnyStore, settings: ToolSettings, fields: Mapping[str, FilterField]
-    ) -> str | None:
-        """Write it for Milvus; `""` for all, `None` if what it narrows is not there yet."""
-        if not self:
-            return ""
-        if self.filter is None:
-            return self.raw if await store.aschema() is not None else None
-        declared = {name: field.type for name, field in fields.items() if name != ID}
-        typed = await store.afilter_expression(
-            self.filter, declared, allow_dynamic=settings.allow_dynamic
-        )
-        return None if typed is None else all_of([typed, self.raw])
-
-
 def read_filter(
     filters: Sequence[Any],
     settings: ToolSettings,
@@ -87,7 +49,7 @@ def read_filter(
     *,
     ids: Sequence[str] = (),
     expr: str | None = None,
-) -> ToolFilter:
+) -> QueryFilter:
     """Read what a model said of which Documents it means.
 
     Args:
@@ -100,14 +62,23 @@ def read_filter(
     Raises:
         FilterError: If a field, an operator or a value does not fit; it says what does.
     """
-    parts = [parse(_plain(one)) for one in filters]
+    parts = [*map(_plain, filters), *([Condition(ID, Operator.IN, list(ids))] if ids else [])]
+    if not parts:
+        return QueryFilter.read(None, expr)
+    declared = {name: field.type for name, field in (fields or {}).items() if name != ID}
+    typed = TypedFilter(
+        parts[0] if len(parts) == 1 else parts, declared, allow_dynamic=settings.allow_dynamic
+    )
     if fields is not None:
-        for part in parts:
-            _require_known(part, settings, fields)
-    if ids:
-        parts.append(Condition(ID, Operator.IN, list(ids)))
-    typed = parts[0] if len(parts) == 1 else All(parts) if parts else None
-    return ToolFilter(typed, checked(expr))
+        _require_known(typed.conditions, settings, fields)
+    return QueryFilter.read(typed, expr)
+
+
+def described(filter_: QueryFilter) -> str:
+    """Say in words what a call is narrowed to."""
+    raw = visible(filter_.raw).replace("\n", "\\n")  # no string in it poses as another line
+    typed = [describe(one.conditions) for one in filter_.typed]
+    return " and ".join([*typed, *([f"({raw})" if typed else raw] if raw else [])])
 
 
 def _plain(condition: Any) -> Any:

@@ -8,6 +8,7 @@ from langchain_core.tools import StructuredTool
 
 from milvus_tools._io.tasks import gather_or_cancel
 from milvus_tools.errors import UnsupportedError
+from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.ranking import Hits, fuse, unique
 from milvus_tools.tools.arguments import search_arguments
 from milvus_tools.tools.filters import read_filter
@@ -37,13 +38,11 @@ def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
     ) -> Answer:
         asked = unique([query, *queries])
         narrowed = read_filter(filters, settings, fields, expr=expr)
-        expression = await narrowed.expression(store, settings, fields)
-        if expression is None:
-            return NOTHING.format(advice=_UNFILTERED), []
-        found = await gather_or_cancel(_hits(store, one, k, expression) for one in asked)
+        found = await gather_or_cancel(_hits(store, one, k, narrowed) for one in asked)
         documents = fuse(dict(zip(asked, found, strict=True)), k)
         if not documents:
-            return NOTHING.format(advice=_FILTERED if narrowed else _UNFILTERED), []
+            filtered = narrowed and await store.aschema() is not None
+            return NOTHING.format(advice=_FILTERED if filtered else _UNFILTERED), []
         return _content(documents, settings, store), documents
 
     what = settings.description or "the documents of the collection"
@@ -51,12 +50,12 @@ def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
     return make_tool(settings, "search", DESCRIPTION.format(what=what), arguments, search)
 
 
-async def _hits(store: AnyStore, query: str, k: int, expr: str) -> Hits:
+async def _hits(store: AnyStore, query: str, k: int, filter_: QueryFilter) -> Hits:
     """Search, with scores where the collection's metric has them."""
     try:
-        return await store.asimilarity_search_with_relevance_scores(query, k, expr=expr)
+        return await store.asimilarity_search_with_relevance_scores(query, k, filter=filter_)
     except UnsupportedError:
-        found = await store.asimilarity_search(query, k, expr=expr)
+        found = await store.asimilarity_search(query, k, filter=filter_)
     return [(document, None) for document in found]
 
 

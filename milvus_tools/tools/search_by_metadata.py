@@ -38,13 +38,14 @@ def search_by_metadata_tool(
         if order_by is not None:
             require_field(order_by, settings, fields)
         narrowed = read_filter(filters, settings, fields, expr=expr)
-        expression = await narrowed.expression(store, settings, fields)
-        if expression is None:
-            return NOTHING, []
         total, documents = await asyncio.gather(
-            store.acount(expression),
+            store.acount(filter=narrowed),
             store.asearch_by_metadata(
-                expression, limit=limit, offset=offset, order_by=order_by, descending=descending
+                filter=narrowed,
+                limit=limit,
+                offset=offset,
+                order_by=order_by,
+                descending=descending,
             ),
         )
         return _content(documents, total, offset, settings, store), documents

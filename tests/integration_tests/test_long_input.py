@@ -10,16 +10,13 @@ import pytest
 from graphs.rag import Context, build_graph, nodes
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore
 from milvus_tools.errors import MilvusError
-from milvus_tools.filters import All, Condition, Operator
+from milvus_tools.filters import All, Condition, Operator, query_filter
 from milvus_tools.filters.literals import MAX_EXPRESSION
-from milvus_tools.retrievers import retriever
-from milvus_tools.store import threads
-from milvus_tools.store.methods import search as search_methods
-from milvus_tools.store.operations import read as reading
+from milvus_tools.store import filtering
 from milvus_tools.transport.errors import translated
-from tests.graphs import DOCUMENTS, QUESTION
-from tests.growth import SIZES, is_linear
-from tests.support import DIM, ON_LITE
+from tests.helpers.linear_time import SIZES, is_linear
+from tests.helpers.rag_graph import DOCUMENTS, QUESTION
+from tests.helpers.support import DIM, ON_LITE
 
 pytestmark = ON_LITE
 LONG = f'text == "{"x" * (MAX_EXPRESSION - 100)}"'
@@ -32,10 +29,16 @@ class Watched:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.on_a_loop: list[bool] = []
+        self.given: list[Any] = []
 
     def __call__(self, *given: Any) -> Any:
         self.on_a_loop.append(_is_loops_thread())
+        self.given.append(given[0])
         return self.function(*given)
+
+    def on_a_loop_with(self, given: object) -> list[bool]:
+        """Tell it of the calls that had this argument."""
+        return [loop for loop, one in zip(self.on_a_loop, self.given, strict=True) if one == given]
 
 
 def _is_loops_thread() -> bool:
@@ -60,8 +63,8 @@ async def test_r03_a_long_expression_is_read_in_a_thread(
     shared: MilvusStore, monkeypatch: pytest.MonkeyPatch, read: Callable[[Any], Any]
 ) -> None:
     """The I/O loop, which all stores share, turns while an expression of 64 kB is checked."""
-    watched = Watched(threads.checked)
-    monkeypatch.setattr(threads, "checked", watched)
+    watched = Watched(query_filter.checked)
+    monkeypatch.setattr(query_filter, "checked", watched)
     await read(shared.scoped(long="read"))
     assert watched.on_a_loop == [False]
 
@@ -71,23 +74,22 @@ async def test_r03_a_retriever_reads_a_long_expression_in_a_thread(
 ) -> None:
     """The caller's loop turns, too."""
     view = shared.scoped(long="retriever")
-    for module, asked in (
-        (retriever, MilvusMultiQueryRetriever(view)),
-        (search_methods, view.as_retriever(search_kwargs={"expr": "n == 1"})),
+    for asked in (
+        MilvusMultiQueryRetriever(view),
+        view.as_retriever(search_kwargs={"expr": "n == 1"}),
     ):
-        watched = Watched(module.checked)
-        monkeypatch.setattr(module, "checked", watched)
+        watched = Watched(query_filter.checked)
+        monkeypatch.setattr(query_filter, "checked", watched)
         await asked.ainvoke("x", expr=LONG)
-        assert watched.on_a_loop
-        assert not any(watched.on_a_loop)
+        assert watched.on_a_loop_with(LONG) == [False]
 
 
 async def test_r03_a_long_filter_is_written_in_a_thread(
     shared: MilvusStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A typed filter with thousands of values is worth a thread, one with few is not."""
-    watched = Watched(reading.expression)
-    monkeypatch.setattr(reading, "expression", watched)
+    watched = Watched(filtering.write)
+    monkeypatch.setattr(filtering, "write", watched)
     view = shared.scoped(long="filter")
     await view.aadd_texts(["x"])
     assert await view.afilter_expression(MANY, allow_dynamic=True)

@@ -11,12 +11,12 @@ from milvus_tools._text import MAX_CHARS, quoted, shown
 from milvus_tools.errors import FilterError, MilvusToolsError
 from milvus_tools.filters import All, Condition, Fields, Not, Operator, expression, parse
 from milvus_tools.filters.conditions import MAX_CONDITIONS
-from milvus_tools.filters.literals import checked
+from milvus_tools.filters.guard import checked
 from milvus_tools.retrievers.parsing import read_answer
 from milvus_tools.schema import Schema
 from milvus_tools.tools.formatting import as_data
 from milvus_tools.transport.errors import translated
-from tests.growth import is_linear
+from tests.helpers.linear_time import is_linear
 
 SCHEMA = Schema.from_description(
     {

@@ -6,8 +6,8 @@ from typing import Any
 from langchain_core.documents import Document
 
 from milvus_tools._io.blocking import blocking
-from milvus_tools.errors import InvalidInputError
-from milvus_tools.filters import FieldType, Filter, parse
+from milvus_tools.filters import FieldType, TypedFilter
+from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.schema import Schema
 from milvus_tools.store.base import StoreBase
 from milvus_tools.store.operations import read as operations
@@ -17,27 +17,37 @@ from milvus_tools.store.ordering import Order
 class ReadMethods(StoreBase):
     """Reads by id and by filter."""
 
-    async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+    async def aget_by_ids(
+        self, ids: Sequence[str], /, *, filter: FilterLike = None
+    ) -> list[Document]:
         """Return the Documents of some ids.
 
         Args:
             ids: The ids.
+            filter: Conditions, or a filter expression, that must hold, too.
 
         Returns:
             The Documents in the ids' order, each once; ids that are not there are left out.
         """
-        return await self._run(operations.get_by_ids, None, ids)
+        return await self._run(operations.get_by_ids, None, ids, filter)
 
     get_by_ids = blocking(aget_by_ids)
 
-    async def aexisting_ids(self, ids: Sequence[str], timeout: float | None = None) -> set[str]:
+    async def aexisting_ids(
+        self,
+        ids: Sequence[str],
+        timeout: float | None = None,
+        *,
+        filter: FilterLike = None,
+    ) -> set[str]:
         """Return those of some ids that are there, read with Strong consistency.
 
         Args:
             ids: The ids.
             timeout: Seconds for the call; `None` for the store's.
+            filter: Conditions, or a filter expression, that must hold, too.
         """
-        return await self._run(operations.existing_ids, timeout, ids)
+        return await self._run(operations.existing_ids, timeout, ids, filter)
 
     existing_ids = blocking(aexisting_ids)
 
@@ -48,17 +58,19 @@ class ReadMethods(StoreBase):
         limit: int = 10,
         timeout: float | None = None,
         *,
+        filter: FilterLike = None,
         order_by: str | None = None,
         descending: bool = False,
         **kwargs: Any,
     ) -> list[Document]:
-        """Return Documents that match a filter expression, without any vector.
+        """Return Documents that match a filter, without any vector.
 
         Args:
             expr: A [filter expression](https://milvus.io/docs/boolean.md), or `None` for all.
             fields: The metadata keys to return, or `None` for all.
             limit: The most Documents, 1 to 16384.
             timeout: Seconds for the call; `None` for the store's.
+            filter: Conditions, or a filter expression, that hold beside `expr`.
             order_by: The primary key, or a metadata key, to sort by; Documents without it come
                 last. Milvus does not sort: the keys of all that match are read, 10 000 at most.
             descending: Whether the greatest come first.
@@ -69,37 +81,51 @@ class ReadMethods(StoreBase):
         """
         order = None if order_by is None else Order(order_by, descending=descending)
         return await self._run(
-            operations.search_by_metadata, timeout, expr, fields, limit, order, kwargs
+            operations.search_by_metadata, timeout, filter, expr, fields, limit, order, kwargs
         )
 
     search_by_metadata = blocking(asearch_by_metadata)
 
-    async def aget_pks(self, expr: str, timeout: float | None = None, **kwargs: Any) -> list[Any]:
-        """Return the ids of the entities that match a filter expression.
+    async def aget_pks(
+        self,
+        expr: str | None = None,
+        timeout: float | None = None,
+        *,
+        filter: FilterLike = None,
+        **kwargs: Any,
+    ) -> list[Any]:
+        """Return the ids of the entities that match a filter, without which it reads nothing.
 
         Args:
-            expr: The expression.
+            expr: A filter expression.
             timeout: Seconds for the call; `None` for the store's.
+            filter: Conditions, or a filter expression, that hold beside `expr`.
             **kwargs: `limit`, `offset`, `consistency_level`; outside scopes `partition_names`.
 
         Returns:
             Strings, or integers where the collection's keys are.
         """
-        return await self._run(operations.get_pks, timeout, expr, kwargs)
+        return await self._run(operations.get_pks, timeout, filter, expr, kwargs)
 
     get_pks = blocking(aget_pks)
 
     async def acount(
-        self, expr: str | None = None, timeout: float | None = None, **kwargs: Any
+        self,
+        expr: str | None = None,
+        timeout: float | None = None,
+        *,
+        filter: FilterLike = None,
+        **kwargs: Any,
     ) -> int:
-        """Count the entities that match a filter expression.
+        """Count the entities that match a filter, or all.
 
         Args:
-            expr: The expression, or `None` for all.
+            expr: A filter expression.
             timeout: Seconds for the call; `None` for the store's.
+            filter: Conditions, or a filter expression, that hold beside `expr`.
             **kwargs: `consistency_level`; outside scopes `partition_names`.
         """
-        return await self._run(operations.count, timeout, expr, kwargs)
+        return await self._run(operations.count, timeout, filter, expr, kwargs)
 
     count = blocking(acount)
 
@@ -111,23 +137,19 @@ class ReadMethods(StoreBase):
 
     async def afilter_expression(
         self,
-        filter_: Filter | Mapping[str, Any] | Sequence[Any],
+        filter_: FilterLike,
         fields: Mapping[str, FieldType | str] | None = None,
         *,
         allow_dynamic: bool = True,
         timeout: float | None = None,
     ) -> str | None:
-        """Write a typed filter as an expression that means the same on every Milvus.
+        """Write conditions as an expression of this collection: what `filter=` becomes.
 
-        Example:
-            ```python
-            recent = {"field": "year", "operator": "gte", "value": 2000}
-            await store.asimilarity_search("kites", expr=await store.afilter_expression(recent))
-            ```
+        A read takes the conditions themselves; this shows what Milvus gets.
 
         Args:
-            filter_: Conditions, or what `milvus_tools.filters.parse` makes them of. The field
-                `id` is the Documents' id, unless the collection has another of that name.
+            filter_: As reads take it. The field `id` is the Documents' id, unless the
+                collection has another of that name.
             fields: Dynamic keys with the type of their values: `{"year": "integer"}`.
             allow_dynamic: Whether other dynamic keys may be named, too.
             timeout: Seconds for the call; `None` for the store's.
@@ -139,22 +161,9 @@ class ReadMethods(StoreBase):
             FilterError: If a field, an operator or a value does not fit; it says what does.
             UnsupportedError: If this Milvus can't answer it.
         """
-        parsed, known = parse(filter_), _types(fields)
-        return await self._run(
-            operations.filter_expression,
-            timeout,
-            parsed,
-            known,
-            allow_dynamic=allow_dynamic,
-        )
+        if not isinstance(filter_, QueryFilter | TypedFilter | str):
+            filter_ = TypedFilter(filter_, fields, allow_dynamic=allow_dynamic)
+        read = QueryFilter.read(filter_)
+        return await self._run(operations.filter_expression, timeout, read)
 
     filter_expression = blocking(afilter_expression)
-
-
-def _types(fields: object) -> dict[str, FieldType]:
-    if not isinstance(fields, Mapping | None):
-        raise InvalidInputError("fields must be a dictionary of keys and their types.")
-    try:
-        return {name: FieldType(type_) for name, type_ in (fields or {}).items()}
-    except ValueError as error:
-        raise InvalidInputError(f"The types of fields are {', '.join(FieldType)}.") from error

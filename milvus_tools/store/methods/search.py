@@ -1,7 +1,7 @@
 """The public methods that search."""
 
 import warnings
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -11,46 +11,49 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStoreRetriever
 
 from milvus_tools._io.blocking import blocking
+from milvus_tools._io.loop import run_sync
 from milvus_tools.errors import InvalidInputError
-from milvus_tools.filters.literals import all_of, checked
+from milvus_tools.filters.query_filter import FilterLike
 from milvus_tools.store.base import StoreBase
+from milvus_tools.store.filtering import read_filter
 from milvus_tools.store.operations import search as operations
 from milvus_tools.store.operations.search import Scored, SearchArguments
 from milvus_tools.store.options import is_number
-from milvus_tools.store.threads import length, unhurried
 from milvus_tools.transport.requests import (
     Vector,
 )
+
+_FILTERS: Final = {"filter", "expr"}
 
 SearchParams = dict[str, Any] | list[dict[str, Any]] | None
 
 
 class StoreRetriever(VectorStoreRetriever):
-    """A retriever whose own filter expression always holds.
+    """A retriever whose own filter always holds.
 
-    An `expr` given at `invoke` is joined to the one in `search_kwargs` by `and`; LangChain's own
-    class would put it in its place.
+    A `filter` or an `expr` given at `invoke` is joined to those in `search_kwargs`; LangChain's
+    own class would put it in their place.
     """
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        return super()._get_relevant_documents(
-            query, run_manager=run_manager, **self._narrowed(kwargs)
-        )
+        joined = run_sync(self._joined(kwargs)) if _FILTERS & kwargs.keys() else kwargs
+        return super()._get_relevant_documents(query, run_manager=run_manager, **joined)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        size = length(kwargs.get("expr")) + length(self.search_kwargs.get("expr"))
-        narrowed = await unhurried(size, self._narrowed, kwargs)
-        return await super()._aget_relevant_documents(query, run_manager=run_manager, **narrowed)
+        joined = await self._joined(kwargs) if _FILTERS & kwargs.keys() else kwargs
+        return await super()._aget_relevant_documents(query, run_manager=run_manager, **joined)
 
-    def _narrowed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        if "expr" not in kwargs:
-            return kwargs
-        both = all_of([checked(self.search_kwargs.get("expr")), checked(kwargs["expr"])])
-        return {**kwargs, "expr": both or None}
+    async def _joined(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Join the filters of a call to the retriever's own."""
+        given, own = [
+            await read_filter(one.get("filter"), one.get("expr"))
+            for one in (kwargs, self.search_kwargs)
+        ]
+        return {**kwargs, "filter": own & given, "expr": None}
 
 
 class SearchMethods(StoreBase):
@@ -61,8 +64,11 @@ class SearchMethods(StoreBase):
     - `k`: the most Documents to return, 1 to 16384.
     - `param`: Milvus's search parameters, `{"params": {"nprobe": 32}}`; for a store with several
       vector fields a list of them, in the fields' order.
-    - `expr`: a [filter expression](https://milvus.io/docs/boolean.md), joined to the scope by
-      `and`.
+    - `filter`: a condition, `{"field": "year", "operator": "gte", "value": 2000}`; a list of
+      conditions, which all hold; a group, `{"all": […]}`, `{"any": […]}` or `{"not": …}`; or a
+      filter expression.
+    - `expr`: a [filter expression](https://milvus.io/docs/boolean.md). It, `filter` and the scope
+      all hold.
     - `timeout`: seconds for the whole call; `None` for the store's.
     - further keyword arguments: `consistency_level`, `offset`, `round_decimal`,
       `group_by_field`, `group_size`, `strict_group_size`, `ignore_growing`; for several vector
@@ -83,6 +89,8 @@ class SearchMethods(StoreBase):
         param: SearchParams = None,
         expr: str | None = None,
         timeout: float | None = None,
+        *,
+        filter: FilterLike = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Return the Documents nearest to a text.
@@ -96,12 +104,15 @@ class SearchMethods(StoreBase):
             param: Search parameters.
             expr: A filter expression.
             timeout: Seconds for the call.
+            filter: Conditions, or a filter expression, that hold beside `expr`.
             **kwargs: Further arguments, see the class.
 
         Returns:
             The Documents, nearest first; `[]` if nothing matches or nothing was written yet.
         """
-        found = await self.asimilarity_search_with_score(query, k, param, expr, timeout, **kwargs)
+        found = await self.asimilarity_search_with_score(
+            query, k, param, expr, timeout, filter=filter, **kwargs
+        )
         return [document for document, _ in found]
 
     similarity_search = blocking(asimilarity_search)
@@ -113,6 +124,8 @@ class SearchMethods(StoreBase):
         param: SearchParams = None,
         expr: str | None = None,
         timeout: float | None = None,
+        *,
+        filter: FilterLike = None,
         **kwargs: Any,
     ) -> Scored:
         """Return the Documents nearest to a text, each with Milvus's distance.
@@ -126,12 +139,13 @@ class SearchMethods(StoreBase):
             param: Search parameters.
             expr: A filter expression.
             timeout: Seconds for the call.
+            filter: Conditions, or a filter expression, that hold beside `expr`.
             **kwargs: Further arguments, see the class.
 
         Returns:
             Pairs of Document and distance, nearest first.
         """
-        arguments = SearchArguments(k, param, expr, kwargs)
+        arguments = SearchArguments(k, param, expr, filter, kwargs)
         return await self._run(operations.similarity_search, timeout, query, arguments)
 
     similarity_search_with_score = blocking(asimilarity_search_with_score)
@@ -143,6 +157,8 @@ class SearchMethods(StoreBase):
         param: SearchParams = None,
         expr: str | None = None,
         timeout: float | None = None,
+        *,
+        filter: FilterLike = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Return the Documents nearest to a vector.
@@ -153,13 +169,14 @@ class SearchMethods(StoreBase):
             param: Search parameters.
             expr: A filter expression.
             timeout: Seconds for the call.
+            filter: Conditions, or a filter expression, that hold beside `expr`.
             **kwargs: Further arguments, see the class.
 
         Returns:
             The Documents, nearest first.
         """
         found = await self.asimilarity_search_with_score_by_vector(
-            embedding, k, param, expr, timeout, **kwargs
+            embedding, k, param, expr, timeout, filter=filter, **kwargs
         )
         return [document for document, _ in found]
 
@@ -172,6 +189,8 @@ class SearchMethods(StoreBase):
         param: SearchParams = None,
         expr: str | None = None,
         timeout: float | None = None,
+        *,
+        filter: FilterLike = None,
         **kwargs: Any,
     ) -> Scored:
         """Return the Documents nearest to a vector, each with Milvus's distance.
@@ -182,18 +201,19 @@ class SearchMethods(StoreBase):
             param: Search parameters.
             expr: A filter expression.
             timeout: Seconds for the call.
+            filter: Conditions, or a filter expression, that hold beside `expr`.
             **kwargs: Further arguments, see the class.
 
         Returns:
             Pairs of Document and distance, nearest first.
         """
-        arguments = SearchArguments(k, param, expr, kwargs)
+        arguments = SearchArguments(k, param, expr, filter, kwargs)
         return await self._run(operations.search_by_vector, timeout, embedding, arguments)
 
     similarity_search_with_score_by_vector = blocking(asimilarity_search_with_score_by_vector)
 
     async def asimilarity_search_with_relevance_scores(
-        self, query: str, k: int = 4, **kwargs: Any
+        self, query: str, k: int = 4, *, filter: FilterLike = None, **kwargs: Any
     ) -> Scored:
         """Return the Documents nearest to a text, each with a relevance of 0 to 1, 1 the best.
 
@@ -203,6 +223,7 @@ class SearchMethods(StoreBase):
         Args:
             query: The text.
             k: The most Documents.
+            filter: Conditions, or a filter expression, that hold beside `expr`.
             **kwargs: `score_threshold`, the least relevance to return, and what
                 `asimilarity_search_with_score` takes.
 
@@ -216,7 +237,7 @@ class SearchMethods(StoreBase):
         if threshold is not None and not is_number(threshold):
             raise InvalidInputError("score_threshold must be a number from 0 to 1.")
         param, expr, timeout = (kwargs.pop(name, None) for name in ("param", "expr", "timeout"))
-        arguments = SearchArguments(k, param, expr, kwargs)
+        arguments = SearchArguments(k, param, expr, filter, kwargs)
         scored = await self._run(operations.search_with_relevance, timeout, query, arguments)
         if any(not 0 <= score <= 1 for _, score in scored):
             warnings.warn(
@@ -236,6 +257,8 @@ class SearchMethods(StoreBase):
         param: SearchParams = None,
         expr: str | None = None,
         timeout: float | None = None,
+        *,
+        filter: FilterLike = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Return Documents that are near a text and unlike each other.
@@ -249,13 +272,14 @@ class SearchMethods(StoreBase):
             param: Search parameters.
             expr: A filter expression.
             timeout: Seconds for the call.
+            filter: Conditions, or a filter expression, that hold beside `expr`.
             **kwargs: Further arguments, see the class.
 
         Returns:
             The Documents, in the order in which they were chosen (Carbonell and Goldstein, 1998,
             "The use of MMR, diversity-based reranking for reordering documents").
         """
-        arguments = SearchArguments(k, param, expr, kwargs)
+        arguments = SearchArguments(k, param, expr, filter, kwargs)
         return await self._run(
             operations.max_marginal_relevance_search,
             timeout,
@@ -276,10 +300,12 @@ class SearchMethods(StoreBase):
         param: SearchParams = None,
         expr: str | None = None,
         timeout: float | None = None,
+        *,
+        filter: FilterLike = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Run `amax_marginal_relevance_search` for a vector of `(dim,)` floats."""
-        arguments = SearchArguments(k, param, expr, kwargs)
+        arguments = SearchArguments(k, param, expr, filter, kwargs)
         return await self._run(
             operations.max_marginal_relevance_search,
             timeout,

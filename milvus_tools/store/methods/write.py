@@ -7,6 +7,7 @@ from langchain_core.documents import Document
 
 from milvus_tools._io.blocking import blocking
 from milvus_tools.errors import InvalidInputError
+from milvus_tools.filters.query_filter import FilterLike
 from milvus_tools.store.base import StoreBase
 from milvus_tools.store.operations import delete, write
 from milvus_tools.store.operations.delete import DeleteResult
@@ -138,9 +139,11 @@ class WriteMethods(StoreBase):
         ids: Sequence[str] | None = None,
         expr: str | None = None,
         timeout: float | None = None,
+        *,
+        filter: FilterLike = None,
         **kwargs: Any,
     ) -> DeleteResult:
-        """Delete entities by id, by filter expression, or those that fit both.
+        """Delete entities by id, by filter, or those that fit both.
 
         The entities are read first, with Strong consistency, and then deleted by key: so the
         count is exact.
@@ -149,12 +152,13 @@ class WriteMethods(StoreBase):
             ids: The ids.
             expr: A [filter expression](https://milvus.io/docs/boolean.md).
             timeout: Seconds for the call; `None` for the store's.
+            filter: Conditions, or a filter expression, that hold beside `expr`.
             **kwargs: Outside scopes `partition_name`.
 
         Returns:
             How many were there and are gone. It is true also if none was: what fails, raises.
         """
-        return await self._run(delete.delete, timeout, ids, expr, kwargs)
+        return await self._run(delete.delete, timeout, ids, filter, expr, kwargs)
 
     delete = blocking(adelete)
 

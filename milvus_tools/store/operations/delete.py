@@ -12,9 +12,11 @@ from milvus_tools.errors import (
     MilvusToolsError,
     PartialWriteError,
 )
+from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.documents import Key
+from milvus_tools.store.filtering import read_filter
 from milvus_tools.store.operations.read import (
     STRONG,
     key_fields,
@@ -23,7 +25,6 @@ from milvus_tools.store.operations.read import (
     rows_of,
 )
 from milvus_tools.store.session import Session
-from milvus_tools.store.threads import read_expression
 from milvus_tools.transport.requests import (
     Deadline,
     DeleteRequest,
@@ -67,33 +68,35 @@ async def delete_now(
 async def delete(
     session: Session,
     ids: Sequence[str] | None,
+    filter_: FilterLike,
     expr: str | None,
     extra: Mapping[str, Any],
 ) -> DeleteResult:
     """Delete the rows that have one of the ids and match the filter, as far as given."""
     options = opts.allowed(extra, {}, partition=session.partition("partition_name"))
-    filter_ = await read_expression(expr)
+    read = await read_filter(filter_, expr)
     if ids is None:
-        if not filter_:
-            raise InvalidInputError("delete needs ids or an expression: it never deletes all.")
-        return await session.with_schema(_delete_matching, DeleteResult(0), filter_, options)
+        if not read:
+            raise InvalidInputError("delete needs ids or a filter: it never deletes all.")
+        return await session.with_schema(_delete_matching, DeleteResult(0), read, options)
     require_list(ids)
     absent = DeleteResult(0, len(set(map(str, ids))))
-    return await session.with_schema(_delete_by_ids, absent, ids, filter_, options)
+    return await session.with_schema(_delete_by_ids, absent, ids, read, options)
 
 
 async def _delete_by_ids(
     session: Session,
     schema: Schema,
     ids: Sequence[str],
-    filter_: str,
+    filter_: QueryFilter,
     options: Mapping[str, Any],
 ) -> DeleteResult:
     mapper = session.collection.mapper(schema)
     asked = list(dict.fromkeys(mapper.key(id_, session.scope) for id_ in ids))
     async with session.collection.locked(asked):
         fields = key_fields(session, schema)
-        there = await rows_of(session, schema, asked, fields, STRONG, filter_)
+        expression = await session.expression(schema, filter_)
+        there = await rows_of(session, schema, asked, fields, STRONG, expression)
         count = await _delete(session, schema, list(there), options)
     return DeleteResult(count, len(asked) - count)
 
@@ -101,7 +104,7 @@ async def _delete_by_ids(
 async def _delete_matching(
     session: Session,
     schema: Schema,
-    filter_: str,
+    filter_: QueryFilter,
     options: Mapping[str, Any],
 ) -> DeleteResult:
     """Delete what matches now, but for what another delete took away meanwhile."""

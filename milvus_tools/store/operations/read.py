@@ -7,14 +7,13 @@ from typing import Any
 from langchain_core.documents import Document
 
 from milvus_tools.errors import InvalidInputError
-from milvus_tools.filters import Fields, FieldType, Filter, expression
-from milvus_tools.filters.conditions import size
+from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.documents import DocumentMapper, Key
-from milvus_tools.store.ordering import Order, with_keys
+from milvus_tools.store.filtering import read_filter
+from milvus_tools.store.ordering import Order
 from milvus_tools.store.session import Session
-from milvus_tools.store.threads import read_expression, unhurried
 from milvus_tools.store.values import id_text
 from milvus_tools.transport.requests import (
     Keys,
@@ -27,6 +26,7 @@ STRONG = {"consistency_level": "Strong"}
 
 async def search_by_metadata(
     session: Session,
+    filter_: FilterLike,
     expr: str | None,
     fields: Sequence[str] | None,
     limit: int,
@@ -36,31 +36,32 @@ async def search_by_metadata(
     """Return Documents that match a filter, in an order if one is given."""
     options = _options(session, extra, opts.QUERY)
     options["limit"] = opts.check_limit(limit, options.get("offset", 0), name="limit")
-    filter_ = await read_expression(expr)
-    return await session.with_schema(_search_by_metadata, [], filter_, fields, order, options)
+    read = await read_filter(filter_, expr)
+    return await session.with_schema(_search_by_metadata, [], read, fields, order, options)
 
 
 async def _search_by_metadata(
     session: Session,
     schema: Schema,
-    filter_: str,
+    filter_: QueryFilter,
     fields: Sequence[str] | None,
     order: Order | None,
     options: Mapping[str, Any],
 ) -> list[Document]:
     _check_fields(schema, fields)
     mapper = session.collection.mapper(schema)
+    expression = await session.expression(schema, filter_)
     if order is not None:
-        found = await _ordered(session, schema, filter_, order, options)
+        found = await _ordered(session, schema, expression, order, options)
     else:
-        found = await rows(session, schema, filter_, schema.output_fields, options)
+        found = await rows(session, schema, expression, schema.output_fields, options)
     return [mapper.document(row, session.scope, fields) for row in found]
 
 
 async def _ordered(
     session: Session,
     schema: Schema,
-    filter_: str,
+    expression: str,
     order: Order,
     options: Mapping[str, Any],
 ) -> list[Row]:
@@ -69,7 +70,7 @@ async def _ordered(
     order = order.resolved(mapper)
     fields = [*key_fields(session, schema), mapper.place(order.field)]
     some = {name: value for name, value in options.items() if name != "offset"}
-    found = await rows(session, schema, filter_, fields, {**some, "limit": order.most + 1})
+    found = await rows(session, schema, expression, fields, {**some, "limit": order.most + 1})
     page = order.page(found, mapper, options.get("offset", 0), options["limit"])
     keys = [row[schema.primary.name] for row in page]
     del some["limit"]
@@ -77,29 +78,36 @@ async def _ordered(
     return [by_key[key] for key in keys if key in by_key]
 
 
-async def get_by_ids(session: Session, ids: Sequence[str]) -> list[Document]:
+async def get_by_ids(session: Session, ids: Sequence[str], filter_: FilterLike) -> list[Document]:
     """Return the Documents of some ids, in the ids' order; those not there are left out."""
     require_list(ids)
-    return await session.with_schema(_get_by_ids, [], ids)
+    return await session.with_schema(_get_by_ids, [], ids, await read_filter(filter_, None))
 
 
-async def _get_by_ids(session: Session, schema: Schema, ids: Sequence[str]) -> list[Document]:
+async def _get_by_ids(
+    session: Session, schema: Schema, ids: Sequence[str], filter_: QueryFilter
+) -> list[Document]:
     mapper = session.collection.mapper(schema)
     keys = _keys_of(session, mapper, ids)
-    found = await rows_of(session, schema, keys, schema.output_fields, {})
+    expression = await session.expression(schema, filter_)
+    found = await rows_of(session, schema, keys, schema.output_fields, {}, expression)
     return [mapper.document(found[key], session.scope) for key in keys if key in found]
 
 
-async def existing_ids(session: Session, ids: Sequence[str]) -> set[str]:
+async def existing_ids(session: Session, ids: Sequence[str], filter_: FilterLike) -> set[str]:
     """Return those of some ids that are there, read with Strong consistency."""
     require_list(ids)
-    return await session.with_schema(_existing_ids, set(), ids)
+    return await session.with_schema(_existing_ids, set(), ids, await read_filter(filter_, None))
 
 
-async def _existing_ids(session: Session, schema: Schema, ids: Sequence[str]) -> set[str]:
+async def _existing_ids(
+    session: Session, schema: Schema, ids: Sequence[str], filter_: QueryFilter
+) -> set[str]:
     mapper = session.collection.mapper(schema)
     keys = _keys_of(session, mapper, ids)
-    found = await rows_of(session, schema, keys, key_fields(session, schema), STRONG)
+    fields = key_fields(session, schema)
+    expression = await session.expression(schema, filter_)
+    found = await rows_of(session, schema, keys, fields, STRONG, expression)
     return {session.scope.id(key) for key in found}
 
 
@@ -108,34 +116,39 @@ def _keys_of(session: Session, mapper: DocumentMapper, ids: Sequence[str]) -> li
     return list(dict.fromkeys(mapper.key(id_, session.scope) for id_ in ids))
 
 
-async def get_pks(session: Session, expr: str | None, extra: Mapping[str, Any]) -> list[Any]:
+async def get_pks(
+    session: Session, filter_: FilterLike, expr: str | None, extra: Mapping[str, Any]
+) -> list[Any]:
     """Return the ids of the rows that match a filter, of the type of the collection's keys."""
     options = _options(session, extra, opts.KEYS)
     if "limit" in options:
         opts.check_limit(options["limit"], options.get("offset", 0), name="limit")
     elif "offset" in options:
         raise InvalidInputError("offset needs a limit.")
-    filter_ = await read_expression(expr)
-    if not filter_ and not session.scope:
-        raise InvalidInputError("get_pks needs a filter expression.")
-    keys = await session.with_schema(matching, [], filter_, options)
+    read = await read_filter(filter_, expr)
+    if not read and not session.scope:
+        raise InvalidInputError("get_pks needs a filter.")
+    keys = await session.with_schema(matching, [], read, options)
     return [session.scope.id(key) if isinstance(key, str) else key for key in keys]
 
 
-async def count(session: Session, expr: str | None, extra: Mapping[str, Any]) -> int:
+async def count(
+    session: Session, filter_: FilterLike, expr: str | None, extra: Mapping[str, Any]
+) -> int:
     """Count the rows that match a filter."""
     options = _options(session, extra, opts.COUNT)
-    return await session.with_schema(_count, 0, await read_expression(expr), options)
+    return await session.with_schema(_count, 0, await read_filter(filter_, expr), options)
 
 
 async def _count(
-    session: Session, schema: Schema, filter_: str, options: Mapping[str, Any]
+    session: Session, schema: Schema, filter_: QueryFilter, options: Mapping[str, Any]
 ) -> int:
     if _must_count_here(session, schema, options):
         return len(await matching(session, schema, filter_, options))
+    expression = await session.expression(schema, filter_)
     request = QueryRequest(
         session.collection.name,
-        session.filter(schema, filter_),
+        session.in_scope(schema, expression),
         ("count(*)",),
         session.reading(options),
     )
@@ -150,36 +163,9 @@ def _must_count_here(session: Session, schema: Schema, options: Mapping[str, Any
     return session.collection.connection.lite and loose
 
 
-async def filter_expression(
-    session: Session, filter_: Filter, fields: Mapping[str, FieldType], *, allow_dynamic: bool
-) -> str | None:
-    """Write a typed filter as this collection has it; `None` if there is no collection."""
-    return await session.with_schema(
-        _filter_expression, None, filter_, fields, allow_dynamic=allow_dynamic
-    )
-
-
-async def _filter_expression(
-    session: Session,
-    schema: Schema,
-    filter_: Filter,
-    fields: Mapping[str, FieldType],
-    *,
-    allow_dynamic: bool,
-) -> str:
-    mapper = session.collection.mapper(schema)
-    known = Fields(
-        schema,
-        fields,
-        allow_dynamic=allow_dynamic,
-        lite=session.collection.connection.lite,
-        metadata_field=mapper.metadata_field,
-    )
-
-    def write() -> str:
-        return expression(with_keys(filter_, mapper, session.scope), known)
-
-    return await unhurried(size(filter_), write)
+async def filter_expression(session: Session, filter_: QueryFilter) -> str | None:
+    """Write a filter as this collection has it; `None` if there is no collection."""
+    return await session.with_schema(Session.expression, None, filter_)
 
 
 async def schema(session: Session) -> Schema | None:
@@ -196,15 +182,15 @@ def _options(
 async def rows(
     session: Session,
     schema: Schema,
-    filter_: str,
+    expression: str,
     fields: Sequence[str],
     options: Mapping[str, Any],
     keys: Keys | None = None,
 ) -> list[Row]:
-    """Read rows by a filter and the scope, and check that they are inside it."""
+    """Read rows by an expression and the scope, and check that they are inside it."""
     request = QueryRequest(
         session.collection.name,
-        session.filter(schema, filter_),
+        session.in_scope(schema, expression),
         tuple(fields),
         session.reading(options),
         keys,
@@ -220,13 +206,13 @@ async def rows_of(
     keys: Sequence[Key],
     fields: Sequence[str],
     options: Mapping[str, Any],
-    filter_: str = "",
+    expression: str = "",
 ) -> dict[Key, Row]:
     """Read the rows of some keys, by key."""
     primary = schema.primary.name
     found: dict[Key, Row] = {}
     for chosen in Keys(primary, tuple(keys)).batches():
-        some = await rows(session, schema, filter_, fields, options, chosen)
+        some = await rows(session, schema, expression, fields, options, chosen)
         found |= {row[primary]: row for row in some}
     return found
 
@@ -234,11 +220,12 @@ async def rows_of(
 async def matching(
     session: Session,
     schema: Schema,
-    filter_: str,
+    filter_: QueryFilter,
     options: Mapping[str, Any],
 ) -> list[Key]:
     """Return the stored keys of the rows that match."""
-    found = await rows(session, schema, filter_, key_fields(session, schema), options)
+    expression = await session.expression(schema, filter_)
+    found = await rows(session, schema, expression, key_fields(session, schema), options)
     return [row[schema.primary.name] for row in found]
 
 

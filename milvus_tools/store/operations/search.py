@@ -10,12 +10,13 @@ from pymilvus import DataType
 from milvus_tools._io.loop import portal
 from milvus_tools.errors import InvalidInputError, UnsupportedError
 from milvus_tools.filters.literals import unicode
+from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.ranking import check_mmr_cost, maximal_marginal_relevance
 from milvus_tools.schema import DENSE, Field, Schema
 from milvus_tools.store import options as opts
+from milvus_tools.store.filtering import read_filter
 from milvus_tools.store.rankers import ranker
 from milvus_tools.store.session import Session
-from milvus_tools.store.threads import read_expression
 from milvus_tools.store.values import as_array, checked_vectors
 from milvus_tools.transport.requests import (
     FieldSearch,
@@ -41,14 +42,16 @@ class SearchArguments:
     Attributes:
         k: The most Documents to return.
         param: Milvus's search parameters, or a list of them, one per searched field.
-        expr: A raw filter expression, which the scope is added to.
+        expr: A raw filter expression.
+        filter: Conditions, or another raw expression, that hold beside it.
         extra: Further keyword arguments, of the allow-list.
     """
 
     k: int
-    param: Any = None
-    expr: str | None = None
-    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    param: Any
+    expr: str | None
+    filter: FilterLike
+    extra: Mapping[str, Any]
 
 
 async def similarity_search(session: Session, query: str, arguments: SearchArguments) -> Scored:
@@ -73,7 +76,7 @@ async def _search_with_relevance(
     query: str,
     arguments: SearchArguments,
     options: Mapping[str, Any],
-    filter_: str,
+    filter_: QueryFilter,
 ) -> Scored:
     # Refuse a metric without relevance before the embedding is paid for.
     relevance = _relevance(session, schema, options.get("search_mode"))
@@ -83,13 +86,13 @@ async def _search_with_relevance(
 
 async def _read_text_search(
     session: Session, query: str, arguments: SearchArguments
-) -> tuple[dict[str, Any], str]:
+) -> tuple[dict[str, Any], QueryFilter]:
     """Check the arguments of a search for a text; return its options and its filter."""
     count = len(session.collection.settings.spec.all_vector_fields)
     options = _search_options(session, arguments, count, opts.SEARCH_TEXT)
     if count > 1 and options.get("search_mode") is None:
         ranker(options, count)  # refuses what is wrong before anything is sent
-    filter_ = await read_expression(arguments.expr)
+    filter_ = await read_filter(arguments.filter, arguments.expr)
     if not isinstance(query, str):
         raise InvalidInputError(f"The query must be a string, not {type(query).__name__}.")
     unicode(query)
@@ -102,7 +105,7 @@ async def _similarity_search(
     query: str,
     arguments: SearchArguments,
     options: Mapping[str, Any],
-    filter_: str,
+    filter_: QueryFilter,
 ) -> Scored:
     fields = _searched_fields(session, schema, options.get("search_mode"))
     ranking = _ranking(options, len(fields))
@@ -110,9 +113,10 @@ async def _similarity_search(
     if len(fields) > 1:
         limit = max(limit, options.get("fetch_k", opts.DEFAULT_FETCH_K))
     params = _params_per_field(session, arguments.param, fields)
+    expression = await session.expression(schema, filter_)
     vectors = await _query_vectors(session, query, schema, fields)
     searches = tuple(
-        _field_search(session, schema, name, vectors[name], params[name], limit, filter_)
+        _field_search(session, schema, name, vectors[name], params[name], limit, expression)
         for name in fields
     )
     hits = await _hits(session, schema, searches, arguments.k, options, ranking=ranking)
@@ -122,7 +126,7 @@ async def _similarity_search(
 async def search_by_vector(session: Session, vector: Vector, arguments: SearchArguments) -> Scored:
     """Search for a vector in the store's one embedding field."""
     options = _search_options(session, arguments)
-    filter_ = await read_expression(arguments.expr)
+    filter_ = await read_filter(arguments.filter, arguments.expr)
     return await session.with_schema(_search_by_vector, [], vector, arguments, options, filter_)
 
 
@@ -132,10 +136,11 @@ async def _search_by_vector(
     vector: Vector,
     arguments: SearchArguments,
     options: Mapping[str, Any],
-    filter_: str,
+    filter_: QueryFilter,
 ) -> Scored:
     limit = opts.limit_with_offset(arguments.k, options)
-    search = _vector_search(session, schema, vector, limit, arguments.param, filter_)
+    expression = await session.expression(schema, filter_)
+    search = _vector_search(session, schema, vector, limit, arguments.param, expression)
     hits = await _hits(session, schema, (search,), arguments.k, options)
     return _scored(session, schema, hits)
 
@@ -149,7 +154,7 @@ async def max_marginal_relevance_search(
 ) -> list[Document]:
     """Search, and pick hits that are near the query and far from each other (MMR)."""
     options = _search_options(session, arguments)
-    filter_ = await read_expression(arguments.expr)
+    filter_ = await read_filter(arguments.filter, arguments.expr)
     fetch = max(arguments.k, opts.check_limit(fetch_k, options.get("offset", 0), name="fetch_k"))
     if not isinstance(lambda_mult, int | float) or not 0 <= lambda_mult <= 1:
         raise InvalidInputError("lambda_mult must be a number from 0 to 1.")
@@ -166,15 +171,16 @@ async def _max_marginal_relevance_search(
     fetch: int,
     lambda_mult: float,
     options: Mapping[str, Any],
-    filter_: str,
+    filter_: QueryFilter,
 ) -> list[Document]:
     field = _vector_field(session, schema)
     if field.type not in DENSE:
         raise UnsupportedError("Maximal marginal relevance needs dense vectors.")
     check_mmr_cost(arguments.k, fetch, field.dim or 1)
+    expression = await session.expression(schema, filter_)
     vector = await _one_vector(session, query, schema)
     limit = opts.limit_with_offset(fetch, options)
-    search = _vector_search(session, schema, vector, limit, arguments.param, filter_)
+    search = _vector_search(session, schema, vector, limit, arguments.param, expression)
     hits = await _hits(session, schema, (search,), fetch, options, (field.name,))
 
     def pick() -> list[int]:
@@ -255,13 +261,13 @@ async def _one_vector(session: Session, query: str | Vector, schema: Schema) -> 
 
 
 def _vector_search(
-    session: Session, schema: Schema, vector: Vector, k: int, param: Any, filter_: str
+    session: Session, schema: Schema, vector: Vector, k: int, param: Any, expression: str
 ) -> FieldSearch:
     field = _vector_field(session, schema)
     (checked_vector,) = checked_vectors([vector], field, 1)
     params = _params_per_field(session, param, [field.name])
     return _field_search(
-        session, schema, field.name, checked_vector, params[field.name], k, filter_
+        session, schema, field.name, checked_vector, params[field.name], k, expression
     )
 
 
@@ -282,14 +288,14 @@ def _field_search(
     vector: Vector,
     param: Any,
     limit: int,
-    filter_: str,
+    expression: str,
 ) -> FieldSearch:
     return FieldSearch(
         vector=vector,
         field=name,
         params=opts.search_params(param, schema.indexes.get(name), limit),
         limit=limit,
-        filter=session.filter(schema, filter_),
+        filter=session.in_scope(schema, expression),
     )
 
 

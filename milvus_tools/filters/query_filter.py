@@ -1,0 +1,118 @@
+"""What narrows a call: its `filter` and its `expr`, read once, before the schema is known."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from milvus_tools.errors import FilterError
+from milvus_tools.filters.conditions import FieldType, Filter, parse, size
+from milvus_tools.filters.guard import checked
+from milvus_tools.filters.literals import all_of
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class TypedFilter:
+    """Conditions, with the dynamic keys that they may name.
+
+    Example:
+        ```python
+        since = {"field": "year", "operator": "gte", "value": 2000}
+        recent = TypedFilter(since, {"year": "integer"}, allow_dynamic=False)
+        await store.asimilarity_search("kites", filter=recent)
+        ```
+
+    Attributes:
+        conditions: The conditions, within bounds.
+        fields: Dynamic keys with the type of their values.
+        allow_dynamic: Whether other dynamic keys may be named, too, with any scalar.
+    """
+
+    conditions: Filter
+    fields: Mapping[str, FieldType]
+    allow_dynamic: bool
+
+    def __init__(
+        self,
+        conditions: Any,
+        fields: Mapping[str, FieldType | str] | None = None,
+        *,
+        allow_dynamic: bool = True,
+    ) -> None:
+        """Read the conditions.
+
+        Args:
+            conditions: Conditions, or anything that `parse` makes conditions of.
+            fields: Dynamic keys with the type of their values: `{"year": "integer"}`.
+            allow_dynamic: Whether other dynamic keys may be named, too.
+
+        Raises:
+            FilterError: If the conditions have another form, an unknown operator, or are too deep
+                or too long; or if a type is unknown.
+        """
+        object.__setattr__(self, "conditions", parse(conditions))
+        object.__setattr__(self, "fields", _types(fields))
+        object.__setattr__(self, "allow_dynamic", allow_dynamic)
+
+
+def _types(fields: object) -> dict[str, FieldType]:
+    if not isinstance(fields, Mapping | None):
+        raise FilterError("fields must be a dictionary of keys and their types.")
+    try:
+        return {name: FieldType(type_) for name, type_ in (fields or {}).items()}
+    except ValueError as error:
+        raise FilterError(f"The types of fields are {', '.join(FieldType)}.") from error
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class QueryFilter:
+    """All that narrows a call, read and within bounds. `read` makes it.
+
+    The store writes it as one expression when it knows the collection's schema.
+
+    Attributes:
+        typed: Typed conditions; all of them hold.
+        raw: An expression that `checked` returned; `""` for none.
+    """
+
+    typed: tuple[TypedFilter, ...] = ()
+    raw: str = ""
+
+    @classmethod
+    def read(cls, filter_: "FilterLike", expr: str | None = None) -> Self:
+        """Read the arguments `filter` and `expr` of a call, which both hold.
+
+        Args:
+            filter_: A condition, a list of conditions that all hold, a group of them, a
+                `TypedFilter`, or a raw expression.
+            expr: A raw expression.
+
+        Raises:
+            FilterError: If one is malformed, out of bounds, or not safe to join with others.
+        """
+        raw = checked(expr)
+        match filter_:
+            case None:
+                return cls((), raw)
+            case QueryFilter():
+                return cls(filter_.typed, all_of([filter_.raw, raw]))
+            case TypedFilter():
+                return cls((filter_,), raw)
+            case str():
+                return cls((), all_of([checked(filter_), raw]))
+        return cls((TypedFilter(filter_),), raw)
+
+    def __bool__(self) -> bool:
+        """Tell whether it narrows anything."""
+        return bool(self.typed or self.raw)
+
+    def __and__(self, other: "QueryFilter") -> "QueryFilter":
+        """Join two filters: both hold."""
+        return QueryFilter(self.typed + other.typed, all_of([self.raw, other.raw]))
+
+    @property
+    def size(self) -> int:
+        """About how many characters the typed conditions have as an expression."""
+        return sum(size(one.conditions) for one in self.typed)
+
+
+FilterLike = Filter | TypedFilter | QueryFilter | Mapping[str, Any] | Sequence[Any] | str | None
