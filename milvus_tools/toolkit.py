@@ -90,12 +90,15 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
     def interrupt_on(self) -> dict[str, Any]:
         """Return the configuration with which `HumanInTheLoopMiddleware` asks before each write.
 
+        A person can approve a call, edit it, reject it, or respond in its place: then nothing is
+        written, and the model reads the person's words as the tool's answer.
+
         Example:
             ```python
             HumanInTheLoopMiddleware(interrupt_on=toolkit.interrupt_on())
             ```
         """
-        decisions = ["approve", "edit", "reject"]
+        decisions = ["approve", "edit", "reject", "respond"]
         questions = {"upsert": upsert_question} if self.upserts else {}
         questions |= {"delete": delete_question} if self.deletes else {}
         return {

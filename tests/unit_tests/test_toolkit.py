@@ -105,7 +105,7 @@ def test_approval_is_asked_for_each_tool_that_writes() -> None:
     asked = toolkit(suffix="_x").interrupt_on()
     assert list(asked) == ["milvus_upsert_x", "milvus_delete_x"]
     for one in asked.values():
-        assert one["allowed_decisions"] == ["approve", "edit", "reject"]
+        assert one["allowed_decisions"] == ["approve", "edit", "reject", "respond"]
 
 
 @pytest.mark.parametrize(
