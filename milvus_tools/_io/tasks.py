@@ -20,8 +20,9 @@ Result = TypeVar("Result")
 async def gather_or_cancel(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
     """Make calls at the same time and return their answers, in order.
 
-    The first failure, or the caller's cancellation, ends the other calls, and is raised when they
-    have ended: `asyncio.gather` would leave them running, for nobody.
+    The first failure, or the caller's cancellation, cancels the other calls, and is raised as it
+    is when they have ended: `asyncio.gather` would leave them running, and `asyncio.TaskGroup`
+    would wrap it.
     """
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:
@@ -32,7 +33,7 @@ async def gather_or_cancel(calls: Iterable[Coroutine[Any, Any, Result]]) -> list
 
 
 async def cancel_and_wait(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    """Cancel tasks, and return when they have ended, however."""
+    """Cancel tasks, and return when they have ended, with or without an error."""
     ending = [*tasks]
     for task in ending:
         task.cancel()
@@ -48,12 +49,13 @@ async def run_pipeline(
 ) -> None:
     """Work on items while others are read and worked on.
 
-    After a failure nothing more is read or begun, and what is under way is waited for: then it
-    is known what became of it. Cancelling reaches what is under way.
+    An item is read only when there is room for it, so memory is bounded by the items under way.
+    After a failure nothing more is read or begun, and the call waits for what is under way, so
+    that its outcome is known. Cancelling reaches what is under way.
 
     Args:
         items: The items; reading them is cancelled too.
-        work: Works on an item; told which it is, from 0.
+        work: Works on an item; gets its number, from 0, and the item.
         max_in_flight: The most items that are read and not finished.
         keys: The ordering keys of an item: items that share a key run one after the other.
 
@@ -64,7 +66,10 @@ async def run_pipeline(
 
 
 class _Pipeline(Generic[Item]):
-    """The items under way."""
+    """The items under way, read and started by one loop in the caller's task.
+
+    A task of its own for the reading would begin to read once more after the caller was cancelled.
+    """
 
     def __init__(
         self,
@@ -120,7 +125,7 @@ class _Pipeline(Generic[Item]):
             await self._work(number, item)
 
     def _note(self, keys: Collection[Hashable], task: asyncio.Task[None]) -> None:
-        """Forget a task that has ended, but for its failure."""
+        """Forget a task that has ended, and keep its failure if it is the first."""
         self._running.discard(task)
         for key in keys:
             if self._last.get(key) is task:
@@ -134,7 +139,7 @@ class _Pipeline(Generic[Item]):
         *reading: asyncio.Future[Item],
         despite_failure: bool = False,
     ) -> None:
-        """Wait until something is so, or, by default, until something has failed."""
+        """Wait until a condition holds or, by default, something has failed."""
         while not reached() and (despite_failure or self._failed is None):
             waited: set[asyncio.Future[Any]] = {*self._running, *reading}
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
