@@ -1,8 +1,8 @@
 """The way from a caller's event loop to the I/O loop and back, for many calls at once.
 
 A call that crosses alone wakes the other thread, which may begin to work before the caller's
-tick has made its other calls: what was one batch would become several. So the calls of a tick
-cross together, and so do their outcomes.
+tick has made its other calls: they would miss its batch. So the calls of a tick cross together,
+and so do their outcomes.
 """
 
 import asyncio
@@ -100,7 +100,7 @@ class _Group:
         """Cross back with all that ended in the same tick of the I/O loop."""
         ended, self.ended = self.ended, []
         if ended:
-            with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits
+            with contextlib.suppress(RuntimeError):  # the caller's loop is closed
                 self.loop.call_soon_threadsafe(_settle, ended)
 
 

@@ -20,8 +20,9 @@ Result = TypeVar("Result")
 async def gather_or_cancel(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
     """Make calls at the same time and return their answers, in order.
 
-    The first failure, or the caller's cancellation, ends the other calls, and is raised when they
-    have ended: `asyncio.gather` would leave them running, for nobody.
+    The first failure, or the caller's cancellation, cancels the other calls, and is raised as it
+    is when they have ended: `asyncio.gather` would leave them running, and `asyncio.TaskGroup`
+    would wrap it.
     """
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:
@@ -32,7 +33,7 @@ async def gather_or_cancel(calls: Iterable[Coroutine[Any, Any, Result]]) -> list
 
 
 async def cancel_and_wait(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    """Cancel tasks, and return when they have ended, however."""
+    """Cancel tasks, and return when they have ended, with or without an error."""
     ending = [*tasks]
     for task in ending:
         task.cancel()
@@ -48,90 +49,97 @@ async def run_pipeline(
 ) -> None:
     """Work on items while others are read and worked on.
 
-    After a failure nothing more is read or begun, and what is under way is waited for: then it
-    is known what became of it. Cancelling reaches what is under way.
+    An item is read only when there is room for it, so memory is bounded by the items under way.
+    After a failure nothing more is read or begun, and the call waits for what is under way, so
+    that its outcome is known. Cancelling reaches what is under way.
 
     Args:
         items: The items; reading them is cancelled too.
-        work: Works on an item; told which it is, from 0.
+        work: Works on an item; gets its number, from 0, and the item.
         max_in_flight: The most items that are read and not finished.
         keys: The ordering keys of an item: items that share a key run one after the other.
 
     Raises:
         BaseException: The first failure of reading or of work, as it is.
     """
-    await _Pipeline(work, keys, max_in_flight).run(items)
+    await _Pipeline(work, keys).run(items, max_in_flight)
 
 
 class _Pipeline(Generic[Item]):
-    """The items under way, and the task that reads further ones."""
+    """The items under way, read and started by one loop in the caller's task.
 
-    _reading: asyncio.Task[None]
+    A task of its own for the reading would begin to read once more after the caller was cancelled.
+    """
 
     def __init__(
         self,
         work: Callable[[int, Item], Awaitable[None]],
         keys: Callable[[Item], Collection[Hashable]],
-        max_in_flight: int,
     ) -> None:
         self._work = work
         self._keys = keys
-        self._slots = asyncio.Semaphore(max_in_flight)
+        self._number = 0
         self._failed: BaseException | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._last: dict[Hashable, asyncio.Task[None]] = {}
 
-    async def run(self, items: AsyncIterator[Item]) -> None:
-        self._reading = asyncio.create_task(self._read(items))
+    async def run(self, items: AsyncIterator[Item], max_in_flight: int) -> None:
         try:
-            await asyncio.wait([self._reading])
-            while self._running:
-                await asyncio.wait(self._running)
+            while self._failed is None and await self._start_next(items):
+                await self._until(lambda: len(self._running) < max_in_flight)
+            await self._until(lambda: not self._running, despite_failure=True)
         finally:
-            await cancel_and_wait([self._reading, *self._running])  # if this was cancelled
+            await cancel_and_wait(self._running)  # there are some only if this was cancelled
         if self._failed is not None:
             raise self._failed
-        self._reading.result()
 
-    async def _read(self, items: AsyncIterator[Item]) -> None:
-        """Read an item whenever there is room for it, and start to work on it."""
-        number = 0
+    async def _start_next(self, items: AsyncIterator[Item]) -> bool:
+        """Read an item and begin to work on it; tell whether there was one."""
+        reading = asyncio.ensure_future(anext(items))
         try:
-            await self._slots.acquire()
-            async for item in items:
-                if self._failed is not None:
-                    return  # the iterator ignored that it was cancelled
-                self._start(number, item)
-                number += 1
-                await self._slots.acquire()
+            await self._until(reading.done, reading)
+            if self._failed is None:
+                self._start(reading.result())
+        except StopAsyncIteration:
+            return False
         except Exception as error:  # noqa: BLE001 - raised when what is under way has ended
-            self._failed = self._failed or error
+            self._failed = error
+        finally:
+            if not reading.done():
+                await cancel_and_wait([reading])
+        return True
 
-    def _start(self, number: int, item: Item) -> None:
+    def _start(self, item: Item) -> None:
         keys = self._keys(item)
         earlier = {self._last[key] for key in keys if key in self._last}
-        task = asyncio.create_task(self._run_after(earlier, number, item))
+        task = asyncio.create_task(self._after(earlier, self._number, item))
+        self._number += 1
         self._last |= dict.fromkeys(keys, task)
         self._running.add(task)
-        task.add_done_callback(functools.partial(self._forget, keys))
+        task.add_done_callback(functools.partial(self._note, keys))
 
-    async def _run_after(self, earlier: set[asyncio.Task[None]], number: int, item: Item) -> None:
-        try:
-            if earlier:
-                await asyncio.wait(earlier)
-            if self._failed is None:
-                await self._work(number, item)
-        except BaseException as error:
-            self._failed = self._failed or error
-            self._reading.cancel()
-            raise
+    async def _after(self, earlier: set[asyncio.Task[None]], number: int, item: Item) -> None:
+        if earlier:
+            await asyncio.wait(earlier)
+        if self._failed is None:
+            await self._work(number, item)
 
-    def _forget(self, keys: Collection[Hashable], task: asyncio.Task[None]) -> None:
-        """Let go of a task that has ended, and of its slot."""
-        if not task.cancelled():
-            task.exception()  # seen: `run` raises the first one
-        self._slots.release()
+    def _note(self, keys: Collection[Hashable], task: asyncio.Task[None]) -> None:
+        """Forget a task that has ended, and keep its failure if it is the first."""
         self._running.discard(task)
         for key in keys:
             if self._last.get(key) is task:
                 del self._last[key]
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self._failed = self._failed or error
+
+    async def _until(
+        self,
+        reached: Callable[[], bool],
+        *reading: asyncio.Future[Item],
+        despite_failure: bool = False,
+    ) -> None:
+        """Wait until a condition holds or, by default, something has failed."""
+        while not reached() and (despite_failure or self._failed is None):
+            waited: set[asyncio.Future[Any]] = {*self._running, *reading}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)

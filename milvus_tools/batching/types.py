@@ -80,7 +80,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class BatcherStats:
-    """What a batcher has done, and what it holds now.
+    """How much a batcher has done, and how much it holds now.
 
     Attributes:
         calls: Calls made.
@@ -106,10 +106,10 @@ class BatchInfo:
     """A batch that has ended.
 
     Attributes:
-        group: What its requests have in common.
+        group: The group key of its requests.
         size: How many requests it had.
         seconds: How long it took.
-        error: What failed it as a whole, or `None`; errors of single requests don't show here.
+        error: The error of the batch as a whole, or `None`; not those of single requests.
     """
 
     group: Hashable
@@ -140,7 +140,7 @@ def _bare_copy(error: Error) -> Error:
 
 
 def _with_history(twin: Error, error: Error) -> Error:
-    twin.args = error.args  # `__init__` may have built a message from what was one already
+    twin.args = error.args  # `__init__` may have made a message of the message
     twin.__cause__ = error.__cause__
     twin.__context__ = error.__context__
     twin.__suppress_context__ = error.__suppress_context__

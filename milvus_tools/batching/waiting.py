@@ -1,4 +1,4 @@
-"""Where requests wait until a batch takes them, and how their callers get what came of them."""
+"""Requests, the batches that take them, and the callers that wait for their results."""
 
 import asyncio
 import collections
