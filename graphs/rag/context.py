@@ -24,7 +24,7 @@ AnyStore = MilvusStore | ScopedMilvusStore
 StoreSource = AnyStore | Callable[[], Any]
 ChatModel = Runnable[Any, Any]  # a model: bound, configured, with retries or with fallbacks
 ModelSetting = str | SkipJsonSchema[InstanceOf[Runnable[Any, Any]]] | None
-Conditions = dict[str, JsonValue] | list[dict[str, JsonValue]]
+Conditions = dict[str, JsonValue] | list[JsonValue]
 
 
 class Context(BaseModel):

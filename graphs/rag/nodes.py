@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite, Send
 
@@ -24,7 +24,7 @@ from graphs.rag.prompts import (
     plan_messages,
     reflect_messages,
 )
-from graphs.rag.searching import SearchError, open_store, search
+from graphs.rag.searching import SearchError, open_store, reload, search
 from graphs.rag.state import Asked, Citation, InputState, Passage, State, Subquestion
 from milvus_tools.ranking import unique
 from milvus_tools.tools.formatting import as_data
@@ -55,13 +55,12 @@ class Nodes:
         planned = first_round(plan.question, plan.steps, context.max_subquestions)
         _tell(runtime, "planned", subquestions=planned.pending, waiting=planned.waiting)
         return {
-            # Overwritten: what a node adds is streamed, and the user has the question already.
-            "messages": Overwrite([*before, asked]),
+            **({} if asked in state.get("messages", []) else _with(before, asked)),
             "standalone_question": plan.question,
             "pending": planned.pending,
             "waiting": planned.waiting,
             "subquestions": Overwrite([]),
-            "passages": Overwrite({}),
+            "passages": {},
             "answer": "",  # an earlier question's would stand here if this run fails
             "answered_by": "nobody",
             "citations": [],
@@ -88,7 +87,7 @@ class Nodes:
             found=[one["id"] for one in passages],
             error=error,
         )
-        return {"subquestions": [asked], "passages": {one["id"]: one for one in passages}}
+        return {"subquestions": [asked], "found": {one["id"]: one for one in passages}}
 
     async def merge(self, state: State, runtime: Runtime[Context]) -> Update:
         """Make one ranking of what was found, and keep the best of it.
@@ -101,10 +100,12 @@ class Nodes:
         if all(one["error"] for one in asked):
             raise SearchError(f"Nothing could be searched. {_unsearched(asked)}")
         best = rules.ranked([(one["round"], one["found"]) for one in asked])
-        known = state["passages"]
-        # What a later round finds again is there again: what ranks too low now can be left out.
-        kept = [id_ for id_ in best if id_ in known][: context.max_passages]
-        return {"passages": Overwrite({id_: known[id_] for id_ in kept}), "pending": []}
+        best = best[: context.max_passages]
+        # What ranks lower now is needed again only if a later round finds it again.
+        known = {**state["passages"], **state.get("found", {})}
+        missing = [id_ for id_ in best if id_ not in known]
+        known |= await reload(missing, context) if missing else {}  # of a thread that is resumed
+        return {"passages": {id_: known[id_] for id_ in best if id_ in known}, "pending": []}
 
     async def reflect(self, state: State, runtime: Runtime[Context]) -> Update:
         """Plan the next round from what was found, if there is to be one."""
@@ -134,7 +135,7 @@ class Nodes:
             "answered_by": said.by,
             "citations": said.citations,
             "documents": [document(passages[one["n"] - 1]) for one in said.citations],
-            "passages": Overwrite({}),
+            "passages": {},
             "notes": notes,
         }
 
@@ -162,6 +163,11 @@ class Split:
     question: str
     steps: list[Step]
     notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def _with(before: Sequence[AnyMessage], asked: HumanMessage) -> Update:
+    """Put the question behind the conversation: overwritten, as what is added is streamed."""
+    return {"messages": Overwrite([*before, asked])}
 
 
 def send(state: State) -> list[Send] | Literal["answer"]:

@@ -58,10 +58,10 @@ our out over own same she should since so some such than that the their them the
 they this those through to too two under until up was we were what when where which while who
 whom whose why will with would you your
 """
-_REFERRING: Final = frozenset(
-    "he her hers him his it its she their theirs them these they this those".split()
-)
-_GOING_ON: Final = frozenset("also and but or so then".split())
+_REFER: Final = "he her hers him his it its she their theirs them these they this those"
+_GO_ON: Final = "also and but or so then"
+_REFERRING: Final = frozenset(_REFER.split())
+_GOING_ON: Final = frozenset(_GO_ON.split())
 _JOIN: Final = "of the de la du von van der"
 _STOP_WORDS: Final = frozenset(_SAY_NOTHING.split())
 _JOINERS: Final = frozenset(_JOIN.split())
@@ -91,9 +91,8 @@ def standalone(question: str, turns: Sequence[str]) -> str:
     if not _follows(question):
         return question
     for turn in turns:
-        for ours in (BY_RULE, UNCLEAR):
-            turn = turn.replace(ours, "")
-        if named := names(turn, question)[:NAMES]:
+        said = turn.replace(BY_RULE, "").replace(UNCLEAR, "")
+        if named := names(said, question)[:NAMES]:
             return f"{', '.join(named)}: {_without_joiner(question)}"[:_MOST_TEXT]
     return question
 

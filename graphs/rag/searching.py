@@ -1,11 +1,12 @@
 """One sub-question's search: its store, its deadline, its further attempts."""
 
 import asyncio
+import contextlib
 import inspect
 import re
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.documents import Document
@@ -98,13 +99,31 @@ async def search(text: str, context: Context) -> list[Passage]:
         exponential_jitter_params=_WAITS,
         stop_after_attempt=context.retries + 1,
     )
+    async with _searching(context):
+        found = await retriever.ainvoke(text)
+    return [passage(document, context.max_chars) for document in found]
+
+
+async def reload(ids: Sequence[str], context: Context) -> dict[str, Passage]:
+    """Read passages again that were found before a thread was resumed.
+
+    Raises:
+        SearchError: If it could not be done in time, or not at all.
+    """
+    store = await open_store(context)
+    async with _searching(context):
+        found = await store.aget_by_ids(ids)
+    return {one["id"]: one for one in (passage(each, context.max_chars) for each in found)}
+
+
+@contextlib.asynccontextmanager
+async def _searching(context: Context) -> AsyncIterator[None]:
     late = SearchError(f"no answer within {context.search_timeout:g} s")
     try:
         async with within(context.search_timeout, late):
-            found = await retriever.ainvoke(text)
+            yield
     except MilvusToolsError as error:
         raise SearchError(str(error)) from error
-    return [passage(document, context.max_chars) for document in found]
 
 
 async def _wordings(text: str, context: Context) -> list[str]:

@@ -1,13 +1,17 @@
 """What the graph keeps, in plain values that any checkpointer can write."""
 
+import functools
 import operator
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NotRequired
 
 from langchain_core.documents import Document
 from langchain_core.messages import AnyMessage
-from langgraph.channels import EphemeralValue
+from langgraph.channels import EphemeralValue, UntrackedValue
 from langgraph.graph import add_messages
 from typing_extensions import TypedDict  # pydantic makes no schema of the standard one on 3.11
+
+Messages = Annotated[list[AnyMessage], add_messages]
 
 
 class Subquestion(TypedDict):
@@ -55,19 +59,29 @@ class Asked(TypedDict):
     """Why it could not be searched, or nothing."""
 
 
-class InputState(TypedDict, total=False):
+class Unsaved(UntrackedValue[dict[str, Any]]):
+    """Holds what the branches of a step found, joined. No checkpointer writes it."""
+
+    def update(self, values: Sequence[dict[str, Any]]) -> bool:
+        """Keep what the last step found."""
+        if values:
+            self.value = functools.reduce(operator.or_, values)
+        return bool(values)
+
+
+class InputState(TypedDict):
     """A run's input: a question, or messages of which the last one asks it."""
 
     # Gone after the first step: the next run of a thread must not find it again.
-    question: Annotated[str, EphemeralValue]
-    messages: Annotated[list[AnyMessage], add_messages]
+    question: NotRequired[Annotated[str, EphemeralValue]]
+    messages: NotRequired[Messages]
     """The conversation."""
 
 
 class OutputState(TypedDict):
     """A run's output."""
 
-    messages: Annotated[list[AnyMessage], add_messages]
+    messages: Messages
     """The conversation with the question and the answer, whose citations are annotations."""
 
     answer: str
@@ -86,8 +100,10 @@ class OutputState(TypedDict):
     """What was left out or went wrong on the way, in sentences; the answer ends with them."""
 
 
-class State(InputState, OutputState):
+class State(OutputState):
     """What the nodes share."""
+
+    question: NotRequired[Annotated[str, EphemeralValue]]
 
     pending: list[Subquestion]
     """The next round."""
@@ -95,6 +111,9 @@ class State(InputState, OutputState):
     waiting: list[Subquestion]
     """Those that need an earlier answer."""
 
-    passages: Annotated[dict[str, Passage], operator.or_]
-    """By id, each once: after a merge the best of all that was found, best first; after the
-    answer none."""
+    found: Annotated[dict[str, Passage], Unsaved]
+    """What the round found, by id. Checkpoints have the ids in `subquestions`: many branches find
+    the same passages, and most of them are not kept."""
+
+    passages: dict[str, Passage]
+    """The best of all that was found, by id, best first; none after the answer."""
