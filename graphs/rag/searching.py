@@ -33,8 +33,8 @@ _MOST_SOURCE: Final = 300  # characters
 _MOST_URL: Final = 2_000
 _MOST_WORDING: Final = 1_000
 _WEB: Final = re.compile(r"https?://[^\s]", re.IGNORECASE)
-# Seconds before the second attempt, doubled after each.
-_WAITS: Final = ExponentialJitterParams(initial=0.1, max=2.0, jitter=0.1)
+# Seconds: one, and some, before the second attempt; two before others.
+_WAITS: Final = ExponentialJitterParams(max=2.0, jitter=0.5)
 
 _made: weakref.WeakKeyDictionary[Callable[[], Any], AnyStore] = weakref.WeakKeyDictionary()
 _locks: weakref.WeakKeyDictionary[Callable[[], Any], threading.Lock] = weakref.WeakKeyDictionary()
