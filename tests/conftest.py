@@ -12,7 +12,7 @@ from benchmarking.server import MilvusServer
 from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore
-from tests.support import embeddings, raw_client
+from tests.helpers.support import embeddings, raw_client
 
 _numbers = itertools.count(1)
 

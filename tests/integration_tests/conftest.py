@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from milvus_tools import MilvusStore
-from tests.agents import Birds, birds_of
-from tests.support import raw_client
+from tests.helpers.agents import Birds, birds_of
+from tests.helpers.support import raw_client
 
 _NAME = "shared_by_tests"
 

@@ -14,9 +14,9 @@ from milvus_tools.filters import All, Condition, Operator, query_filter
 from milvus_tools.filters.literals import MAX_EXPRESSION
 from milvus_tools.store import filtering
 from milvus_tools.transport.errors import translated
-from tests.graphs import DOCUMENTS, QUESTION
-from tests.growth import SIZES, is_linear
-from tests.support import DIM, ON_LITE
+from tests.helpers.linear_time import SIZES, is_linear
+from tests.helpers.rag_graph import DOCUMENTS, QUESTION
+from tests.helpers.support import DIM, ON_LITE
 
 pytestmark = ON_LITE
 LONG = f'text == "{"x" * (MAX_EXPRESSION - 100)}"'

@@ -14,7 +14,7 @@ import pytest
 
 import graphs
 import milvus_tools
-from tests.growth import SIZES, is_linear, once
+from tests.helpers.linear_time import SIZES, is_linear, once
 
 METHODS = {"search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
 PIECES = [

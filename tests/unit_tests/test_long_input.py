@@ -16,7 +16,7 @@ from milvus_tools.retrievers.parsing import read_answer
 from milvus_tools.schema import Schema
 from milvus_tools.tools.formatting import as_data
 from milvus_tools.transport.errors import translated
-from tests.growth import is_linear
+from tests.helpers.linear_time import is_linear
 
 SCHEMA = Schema.from_description(
     {

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from milvus_tools import FilterField, MilvusToolkit
 from milvus_tools.filters import FieldType
-from tests.tools import call, toolkit, tools_of, unopened
+from tests.helpers.tools import call, toolkit, tools_of, unopened
 
 
 def names(**settings: Any) -> list[str]:

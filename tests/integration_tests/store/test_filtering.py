@@ -11,7 +11,7 @@ from milvus_tools import MilvusMultiQueryRetriever, MilvusStore, ScopedMilvusSto
 from milvus_tools.errors import FilterError
 from milvus_tools.filters import All, Condition, Operator, TypedFilter
 from milvus_tools.store.methods.search import StoreRetriever
-from tests.support import DIM, ON_LITE
+from tests.helpers.support import DIM, ON_LITE
 
 YEARS = {"a": 1999, "b": 2010, "c": 2001, "d": None}
 SINCE_2000 = {"field": "year", "operator": "gte", "value": 2000}

@@ -1,0 +1,159 @@
+"""`python -m graphs.rag` and the evaluation, run as a user runs them."""
+
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.helpers.openai_clients import KEY
+from tests.helpers.openai_service import CHAT, OpenAIService
+from tests.helpers.rag_graph import PlayedModel, plan, reflection
+
+ROOT = pathlib.Path(__file__).parents[4]
+QUESTION = "Who directed the film that was shot in or around Leland, North Carolina in 1986"
+EVALUATE = "evaluate.py"
+
+
+def run(module: str, *arguments: str, code: int = 0, **environment: str) -> str:
+    """Run a module in the repository's folder, warnings being errors; return what it says."""
+    finished = subprocess.run(
+        [sys.executable, "-W", "error", "-m", module, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert finished.returncode == code, finished.stderr
+    assert bool(finished.stderr) == bool(code), finished.stderr
+    return finished.stderr if code else finished.stdout
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database that the tests share, so that the paragraphs are loaded once."""
+    return str(tmp_path_factory.mktemp("cli") / "wikipedia.db")
+
+
+def test_one_command_answers_from_two_sources() -> None:
+    """Without key, server or file, it shows the sub-questions, the answer and its sources."""
+    printed = run("graphs.rag", QUESTION)
+    assert "Round 2" in printed
+    assert "Maximum Overdrive directed film → Maximum Overdrive" in printed
+    assert "quoted by rule; whether they answer it is not checked:" in " ".join(printed.split())
+    assert "directed by Stephen King. [" in " ".join(printed.split())
+    sources = printed.rpartition("Sources\n")[2]
+    assert "Leland, North Carolina (p0035)" in sources
+    assert "Maximum Overdrive (p0030)" in sources
+
+
+def test_the_same_command_takes_a_model(file: str) -> None:
+    """With an address in the environment and a model named, that model plans and answers."""
+    model = PlayedModel(
+        [plan("Which film was shot around Leland?", ("Who directed #1?", [1]))],
+        [reflection(answers={2: "Maximum Overdrive"}), reflection(answerable=True)],
+        ["Stephen King [1]."],
+    )
+    with OpenAIService(model) as service:
+        environment = {"OPENAI_BASE_URL": service.base_url, "OPENAI_API_KEY": KEY}
+        options = ["--model", "openai:scripted", "--db", file, "--k", "5"]
+        printed = run("graphs.rag", QUESTION, *options, **environment)
+    assert "Who directed Maximum Overdrive? → Maximum Overdrive" in printed
+    assert "\nStephen King [1].\n" in printed
+    assert "Sources\n[1] " in printed
+    assert service.requests[CHAT] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([""], "ValueError: The question is empty."),
+        ([QUESTION, "--k", "0"], "ValueError: k: "),
+        ([QUESTION, "--model", "nobody:x"], "ValueError: "),
+        ([QUESTION, "--rounds", "9", "--db", "no/such/folder.db"], "ValueError: max_rounds: "),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(file: str, arguments: list[str], said: str) -> None:
+    """No traceback, and an exit code."""
+    printed = run("graphs.rag", "--db", file, *arguments, code=1)
+    assert printed.startswith(said)
+    assert "Traceback" not in printed
+
+
+def test_options_say_what_they_mean() -> None:
+    """With their defaults, and what there is to choose from."""
+    help_ = " ".join(run("graphs.rag", "--help").split())
+    for said in ("rounds of searches (default: 3)", "{json_schema,function_calling,json_mode}"):
+        assert said in help_
+
+
+def test_an_error_stands_on_a_line_of_its_own(file: str) -> None:
+    """What was shown before ends first, also where both are one file."""
+    command = [sys.executable, "-m", "graphs.rag", " ", "--db", file]
+    printed = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    ).stdout
+    assert "\nValueError: The question is empty." in printed
+
+
+def test_a_model_that_fails_ends_the_command(file: str) -> None:
+    """It does not go on by rule, and shows no key."""
+    with OpenAIService() as service:
+        service.fail_next(9, 401)
+        environment = {"OPENAI_BASE_URL": service.base_url, "OPENAI_API_KEY": KEY}
+        options = ["--model", "openai:scripted", "--db", file]
+        printed = run("graphs.rag", QUESTION, *options, code=1, **environment)
+    assert "by rule" not in printed
+    assert KEY not in printed
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Read a Markdown table by its first column."""
+    cells = [line.strip("| ").split(" | ") for line in text.strip().splitlines()[2:]]
+    return {name: values for name, *values in cells}
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The evaluation of a few questions: what it printed, and where its files are."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    module = f"examples.{pathlib.Path(EVALUATE).stem}"
+    printed = run(module, "--questions", "12", "--only", "hybrid", "--out", str(folder))
+    return printed, folder
+
+
+def test_the_evaluation_compares_ways_and_parts(evaluated: Any) -> None:
+    """A line for each, in percent, with intervals; the graph finds more than one query."""
+    printed, folder = evaluated
+    table = rows(printed)
+    ways = {"single query", "a query per name", "question and first hit", "graph"}
+    assert {f"{way}, hybrid" for way in ways} <= table.keys()
+    assert table["single query, hybrid"][-2] == "0 (0 to 0)"
+    gain = float(table["graph, hybrid"][-2].split()[0])
+    assert gain > 0
+    assert "were tuned on these questions" in printed
+    assert sum(name.startswith("graph, hybrid: ") for name in table) >= 3
+    assert float(table["graph, hybrid"][0].split()[0]) > float(
+        table["single query, hybrid"][0].split()[0]
+    )
+    assert (folder / "evaluation.md").read_text(encoding="utf-8").strip() == printed.strip()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [(["--questions", "0"], 2, "at least 1"), (["--only", "zzz"], 1, "has 'zzz' in its name")],
+)
+def test_an_evaluation_of_nothing_is_refused(options: list[str], code: int, said: str) -> None:
+    """No question, or no way to search."""
+    assert said in run("examples.evaluate", *options, code=code)
+
+
+def test_the_evaluation_draws_a_chart(evaluated: Any) -> None:
+    """As a picture."""
+    _, folder = evaluated
+    assert (folder / "evaluation.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,60 @@
+"""A server that stops and starts again while a store is open."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+
+import pytest
+from benchmarking.server import MilvusServer
+from pymilvus import MilvusClient, MilvusException
+
+from milvus_tools import MilvusStore
+from milvus_tools.transport.errors import NOT_LOADED
+from tests.conftest import new_name
+from tests.helpers.outage import require_errors, require_recovery
+from tests.helpers.support import embeddings
+
+TRIES = 60
+
+
+def wait_for_collection(server: MilvusServer, name: str) -> None:
+    """Return when the server can answer for a collection that it had loaded.
+
+    It takes requests some seconds before it has its data back. That a collection is not loaded
+    is an answer: what follows of it is the store's to do.
+    """
+    assert server.process is not None
+    with contextlib.closing(MilvusClient(server.uri, dedicated=True)) as client:
+        for _ in range(TRIES):
+            try:
+                client.query(name, filter='pk == "outage"', consistency_level="Strong", timeout=5)
+            except MilvusException as error:
+                if error.code == NOT_LOADED:
+                    return
+            else:
+                return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.process.wait(timeout=1)
+                pytest.fail("The server ended.")
+    pytest.fail(f"The server did not bring the collection back in {TRIES} tries.")
+
+
+@pytest.mark.server
+@pytest.mark.timeout(600)
+async def test_a_store_outlives_a_restart_of_its_server(request: pytest.FixtureRequest) -> None:
+    """While the server is gone calls fail in time; when it is back the same store goes on."""
+    if os.environ.get("MILVUS_TEST_URI"):
+        pytest.fail("This test restarts the run's own server: run it without MILVUS_TEST_URI.")
+    server: MilvusServer = request.getfixturevalue("milvus_server")
+    arguments = {"connection_args": {"uri": server.uri}, "timeout": 120}  # it loads slowly
+    async with MilvusStore(embeddings(), new_name(), **arguments) as store:
+        await store.aadd_texts(["before"], [{"outage": True}], ids=["outage"])
+        server.stop()
+        try:
+            await require_errors(store)
+        finally:
+            server.start()
+        await asyncio.to_thread(wait_for_collection, server, store.collection_name)
+        await require_recovery(store)
+        await store.adrop()
