@@ -14,7 +14,7 @@ from pydantic import Field
 
 from graphs.rag import Context, build_graph
 from graphs.rag.models import ModelError, chat_model
-from graphs.rag.nodes import UNCITED
+from graphs.rag.nodes import UNCITED, UNREADABLE
 from graphs.rag.prompts import NOT_IN_DOCUMENTS
 from milvus_tools import MilvusStore
 from tests.helpers.openai_answers import Reply, ToolCall
@@ -336,11 +336,12 @@ async def test_a_provider_s_error_is_no_poor_plan(played: Played) -> None:
         await build_graph(context).ainvoke({"question": QUESTION})
 
 
-@pytest.mark.parametrize("model", [FakeListChatModel(responses=["a"]), RunnableLambda(str)])
-async def test_a_model_without_structured_output_is_named(played: Played, model: Any) -> None:
-    """It can't plan."""
-    with pytest.raises(ModelError, match="gives no structured output"):
-        await build_graph(Context(store=played.store, model=model)).ainvoke({"question": "Who?"})
+@pytest.mark.parametrize("role", ["model", "answerer"])
+async def test_what_is_no_chat_model_is_named(played: Played, role: str) -> None:
+    """It can neither plan nor answer."""
+    context = Context(store=played.store, **{role: RunnableLambda(str)})
+    with pytest.raises(ModelError, match="RunnableLambda is no chat model"):
+        await build_graph(context).ainvoke({"question": "Who?"})
 
 
 async def test_a_model_that_is_not_known_fails_the_run(played: Played) -> None:

@@ -94,8 +94,11 @@ def test_a_run_gives_no_other_model_than_the_graph_s() -> None:
 def test_input_output_and_context_have_schemas() -> None:
     """They tell a server's callers what to give and what comes back."""
     given, output = graph.get_input_jsonschema(), graph.get_output_jsonschema()
-    assert given["required"] == ["question"]
-    assert {"answer", "citations", "subquestions", "notes"} <= output["properties"].keys()
+    assert given["properties"].keys() == {"question", "messages"}
+    assert "required" not in given
+    assert given["properties"]["question"]["type"] == "string"
+    named = {"messages", "answer", "citations", "documents", "subquestions", "notes"}
+    assert named <= output["properties"].keys()
 
 
 def test_no_checkpointer_is_compiled_in() -> None:
