@@ -32,8 +32,7 @@ Graph = CompiledStateGraph[Any, Any, Any, Any]
 
 @dataclasses.dataclass
 class PlayedModel:
-    """Replies as a model would, by what it is asked for: a plan, a reflection, other wordings of a
-    sub-question, or an answer.
+    """Replies as a model would, by what it is asked for: a plan, an answer, or what is between.
 
     Each reply is used once, in turn; the last one stays.
     """
