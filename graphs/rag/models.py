@@ -15,7 +15,7 @@ from langchain.chat_models import init_chat_model
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
-from langchain_core.messages.ai import add_usage
+from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.runnables import (
     RunnableConfig,
     RunnableLambda,
@@ -137,9 +137,16 @@ def _asker(model: ChatModel, *, schema: type[BaseModel], method: str) -> ChatMod
         raise ModelError(f"{type(model).__name__} is no chat model.") from error
     except NotImplementedError:
         return _told(model, schema)
-    # Its parser would take a thought for the reply, and lose what it can't read.
-    asker = chain.first if isinstance(chain, RunnableSequence) else chain
+    asker = _without_parser(chain)
     return _told(asker, schema) if method == "json_mode" else asker
+
+
+def _without_parser(chain: ChatModel) -> ChatModel:
+    """Leave out the last step, which would take a thought for the reply, or lose all of it."""
+    if not isinstance(chain, RunnableSequence):
+        return chain
+    first, *others, _parser = chain.steps
+    return RunnableSequence(first, *others) if others else first
 
 
 def _told(model: ChatModel, schema: type[BaseModel]) -> ChatModel:
@@ -201,13 +208,15 @@ def _writer(model: ChatModel, *, most: int) -> ChatModel:
     """Return what writes with a model, and stops it where it does not end."""
 
     async def write(messages: Any, config: RunnableConfig, **kwargs: Any) -> AIMessage:
-        text, id_, usage = "", None, None
+        text, id_ = "", None
+        usage: UsageMetadata | None = None
         stream = cast("AsyncGenerator[AIMessageChunk]", model.astream(messages, config, **kwargs))
         next_look = most
         async with contextlib.aclosing(stream) as tokens:
             async for token in tokens:
                 text += _text(token, model)
-                id_, usage = token.id or id_, add_usage(usage, token.usage_metadata)
+                id_ = token.id or id_
+                usage = add_usage(usage, token.usage_metadata) if token.usage_metadata else usage
                 if len(text) > next_look:
                     if len(without_thoughts(text)) > most or len(text) > MAX_THOUGHTS:
                         break

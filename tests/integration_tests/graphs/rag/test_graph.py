@@ -374,6 +374,31 @@ async def test_a_run_stays_in_its_scope(make_store: MakeStore) -> None:
         await scoped.ainvoke(question, context=Context(scope={"tenant": "b"}))
 
 
+async def test_a_run_s_filter_narrows_what_is_read(make_store: MakeStore) -> None:
+    """Beside the graph's, which holds in any case."""
+    store = make_store()
+    texts = [f"Kites of kind {number} are birds." for number in range(4)]
+    metadatas = [{"year": 2000 + number, "tag": "ab"[number % 2]} for number in range(4)]
+    await store.aadd_texts(texts, metadatas, ids=list("0123"))
+    graph = build_graph(
+        Context(store=store, filter={"field": "tag", "operator": "eq", "value": "a"})
+    )
+    recent: Any = {"field": "year", "operator": "gte", "value": 2001}
+    for given, found in ((None, {"0", "2"}), (recent, {"2"}), ([recent], {"2"})):
+        output = await graph.ainvoke({"question": "Kites?"}, context=Context(filter=given))
+        assert {id_ for one in output["subquestions"] for id_ in one["found"]} == found
+
+
+@ON_LITE
+async def test_a_filter_that_can_t_be_is_named(make_store: MakeStore) -> None:
+    """A field that the collection has not holds for no document; another type is an error."""
+    store = make_store()
+    await store.aadd_texts(["Kites are birds."], [{"year": 2000}])
+    wrong: Any = {"field": "text", "operator": "gte", "value": 5}
+    with pytest.raises(SearchError, match="text"):
+        await ask(store, filter=wrong)
+
+
 @ON_LITE
 async def test_a_document_s_footnotes_and_orders_are_quoted_as_text(
     make_store: MakeStore,

@@ -12,9 +12,10 @@ from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.language_models import FakeListChatModel, GenericFakeChatModel
 from langchain_core.runnables import ConfigurableField, RunnableLambda
+from langchain_milvus import BM25BuiltInFunction
 from pydantic import Field
 
-from graphs.rag import Context, build_graph
+from graphs.rag import Context, build_graph, models
 from graphs.rag.models import ModelError, chat_model
 from graphs.rag.nodes import UNCITED, UNREADABLE
 from graphs.rag.prompts import NOT_IN_DOCUMENTS
@@ -418,9 +419,17 @@ async def test_r44_an_answer_has_its_length_beside_long_thoughts(played: Played)
     model = PlayedModel([plan()], [reflection(answerable=True)], [f"{long}King [1]."])
     output = await played.ask(model, max_answer_chars=100)
     assert output["answer"] == "King [1]."
-    model = PlayedModel([plan()], [reflection(answerable=True)], ["<think>" + "so " * 100_000])
+
+
+async def test_r44_a_thought_that_does_not_end_is_cut(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that loops in it writes no answer."""
+    monkeypatch.setattr(models, "MAX_THOUGHTS", 500)
+    text = f"<think>{'so ' * 1_000}</think>King [1]."
+    model = PlayedModel([plan()], [reflection(answerable=True)], [text])
     with pytest.raises(ModelError, match="no answer"):
-        await played.ask(model)
+        await played.ask(model, max_answer_chars=100)
 
 
 @pytest.mark.parametrize("method", ["json_schema", "json_mode", "function_calling"])
@@ -538,7 +547,7 @@ async def test_planner_and_answerer_are_asked_for_their_parts(played: Played) ->
     model = PlayedModel([TWO_STEPS], [reflection(answerable=True)])
     played.service.reply = model
     planner, answerer = (played.clients.chat(model=name) for name in ("small", "large"))
-    for settings, models in (
+    for settings, named in (
         ({"planner": planner, "answerer": answerer}, ["small", "small", "large"]),
         ({"model": answerer, "planner": planner}, ["small", "small", "large"]),
         ({"planner": planner}, ["small", "small"]),
@@ -547,8 +556,8 @@ async def test_planner_and_answerer_are_asked_for_their_parts(played: Played) ->
         before = len(played.service.chat_requests)
         graph = build_graph(Context(store=played.store, max_rounds=2, **settings))
         output = await graph.ainvoke({"question": QUESTION})
-        assert [one["model"] for one in played.service.chat_requests[before:]] == models
-        assert output["answered_by"] == ("model" if "large" in models else "rule")
+        assert [one["model"] for one in played.service.chat_requests[before:]] == named
+        assert output["answered_by"] == ("model" if "large" in named else "rule")
 
 
 async def test_a_branch_asks_in_other_words(played: Played) -> None:
@@ -579,3 +588,24 @@ async def test_other_wordings_are_not_streamed(played: Played) -> None:
     stream = graph.astream({"question": QUESTION}, stream_mode="messages")
     tokens = [token.text async for token, _ in stream]
     assert "".join(tokens) == "Stephen King directed it [1][2]."
+
+
+@pytest.mark.parametrize("mode", [None, "hybrid", "dense"])
+async def test_other_wordings_are_searched_for_in_the_run_s_mode(
+    played: Played, make_store: MakeStore, mode: Any
+) -> None:
+    """By words too, if the store has them and the run does not say otherwise."""
+    words = BM25BuiltInFunction(output_field_names="sparse")
+    store = make_store(
+        played.clients.embeddings, builtin_function=words, vector_field=["dense", "sparse"]
+    )
+    await store.aadd_documents(DOCUMENTS)
+    model = PlayedModel([plan()], wordings=[{"wordings": ["Maximum Overdrive"]}])
+    context = played.context(model, paraphrases=1, search_mode=mode, max_rounds=1)
+    context = context.model_copy(update={"store": store})
+    events = build_graph(context).astream_events({"question": QUESTION}, version="v2")
+    found = [one async for one in events if one["event"] == "on_retriever_end"]
+    by_query = {one["data"]["input"]["query"]: one["data"]["output"] for one in found[:2]}
+    alone = await store.asimilarity_search("Maximum Overdrive", k=10, search_mode=mode or "hybrid")
+    assert [one.id for one in by_query["Maximum Overdrive"]] == [one.id for one in alone]
+    await store.aclose()
