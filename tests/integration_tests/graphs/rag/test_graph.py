@@ -324,7 +324,8 @@ async def test_a_failed_turn_leaves_no_earlier_answer(make_store: MakeStore) -> 
     assert values["messages"][-1].text == values["standalone_question"] == "Who dies?"
     assert not values["answer"]
     assert not values["citations"]
-    assert not values["subquestions"]
+    assert not values["documents"]
+    assert [one["text"] for one in values["subquestions"]] == ["Who dies?"]
 
 
 @ON_LITE
