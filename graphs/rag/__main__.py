@@ -29,6 +29,7 @@ NUMBERS: Final = {
     "--rounds": ("max_rounds", "rounds of searches"),
     "--subquestions": ("max_subquestions", "sub-questions in a round"),
     "--passages": ("max_passages", "passages that the answer is made from"),
+    "--paraphrases": ("paraphrases", "other wordings of a sub-question, by the model"),
 }
 
 

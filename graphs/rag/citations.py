@@ -4,6 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from langchain_core.documents import Document
+from langchain_core.messages.content import Annotation, create_citation
+
 from graphs.rag.state import Citation, Passage
 from milvus_tools.ranking import unique
 from milvus_tools.tools.formatting import as_data
@@ -24,6 +27,7 @@ _MARK: Final = re.compile(
 )
 _WITH_SPACE: Final = re.compile(rf"(?<![ \t])([ \t]*+){_MARK.pattern}", re.IGNORECASE)
 _NUMBERS: Final = re.compile(r"(\d+)(?:[\s*_`~'\"]{0,4}[\u2013-][\s*_`~'\"]{0,4}[#^]?(\d+))?")
+_CITED: Final = re.compile(r"\[(\d{1,9})\]")
 _ROUND: Final = str.maketrans(_OPENING + _CLOSING, "(((())))")
 
 
@@ -81,3 +85,34 @@ def citation(number: int, passages: Sequence[Passage]) -> Citation:
     """Return what a number means."""
     passage = passages[number - 1]
     return Citation(n=number, id=passage["id"], source=passage["source"])
+
+
+def annotations(answer: str, passages: Sequence[Passage]) -> list[Annotation]:
+    """Return the citations of a finished answer as annotations, in the places of its `[n]`.
+
+    Args:
+        answer: A text whose every `[n]` is right, as `cite` makes it.
+        passages: What it cites.
+    """
+    return [
+        _annotation(found, passages[int(found[1]) - 1])
+        for found in _CITED.finditer(answer)
+        if 1 <= int(found[1]) <= len(passages)
+    ]
+
+
+def _annotation(found: re.Match[str], passage: Passage) -> Annotation:
+    return create_citation(
+        url=passage["url"] or None,
+        title=passage["title"] or passage["source"],
+        start_index=found.start(),
+        end_index=found.end(),
+        n=int(found[1]),
+        document_id=passage["id"],
+    )
+
+
+def document(passage: Passage) -> Document:
+    """Return a passage as the Document that it was found as, as far as it was kept."""
+    kept = {name: passage[name] for name in ("source", "title", "url") if passage[name]}
+    return Document(id=passage["id"], page_content=passage["text"], metadata=kept)

@@ -5,14 +5,26 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
 from langchain_core.runnables import Runnable
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    JsonValue,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from milvus_tools import MilvusStore, ScopedMilvusStore
+from milvus_tools.filters import TypedFilter
 
 AnyStore = MilvusStore | ScopedMilvusStore
 StoreSource = AnyStore | Callable[[], Any]
-ChatModel = Runnable[Any, Any]  # a model, or one with retries, with fallbacks or configurable
+ChatModel = Runnable[Any, Any]  # a model: bound, configured, with retries or with fallbacks
+ModelSetting = str | SkipJsonSchema[InstanceOf[Runnable[Any, Any]]] | None
+Conditions = dict[str, JsonValue] | list[JsonValue]
 
 
 class Context(BaseModel):
@@ -39,20 +51,34 @@ class Context(BaseModel):
     `None` for the store that the graph was built with, which is the Wikipedia paragraphs of the
     examples by default."""
 
-    model: str | SkipJsonSchema[InstanceOf[Runnable[Any, Any]]] | None = None
+    model: ModelSetting = None
     """A chat model, or its name for `init_chat_model`: `"openai:gpt-5-mini"`. `None` for the one
     that the graph was built with, beside which a run may give no other; without any, the graph
     plans and answers by rule."""
 
+    planner: ModelSetting = None
+    """The model that plans and reflects; `None` for `model`."""
+
+    answerer: ModelSetting = None
+    """The model that answers; `None` for `model`."""
+
     scope: dict[str, str | int | float | bool] = Field(default_factory=dict, max_length=20)
     """Field values that every document has which the run may read; a store's own scope and that
     of the graph hold too."""
+
+    filter: Conditions | None = None
+    """Conditions that every document fulfils which the run reads: `{"field": "year", "operator":
+    "gte", "value": 2000}`, a list of them, or a group. They hold beside the graph's."""
 
     structured_output: Literal["json_schema", "function_calling", "json_mode"] = "json_schema"
     """By which of its methods the model is asked for a plan; small local ones know the first."""
 
     search_mode: Literal["dense", "sparse", "hybrid"] | None = None
     """Whether to search by meaning, by words or by both; `None` for all that the store has."""
+
+    paraphrases: int = Field(0, ge=0, le=5)
+    """In how many other wordings, by the planner, a sub-question is searched for beside its own;
+    they are fused by rank. Not by words alone: those are others then."""
 
     k: int = Field(10, ge=1, le=100)
     """How many passages a sub-question's search returns."""
@@ -97,6 +123,20 @@ class Context(BaseModel):
                 ) from error
         return store
 
+    @field_validator("filter")
+    @classmethod
+    def _is_filter(cls, given: Conditions | None) -> Conditions | None:
+        if given is not None:
+            TypedFilter(given)
+        return given
+
+    @field_validator("paraphrases")
+    @classmethod
+    def _fits_search_mode(cls, count: int, info: ValidationInfo) -> int:
+        if count and info.data.get("search_mode") == "sparse":
+            raise ValueError("the search_mode sparse takes no other wordings")
+        return count
+
     def __init__(self, **given: Any) -> None:
         """Check what is given.
 
@@ -108,28 +148,51 @@ class Context(BaseModel):
         except ValidationError as error:
             raise ValueError(_sentences(error)) from error
 
+    @property
+    def planning_model(self) -> str | ChatModel | None:
+        """The model that plans and reflects."""
+        return self.model if self.planner is None else self.planner
+
+    @property
+    def answering_model(self) -> str | ChatModel | None:
+        """The model that answers."""
+        return self.model if self.answerer is None else self.answerer
+
     def over(self, default: Self) -> Self:
         """Return a run's context: the default with what this one says.
 
         Numbers that the default says are the most that a run may have: it can lower them.
 
         Raises:
-            ValueError: If both fix the model, or one field of the scope, to different values.
+            ValueError: If both fix a model, or one field of the scope, to different values, or
+                if what they say together can't be.
         """
         for field, value in default.scope.items():
             if self.scope.get(field, value) != value:
                 raise ValueError(f"The scope fixes {field} already.")
-        if default.model is not None and self.model not in (None, default.model):
-            raise ValueError("The graph was built with a model, and takes no other.")
+        for name in ("model", "planner", "answerer"):
+            fixed = default.model if getattr(default, name) is None else getattr(default, name)
+            if fixed is not None and getattr(self, name) not in (None, fixed):
+                raise ValueError("The graph was built with a model, and takes no other.")
+        given = {name: getattr(default, name) for name in default.model_fields_set}
         said = {name: self._at_most(default, name) for name in self.model_fields_set}
         said = {name: value for name, value in said.items() if value is not None}
-        return default.model_copy(update={**said, "scope": {**self.scope, **default.scope}})
+        both = {"scope": {**self.scope, **default.scope}, "filter": _all(default, self)}
+        return type(self)(**{**given, **said, **both})
 
     def _at_most(self, default: Self, name: str) -> Any:
         value = getattr(self, name)
         if name in default.model_fields_set and isinstance(value, int | float):
             return min(value, getattr(default, name))
         return value
+
+
+def _all(*contexts: Context) -> Conditions | None:
+    """Join filters: all of them hold."""
+    given = [one.filter for one in contexts if one.filter]
+    if len(given) < 2:  # noqa: PLR2004
+        return given[0] if given else None
+    return [{"all": one} if isinstance(one, list) else one for one in given]
 
 
 def _sentences(error: ValidationError) -> str:

@@ -1,32 +1,94 @@
-"""Calls of the chat model: bounded in time, and never in its place anything else."""
+"""Calls of the chat models: bounded in time, and never in their place anything else.
+
+A model may be bound, configured, or have retries or fallbacks: what wraps it stays around it.
+"""
 
 import asyncio
 import contextlib
 import functools
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from langchain.chat_models import init_chat_model
+from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
-from langchain_core.runnables import Runnable
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages.ai import UsageMetadata, add_usage
+from langchain_core.runnables import (
+    RunnableConfig,
+    RunnableLambda,
+    RunnableSequence,
+    RunnableWithFallbacks,
+)
+from langchain_core.runnables.base import RunnableBindingBase
+from langchain_core.runnables.configurable import DynamicRunnable
+from langchain_core.utils.json import parse_json_markdown
 from langgraph.constants import TAG_NOSTREAM
 from pydantic import BaseModel, ValidationError
 
 from graphs.rag.context import ChatModel, Context
 from graphs.rag.deadlines import within
 from graphs.rag.prompts import JSON
+from graphs.rag.thoughts import said, without_thoughts
+
+ATTEMPTS: Final = 2
+"""How often a structured output is asked for, until it can be read."""
+
+MAX_THOUGHTS: Final = 200_000
+"""The most characters that a model may write, thoughts included, before it is cut."""
 
 Reply = TypeVar("Reply", bound=BaseModel)
+Model = str | ChatModel
 
 
 class ModelError(RuntimeError):
     """The model did not answer in time, said nothing, or can't do what is asked of it."""
 
 
-async def chat_model(model: str | ChatModel) -> ChatModel:
+async def structured(
+    model: Model, schema: type[Reply], messages: Sequence[BaseMessage], context: Context
+) -> Reply | None:
+    """Ask a model for a structured output; its tokens are not streamed to the graph's caller.
+
+    Returns:
+        The output, or `None` if none could be read, twice.
+
+    Raises:
+        ModelError: If it took too long, or is no chat model. Other errors are the provider's own.
+    """
+    asker = _around(
+        await chat_model(model),
+        functools.partial(_asker, schema=schema, method=context.structured_output),
+    ).with_config(tags=[TAG_NOSTREAM])
+    for _ in range(ATTEMPTS):
+        reply = _read(schema, await _asked(asker, messages, context))
+        if reply is not None:
+            return reply
+    return None
+
+
+async def written(model: Model, messages: Sequence[BaseMessage], context: Context) -> AIMessage:
+    """Let a model write, token by token.
+
+    Returns:
+        The text without its thoughts. It is longer than `max_answer_chars` if it did not end.
+
+    Raises:
+        ModelError: If it took too long, wrote nothing, or is no chat model.
+    """
+    writer = _around(
+        await chat_model(model), functools.partial(_writer, most=context.max_answer_chars)
+    )
+    async with _in_time(context):
+        message: AIMessage = await writer.ainvoke(list(messages))
+    if not message.text.strip():
+        raise ModelError("The model wrote no answer.")
+    return message
+
+
+async def chat_model(model: Model) -> ChatModel:
     """Return the model, made once and off the caller's loop if it is named."""
     return await asyncio.to_thread(_named, model) if isinstance(model, str) else model
 
@@ -37,53 +99,79 @@ def _named(name: str) -> ChatModel:
     return made
 
 
-async def structured(
-    schema: type[Reply], messages: Sequence[BaseMessage], context: Context
-) -> Reply | None:
-    """Ask the model for a structured output; its tokens are not streamed to the graph's caller.
+def _around(model: ChatModel, make: Callable[[ChatModel], ChatModel]) -> ChatModel:
+    """Put what `make` makes of a chat model in its place, inside all that wraps it.
 
-    Returns:
-        The output, or `None` if what the model wrote is none.
-
-    Raises:
-        ModelError: If it took too long, or can't reply in a schema. Other errors are the
-            provider's own.
+    A wrapper's own `with_structured_output` is the bare model's: it loses what is bound, its
+    callbacks, and its retries.
     """
-    asker = _asker(await _required(context), schema, context)
-    try:
-        async with _in_time(context):
-            given = [*messages, *_schema_told(schema, context)]
-            reply: Any = await asker.with_config(tags=[TAG_NOSTREAM]).ainvoke(given)
-    except ValidationError:  # of a provider's client that reads the output itself
-        return None
-    except Exception as error:
-        if _was_cut(error):
-            return None
-        raise
-    return reply["parsed"] if isinstance(reply["parsed"], schema) else None
+    match model:
+        case RunnableBindingBase():  # of bind, with_config and with_retry
+            return model.model_copy(update={"bound": _around(model.bound, make)})
+        case RunnableWithFallbacks():
+            first, *others = [_around(one, make) for one in (model.runnable, *model.fallbacks)]
+            return model.model_copy(update={"runnable": first, "fallbacks": others})
+        case DynamicRunnable():
+            return _configured(model, make)
+    return make(model)
 
 
-def _asker(model: ChatModel, schema: type[BaseModel], context: Context) -> Runnable[Any, Any]:
-    """Return the model that replies in a schema; what it can't read is in its reply, no error."""
+def _configured(
+    model: DynamicRunnable[Any, Any], make: Callable[[ChatModel], ChatModel]
+) -> ChatModel:
+    async def call(messages: Any, config: RunnableConfig, **kwargs: Any) -> Any:
+        chosen, config = model.prepare(config)
+        return await _around(chosen, make).ainvoke(messages, config, **kwargs)
+
+    return RunnableLambda(call)
+
+
+def _asker(model: ChatModel, *, schema: type[BaseModel], method: str) -> ChatModel:
+    """Return a model that is told to reply in a schema; its reply is not read yet."""
     if isinstance(model, BaseChatModel):
         # Streamed, as it is if the graph's caller streams messages, it warns, and gains nothing.
         model = model.model_copy(update={"disable_streaming": True})
     try:
-        asker: Runnable[Any, Any] = cast("Any", model).with_structured_output(
-            schema, method=context.structured_output, include_raw=True
-        )
-    except (AttributeError, NotImplementedError) as error:
-        raise ModelError(
-            f"{type(model).__name__} gives no structured output, which a plan needs."
-        ) from error
-    return asker
+        chain = cast("Any", model).with_structured_output(schema, method=method)
+    except AttributeError as error:
+        raise ModelError(f"{type(model).__name__} is no chat model.") from error
+    except NotImplementedError:
+        return _told(model, schema)
+    asker = _without_parser(chain)
+    return _told(asker, schema) if method == "json_mode" else asker
 
 
-def _schema_told(schema: type[BaseModel], context: Context) -> list[BaseMessage]:
+def _without_parser(chain: ChatModel) -> ChatModel:
+    """Leave out the last step, which would take a thought for the reply, or lose all of it."""
+    if not isinstance(chain, RunnableSequence):
+        return chain
+    first, *others, _parser = chain.steps
+    return RunnableSequence(first, *others) if others else first
+
+
+def _told(model: ChatModel, schema: type[BaseModel]) -> ChatModel:
     """Tell the schema to a model whom nothing else tells it."""
-    if context.structured_output != "json_mode":
-        return []
-    return [HumanMessage(JSON.format(schema=json.dumps(schema.model_json_schema())))]
+    told = HumanMessage(JSON.format(schema=json.dumps(schema.model_json_schema())))
+
+    async def ask(messages: list[BaseMessage], config: RunnableConfig, **kwargs: Any) -> Any:
+        return await model.ainvoke([*messages, told], config, **kwargs)
+
+    return RunnableLambda(ask)
+
+
+async def _asked(asker: ChatModel, messages: Sequence[BaseMessage], context: Context) -> Any:
+    """Return the reply, or what is known of one that the provider's client could not read."""
+    try:
+        async with _in_time(context):
+            return await asker.ainvoke(list(messages))
+    except ValidationError as error:  # of a client that reads the output itself
+        return error.errors()[0]["input"]
+    except OutputParserException as error:
+        return error.llm_output
+    except Exception as error:
+        if _was_cut(error):
+            return None
+        raise
 
 
 def _was_cut(error: Exception) -> bool:
@@ -91,32 +179,57 @@ def _was_cut(error: Exception) -> bool:
     return type(error).__name__ == "LengthFinishReasonError"
 
 
-async def written(messages: Sequence[BaseMessage], context: Context) -> tuple[str, bool]:
-    """Let the model write, token by token.
+def _read(schema: type[Reply], reply: Any) -> Reply | None:
+    try:
+        return schema.model_validate(_content(reply))
+    except (ValueError, RecursionError):
+        return None
 
-    Returns:
-        The text, and whether it was cut.
+
+def _content(reply: Any) -> Any:
+    """Return what a model replied, as JSON has it.
 
     Raises:
-        ModelError: If it took too long, or wrote nothing.
+        ValueError: If it is a text without JSON.
     """
-    model = await _required(context)
-    text = ""
-    stream = cast("AsyncGenerator[AIMessageChunk]", model.astream(list(messages)))
-    async with _in_time(context), contextlib.aclosing(stream) as tokens:
-        async for token in tokens:
-            text += token.text
-            if len(text) > context.max_answer_chars:
-                break
-    if not text.strip():
-        raise ModelError("The model wrote no answer.")
-    return text[: context.max_answer_chars], len(text) > context.max_answer_chars
+    match reply:
+        case AIMessage(tool_calls=[call, *_]):
+            return call["args"]
+        case BaseMessage():
+            return parse_json_markdown(said(reply), parser=json.loads)
+        case str():
+            return parse_json_markdown(without_thoughts(reply), parser=json.loads)
+        case BaseModel():
+            return reply.model_dump()
+    return reply
 
 
-async def _required(context: Context) -> ChatModel:
-    if context.model is None:
-        raise ModelError("The run has no model.")
-    return await chat_model(context.model)
+def _writer(model: ChatModel, *, most: int) -> ChatModel:
+    """Return what writes with a model, and stops it where it does not end."""
+
+    async def write(messages: Any, config: RunnableConfig, **kwargs: Any) -> AIMessage:
+        text, id_ = "", None
+        usage: UsageMetadata | None = None
+        stream = cast("AsyncGenerator[AIMessageChunk]", model.astream(messages, config, **kwargs))
+        next_look = most
+        async with contextlib.aclosing(stream) as tokens:
+            async for token in tokens:
+                text += _text(token, model)
+                id_ = token.id or id_
+                usage = add_usage(usage, token.usage_metadata) if token.usage_metadata else usage
+                if len(text) > next_look:
+                    if len(without_thoughts(text)) > most or len(text) > MAX_THOUGHTS:
+                        break
+                    next_look *= 2
+        return AIMessage(without_thoughts(text)[: most + 1], id=id_, usage_metadata=usage)
+
+    return RunnableLambda(write)
+
+
+def _text(token: object, model: ChatModel) -> str:
+    if not isinstance(token, AIMessage):
+        raise ModelError(f"{type(model).__name__} is no chat model.")
+    return str(token.text)
 
 
 def _in_time(context: Context) -> AbstractAsyncContextManager[None]:

@@ -5,16 +5,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
+from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite, Send
 
-from graphs.rag import rules
-from graphs.rag.citations import citation, cite, uncited
+from graphs.rag import conversation, rules
+from graphs.rag.citations import citation, cite, document, uncited
 from graphs.rag.context import Context
-from graphs.rag.models import structured, written
-from graphs.rag.planning import Planned, first_round, next_round
+from graphs.rag.models import Model, structured, written
+from graphs.rag.planning import Planned, cleaned, first_round, next_round
 from graphs.rag.prompts import (
     NOT_IN_DOCUMENTS,
+    FollowUpPlan,
     Plan,
     Reflection,
     Step,
@@ -22,19 +24,13 @@ from graphs.rag.prompts import (
     plan_messages,
     reflect_messages,
 )
-from graphs.rag.searching import SearchError, open_store, search
-from graphs.rag.state import Asked, Citation, Finding, InputState, Passage, State, Subquestion
+from graphs.rag.searching import SearchError, open_store, reload, search
+from graphs.rag.state import Asked, Citation, InputState, Passage, State, Subquestion
 from milvus_tools.ranking import unique
 from milvus_tools.tools.formatting import as_data
 
-MAX_QUESTION: Final = 4_000
-"""The most characters of a question."""
-
-BY_RULE: Final = (
-    "Sentences nearest to the question, quoted by rule; whether they answer it is not checked:"
-)
-
 UNCITED: Final = "The model's answer cites no document: take it for unchecked."
+UNREADABLE: Final = "The model's plan could not be read; the question was searched as it is."
 
 Update = dict[str, Any]
 
@@ -46,29 +42,30 @@ class Nodes:
     default: Context
 
     async def plan(self, state: InputState, runtime: Runtime[Context]) -> Update:
-        """Split the question; sub-questions that need an earlier answer wait.
+        """Split the question, made to stand alone; sub-questions that need answers wait.
 
         Raises:
             ValueError: If there is no question, or it is too long.
         """
         context = self._context(runtime)
-        question = _checked(state.get("question"))
+        asked, before = conversation.asked(state)
+        question = conversation.text_of(asked)
         await open_store(context)
-        steps, notes = await _steps(question, context)
-        planned = first_round(question, steps, context.max_subquestions)
-        notes += _left_out(planned)
+        plan = await _plan(question, conversation.plain(before), context)
+        planned = first_round(plan.question, plan.steps, context.max_subquestions)
         _tell(runtime, "planned", subquestions=planned.pending, waiting=planned.waiting)
         return {
-            "question": question,
+            **({} if asked in state.get("messages", []) else _with(before, asked)),
+            "standalone_question": plan.question,
             "pending": planned.pending,
             "waiting": planned.waiting,
-            "findings": Overwrite([]),
-            "passages": [],
+            "subquestions": Overwrite([]),
+            "passages": {},
             "answer": "",  # an earlier question's would stand here if this run fails
             "answered_by": "nobody",
             "citations": [],
-            "subquestions": [],
-            "notes": notes,
+            "documents": [],
+            "notes": [*conversation.unread(asked), *plan.notes, *_left_out(planned)],
         }
 
     async def retrieve(self, state: Subquestion, runtime: Runtime[Context]) -> Update:
@@ -83,39 +80,40 @@ class Nodes:
             error = str(failed)
         found = [{"id": one["id"], "source": one["source"]} for one in passages]
         _tell(runtime, "unsearched" if error else "found", **state, found=found, error=error)
-        finding = Finding(
+        asked = Asked(
             number=state["number"],
             round=state["round"],
             text=state["text"],
-            passages=passages,
+            found=[one["id"] for one in passages],
             error=error,
         )
-        return {"findings": [finding]}
+        return {"subquestions": [asked], "found": {one["id"]: one for one in passages}}
 
     async def merge(self, state: State, runtime: Runtime[Context]) -> Update:
-        """Make one ranking of what was found.
+        """Make one ranking of what was found, and keep the best of it.
 
         Raises:
             SearchError: If nothing at all could be searched.
         """
         context = self._context(runtime)
-        findings = in_order(state)
-        if all(one["error"] for one in findings):
-            raise SearchError(f"Nothing could be searched. {_unsearched(findings)}")
-        known = {one["id"]: one for finding in findings for one in finding["passages"]}
-        merged = rules.ranked(
-            [(one["round"], [hit["id"] for hit in one["passages"]]) for one in findings]
-        )
-        return {"passages": [known[id_] for id_ in merged[: context.max_passages]], "pending": []}
+        asked = state["subquestions"]
+        if all(one["error"] for one in asked):
+            raise SearchError(f"Nothing could be searched. {_unsearched(asked)}")
+        best = rules.ranked([(one["round"], one["found"]) for one in asked])
+        best = best[: context.max_passages]
+        # What ranks lower now is needed again only if a later round finds it again.
+        known = {**state["passages"], **state.get("found", {})}
+        missing = [id_ for id_ in best if id_ not in known]
+        known |= await reload(missing, context) if missing else {}  # of a thread that is resumed
+        return {"passages": {id_: known[id_] for id_ in best if id_ in known}, "pending": []}
 
     async def reflect(self, state: State, runtime: Runtime[Context]) -> Update:
         """Plan the next round from what was found, if there is to be one."""
         context = self._context(runtime)
-        findings = in_order(state)
-        if not state["passages"] or findings[-1]["round"] >= context.max_rounds:
+        if not state["passages"] or state["subquestions"][-1]["round"] >= context.max_rounds:
             return {"pending": []}
-        planned, notes = await _next(state, findings, context)
-        notes += _left_out(planned) if context.model else []
+        planned, notes = await _next(state, context)
+        notes += _left_out(planned) if context.planning_model else []
         _tell(runtime, "reflected", subquestions=planned.pending, waiting=planned.waiting)
         return {
             "pending": planned.pending,
@@ -126,15 +124,18 @@ class Nodes:
     async def answer(self, state: State, runtime: Runtime[Context]) -> Update:
         """Answer from the passages, with what could not be searched named."""
         context = self._context(runtime)
-        findings = in_order(state)
+        passages = _passages(state)
         said = await _answered(state, context)
-        notes = [*said.notes, *_notes(findings, state["waiting"], context)]
+        notes = [*said.notes, *_notes(state, context)]
         notes = [*state["notes"], *(uncited(note) for note in notes)]
+        answer = "\n\n".join([said.text, *notes])
         return {
-            "answer": "\n\n".join([said.text, *notes]),
+            "messages": [conversation.answer_message(answer, passages, **said.message)],
+            "answer": answer,
             "answered_by": said.by,
             "citations": said.citations,
-            "subquestions": [_asked(finding) for finding in findings],
+            "documents": [document(passages[one["n"] - 1]) for one in said.citations],
+            "passages": {},
             "notes": notes,
         }
 
@@ -151,6 +152,22 @@ class Said:
     by: Literal["model", "rule", "nobody"]
     citations: list[Citation] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
+    message: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the message of the answer has of the model's: its id, and the tokens it took."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A question that stands alone, and the steps that it was split into."""
+
+    question: str
+    steps: list[Step]
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def _with(before: Sequence[AnyMessage], asked: HumanMessage) -> Update:
+    """Put the question behind the conversation: overwritten, as what is added is streamed."""
+    return {"messages": Overwrite([*before, asked])}
 
 
 def send(state: State) -> list[Send] | Literal["answer"]:
@@ -158,88 +175,92 @@ def send(state: State) -> list[Send] | Literal["answer"]:
     return [Send("retrieve", one) for one in state["pending"]] or "answer"
 
 
-def in_order(state: State) -> list[Finding]:
-    """Return the findings by number, in whichever order they came."""
-    return sorted(state["findings"], key=lambda one: (one["round"], one["number"]))
+async def _plan(question: str, earlier: Sequence[BaseMessage], context: Context) -> Split:
+    by_rule = await asyncio.to_thread(_split, question, earlier)
+    if context.planning_model is None:
+        return by_rule
+    messages = plan_messages(question, earlier, context.max_subquestions)
+    schema = FollowUpPlan if earlier else Plan
+    plan = await structured(context.planning_model, schema, messages, context)
+    match plan:
+        case None:
+            return Split(by_rule.question, [], [UNREADABLE])
+        case FollowUpPlan():
+            question = cleaned(plan.question) or by_rule.question
+    return Split(question, plan.subquestions)
 
 
-async def _steps(question: str, context: Context) -> tuple[list[Step], list[str]]:
-    if context.model is None:
-        parts = await asyncio.to_thread(rules.split, question)
-        return [Step(question=part, needs=[]) for part in parts], []
-    most = context.max_subquestions
-    plan = await structured(Plan, plan_messages(question, most), context)
-    if plan is None:
-        return [], ["The model's plan could not be read; the question was searched as it is."]
-    return plan.subquestions, []
+def _split(question: str, earlier: Sequence[BaseMessage]) -> Split:
+    """Split a question by rule."""
+    alone = rules.standalone(question, conversation.turns(earlier))
+    return Split(alone, [Step(question=part, needs=[]) for part in rules.split(alone)])
 
 
-async def _next(
-    state: State, findings: Sequence[Finding], context: Context
-) -> tuple[Planned, list[str]]:
-    most = context.max_subquestions
-    waiting = state["waiting"]
-    if context.model is None:
-        return await asyncio.to_thread(_followed, state, findings, most), []
+async def _next(state: State, context: Context) -> tuple[Planned, list[str]]:
+    most, waiting, asked = context.max_subquestions, state["waiting"], state["subquestions"]
+    if context.planning_model is None:
+        return await asyncio.to_thread(_followed, state, most), []
     messages = reflect_messages(
-        state["question"],
-        findings,
-        waiting,
-        state["passages"],
-        most,
+        state["standalone_question"], asked, waiting, _passages(state), most
     )
-    reply = await structured(Reflection, messages, context)
+    reply = await structured(context.planning_model, Reflection, messages, context)
     if reply is None:
         note = "What the model made of the documents could not be read; nothing more was searched."
         return Planned([], waiting), [note]
     if reply.answerable:  # what still waits is not needed any more
         return Planned([], []), []
     answers = {one.number: one.answer for one in reply.answers if one.answer.strip()}
-    return next_round(reply.follow_ups, waiting, answers, findings, most), []
+    return next_round(reply.follow_ups, waiting, answers, asked, most), []
 
 
-def _followed(state: State, findings: Sequence[Finding], most: int) -> Planned:
+def _followed(state: State, most: int) -> Planned:
     """Plan the next round by rule."""
-    texts = rules.follow_ups(state["question"], state["passages"])
-    return next_round(texts, state["waiting"], {}, findings, most)
+    texts = rules.follow_ups(state["standalone_question"], _passages(state))
+    return next_round(texts, state["waiting"], {}, state["subquestions"], most)
 
 
 async def _answered(state: State, context: Context) -> Said:
-    if not state["passages"]:
+    question, passages = state["standalone_question"], _passages(state)
+    if not passages:
         return Said(NOT_IN_DOCUMENTS, "nobody")
-    if context.model is None:
-        return await asyncio.to_thread(_quoted, state["question"], state["passages"])
-    text, cut = await written(answer_messages(state["question"], state["passages"]), context)
-    text, citations = cite(text, state["passages"])
-    notes = ["The answer was cut: it did not end."] if cut else []
+    if context.answering_model is None:
+        return await asyncio.to_thread(_quoted, question, passages)
+    return await _written(context.answering_model, question, passages, context)
+
+
+async def _written(
+    model: Model, question: str, passages: Sequence[Passage], context: Context
+) -> Said:
+    message = await written(model, answer_messages(question, passages), context)
+    most, whole = context.max_answer_chars, str(message.text)
+    text, citations = cite(whole[:most], passages)
+    notes = ["The answer was cut: it did not end."] if len(whole) > most else []
     if not citations and text != NOT_IN_DOCUMENTS:
         notes.append(UNCITED)
-    return Said(text, "model", citations, notes)
+    of_model = {"id": message.id, "usage_metadata": message.usage_metadata}
+    return Said(text, "model", citations, notes, of_model)
 
 
 def _quoted(question: str, passages: Sequence[Passage]) -> Said:
     """Answer by rule; what is cited is known, and not read from text that a document may forge."""
     quoted = rules.quotes(question, passages)
-    if not quoted:
-        return Said(NOT_IN_DOCUMENTS, "rule")
-    lines = [f"- {_as_quote(sentence)} [{number}]" for number, sentence in quoted]
-    numbers = unique(number for number, _ in quoted)
-    citations = [citation(number, passages) for number in numbers]
-    return Said("\n".join([BY_RULE, *lines]), "rule", citations)
+    shown = quoted or rules.nearest(question, passages)
+    if not shown:
+        return Said(NOT_IN_DOCUMENTS, "nobody")
+    lines = [f"- {_as_quote(sentence)} [{number}]" for number, sentence in shown]
+    citations = [citation(one, passages) for one in unique(number for number, _ in shown)]
+    text = "\n".join([rules.BY_RULE if quoted else rules.UNCLEAR, *lines])
+    return Said(text, "rule" if quoted else "nobody", citations)
+
+
+def _passages(state: State) -> list[Passage]:
+    """Return the passages that `[1]` and so on mean."""
+    return list(state["passages"].values())
 
 
 def _as_quote(sentence: str) -> str:
     """Return a sentence on one line, without citations of its own and what can't be seen."""
     return uncited(" ".join(as_data(sentence).split()))
-
-
-def _checked(given: object) -> str:
-    question = " ".join(given.split()) if isinstance(given, str) else ""
-    if not question:
-        raise ValueError("The question is empty.")
-    if len(question) > MAX_QUESTION:
-        raise ValueError(f"The question is longer than {MAX_QUESTION} characters.")
-    return question
 
 
 def _left_out(planned: Planned) -> list[str]:
@@ -248,14 +269,13 @@ def _left_out(planned: Planned) -> list[str]:
     return [f"{planned.left_out} sub-questions were left out, to keep to max_subquestions."]
 
 
-def _notes(
-    findings: Sequence[Finding], waiting: Sequence[Subquestion], context: Context
-) -> list[str]:
-    notes = [_unsearched(findings)] if any(one["error"] for one in findings) else []
+def _notes(state: State, context: Context) -> list[str]:
+    asked, waiting = state["subquestions"], state["waiting"]
+    notes = [_unsearched(asked)] if any(one["error"] for one in asked) else []
     if waiting:
-        last = bool(findings) and findings[-1]["round"] >= context.max_rounds
+        last = bool(asked) and asked[-1]["round"] >= context.max_rounds
         why = "it was the last round (max_rounds)" if last else "an earlier answer was missing"
-        texts = {one["number"]: one["text"] for one in [*findings, *waiting]}
+        texts = {one["number"]: one["text"] for one in [*asked, *waiting]}
         named = "; ".join(_in_full(one, texts) for one in waiting)
         notes.append(f"Not searched for, as {why}: {named}")
     return notes
@@ -267,19 +287,9 @@ def _in_full(one: Subquestion, texts: Mapping[int, str]) -> str:
     return f"{one['text']} ({needed})" if needed else one["text"]
 
 
-def _unsearched(findings: Sequence[Finding]) -> str:
-    named = [f"{one['text']} ({one['error']})" for one in findings if one["error"]]
+def _unsearched(asked: Sequence[Asked]) -> str:
+    named = [f"{one['text']} ({one['error']})" for one in asked if one["error"]]
     return f"Could not be searched: {'; '.join(named)}"
-
-
-def _asked(finding: Finding) -> Asked:
-    return Asked(
-        number=finding["number"],
-        round=finding["round"],
-        text=finding["text"],
-        found=[one["id"] for one in finding["passages"]],
-        error=finding["error"],
-    )
 
 
 def _tell(runtime: Runtime[Context], event: str, **what: Any) -> None:

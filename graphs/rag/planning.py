@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Final
 
 from graphs.rag.prompts import Step
-from graphs.rag.state import Finding, Subquestion
+from graphs.rag.state import Asked, Subquestion
 from milvus_tools.ranking import unique
 from milvus_tools.tools.formatting import as_data
 
@@ -128,7 +128,7 @@ def next_round(
     follow_ups: Iterable[str],
     waiting: Sequence[Subquestion],
     answers: Mapping[int, str],
-    asked: Sequence[Finding],
+    asked: Sequence[Asked],
     most: int,
 ) -> Planned:
     """Fill answers into the sub-questions that wait for them, and number the follow-ups.

@@ -4,6 +4,7 @@ Nothing here knows a question or a collection: the words are English, and what i
 searched as it stands.
 """
 
+import functools
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Final
@@ -11,11 +12,22 @@ from typing import Final
 from graphs.rag.state import Passage
 from milvus_tools.ranking import interleave, unique
 
+BY_RULE: Final = (
+    "Sentences nearest to the question, quoted by rule; whether they answer it is not checked:"
+)
+UNCLEAR: Final = "Nothing that was found clearly answers the question. The nearest sentences:"
+
+NAMES: Final = 4
+"""How many names of the last turn a follow-up is given."""
+
 PASSAGES_READ: Final = 2
 """How many of the best passages are read for names to follow."""
 
 QUOTES: Final = 4
 """How many sentences make an answer."""
+
+NEAREST: Final = 2
+"""How many sentences are shown that are no answer."""
 
 LEAST: Final = 0.8
 """What a sentence must be worth to be quoted."""
@@ -46,6 +58,10 @@ our out over own same she should since so some such than that the their them the
 they this those through to too two under until up was we were what when where which while who
 whom whose why will with would you your
 """
+_REFER: Final = "he her hers him his it its she their theirs them these they this those"
+_GO_ON: Final = "also and but or so then"
+_REFERRING: Final = frozenset(_REFER.split())
+_GOING_ON: Final = frozenset(_GO_ON.split())
 _JOIN: Final = "of the de la du von van der"
 _STOP_WORDS: Final = frozenset(_SAY_NOTHING.split())
 _JOINERS: Final = frozenset(_JOIN.split())
@@ -55,8 +71,45 @@ _ANOTHER: Final = r"(?:who|whom|whose|what|when|where|which|why|how)\b"
 _BREAK: Final = re.compile(rf"\?\s+|(?:,|(?<!\s))\s++and\s++(?={_ANOTHER})", re.IGNORECASE)
 # Not after an initial: "M. Ward" is one name.
 _SENTENCE_END: Final = re.compile(r"(?<!\b[A-Z]\.)(?<=[.!?])[\"'\u201d\u2019)\]]*\s+")
+_ENDING: Final = re.compile(
+    r"(?:(?<=[a-z]{3})(?:i(?:es|ed|e)|ings?|e[sd]?|s)|(?<=[a-z]{4})[eo]rs?|(?<=[a-z]{2}[^aeiou])y)$"
+)
 _OPENING: Final = 100  # characters that tell what a passage is about
 _MOST_TEXT: Final = 2_000  # characters of a passage that a query repeats, or names are read from
+
+
+def standalone(question: str, turns: Sequence[str]) -> str:
+    """Give a follow-up the names of the last turn that has some.
+
+    Args:
+        question: The question.
+        turns: What was said before, the last turn first.
+
+    Returns:
+        The question as it is, if it names something itself, or refers to nothing.
+    """
+    if not _follows(question):
+        return question
+    for turn in turns:
+        said = turn.replace(BY_RULE, "").replace(UNCLEAR, "")
+        if named := names(said, question)[:NAMES]:
+            return f"{', '.join(named)}: {_without_joiner(question)}"[:_MOST_TEXT]
+    return question
+
+
+def _follows(question: str) -> bool:
+    words = [word.lower() for word in _PLAIN_WORD.findall(question)]
+    # The first word has a capital whatever it is.
+    if not words or names(question.partition(" ")[2], ""):
+        return False
+    refers = words[0] in _GOING_ON or not _REFERRING.isdisjoint(words)
+    return refers or not content_words(question)
+
+
+def _without_joiner(question: str) -> str:
+    """Leave out an "and" at the beginning, where `split` would break."""
+    first, _, rest = question.partition(" ")
+    return rest.strip() if first.lower().strip(",") in _GOING_ON and rest.strip() else question
 
 
 def split(question: str) -> list[str]:
@@ -160,8 +213,8 @@ def quotes(question: str, passages: Sequence[Passage]) -> list[Quote]:
         Pairs of a passage's number, from 1, and a sentence of it, in the passages' order; none
         if too few of the question's words are in them.
     """
-    wanted = content_words(question)
-    left = _candidates(frozenset(wanted), passages)
+    wanted = frozenset(map(_stem, content_words(question)))
+    left = _candidates(wanted, passages)
     chosen: Quotes = {}
     linked: set[int] = set()
     while left and len(chosen) < QUOTES:
@@ -175,14 +228,40 @@ def quotes(question: str, passages: Sequence[Passage]) -> list[Quote]:
     return sorted(chosen) if len(covered) > ENOUGH_WORDS * len(wanted) else []
 
 
+def nearest(question: str, passages: Sequence[Passage]) -> list[Quote]:
+    """Quote sentences that share most words with the question, or else stand first.
+
+    Returns:
+        As `quotes`; none if the passages are empty.
+    """
+    found = _candidates(frozenset(map(_stem, content_words(question))), passages)
+    sharing = sorted(found, key=lambda one: len(found[one]) - PER_RANK * one[0], reverse=True)
+    first = [
+        (number, sentence)
+        for number, passage in enumerate(passages, start=1)
+        for sentence in _SENTENCE_END.split(_read(passage))[:1]
+        if sentence.strip()
+    ]
+    return sorted(unique([*sharing, *first])[:NEAREST])
+
+
 def _candidates(wanted: frozenset[str], passages: Sequence[Passage]) -> Quotes:
-    """Return the sentences that have words of the question, with these words."""
+    """Return the sentences that have words of the question, with the stems of these."""
     found = {
-        (number, sentence): wanted.intersection(map(str.lower, _PLAIN_WORD.findall(sentence)))
+        (number, sentence): wanted.intersection(
+            _stem(word.lower()) for word in _PLAIN_WORD.findall(sentence)
+        )
         for number, passage in enumerate(passages, start=1)
         for sentence in _SENTENCE_END.split(_read(passage))
     }
     return {one: words for one, words in found.items() if words}
+
+
+@functools.lru_cache(maxsize=4_096)
+def _stem(word: str) -> str:
+    """Return a word without its English ending: "hunts", "hunting" and "hunter" have one stem."""
+    stem = _ENDING.sub("", word)
+    return stem[:-1] if stem[-2:-1] == stem[-1:] else stem
 
 
 def _linked(quoted: Passage, question: str, passages: Sequence[Passage]) -> set[int]:

@@ -1,32 +1,40 @@
 """One sub-question's search: its store, its deadline, its further attempts."""
 
 import asyncio
+import contextlib
 import inspect
+import re
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.documents import Document
-from tenacity import (
-    AsyncRetrying,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_random_exponential,
-)
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables.retry import ExponentialJitterParams
 
 from graphs.rag.context import AnyStore, Context, StoreSource
 from graphs.rag.deadlines import within
+from graphs.rag.models import structured
+from graphs.rag.prompts import Paraphrases, paraphrase_messages
 from graphs.rag.state import Passage
-from milvus_tools import MilvusStore, MilvusToolsError, ScopedMilvusStore
+from milvus_tools import (
+    MilvusMultiQueryRetriever,
+    MilvusStore,
+    MilvusToolsError,
+    ScopedMilvusStore,
+)
 from milvus_tools.errors import AccessError, DeadlineError, EmbeddingError, MilvusError
 
 SOURCE_FIELDS: Final = ("source", "title", "url")
 """The metadata that says where a document is from; the first that it has counts."""
 
 _MOST_SOURCE: Final = 300  # characters
-_FIRST_WAIT: Final = 0.1  # seconds before the second attempt, at most; doubled after each
-_MOST_WAIT: Final = 2.0
+_MOST_URL: Final = 2_000
+_MOST_WORDING: Final = 1_000
+_WEB: Final = re.compile(r"https?://[^\s]", re.IGNORECASE)
+# Seconds: one, and some, before the second attempt; two before others.
+_WAITS: Final = ExponentialJitterParams(max=2.0, jitter=0.5)
 
 _made: weakref.WeakKeyDictionary[Callable[[], Any], AnyStore] = weakref.WeakKeyDictionary()
 _locks: weakref.WeakKeyDictionary[Callable[[], Any], threading.Lock] = weakref.WeakKeyDictionary()
@@ -86,26 +94,63 @@ async def search(text: str, context: Context) -> list[Passage]:
         SearchError: If it could not be done in time, or not at all.
     """
     store = await open_store(context)
-    try:
-        async with asyncio.timeout(context.search_timeout):
-            found = await _attempted(store, text, context)
-    except TimeoutError as error:
-        raise SearchError(f"no answer within {context.search_timeout:g} s") from error
-    except MilvusToolsError as error:
-        raise SearchError(str(error)) from error
+    retriever = _retriever(store, await _wordings(text, context), context).with_retry(
+        retry_if_exception_type=_may_pass,
+        exponential_jitter_params=_WAITS,
+        stop_after_attempt=context.retries + 1,
+    )
+    async with _searching(context):
+        found = await retriever.ainvoke(text)
     return [passage(document, context.max_chars) for document in found]
 
 
-async def _attempted(store: AnyStore, text: str, context: Context) -> list[Document]:
-    attempts = AsyncRetrying(
-        stop=stop_after_attempt(context.retries + 1),
-        wait=wait_random_exponential(_FIRST_WAIT, max=_MOST_WAIT),
-        retry=retry_if_exception(_may_pass),
-        reraise=True,
+async def reload(ids: Sequence[str], context: Context) -> dict[str, Passage]:
+    """Read passages again that were found before a thread was resumed.
+
+    Raises:
+        SearchError: If it could not be done in time, or not at all.
+    """
+    store = await open_store(context)
+    async with _searching(context):
+        found = await store.aget_by_ids(ids)
+    return {one["id"]: one for one in (passage(each, context.max_chars) for each in found)}
+
+
+@contextlib.asynccontextmanager
+async def _searching(context: Context) -> AsyncIterator[None]:
+    late = SearchError(f"no answer within {context.search_timeout:g} s")
+    try:
+        async with within(context.search_timeout, late):
+            yield
+    except MilvusToolsError as error:
+        raise SearchError(str(error)) from error
+
+
+async def _wordings(text: str, context: Context) -> list[str]:
+    if not context.paraphrases or context.planning_model is None:
+        return []
+    messages = paraphrase_messages(text, context.paraphrases)
+    reply = await structured(context.planning_model, Paraphrases, messages, context)
+    wordings = [] if reply is None else [one for one in reply.wordings if one.strip()]
+    return [one[:_MOST_WORDING] for one in wordings[: context.paraphrases]]
+
+
+def _retriever(store: AnyStore, wordings: list[str], context: Context) -> BaseRetriever:
+    if not wordings:
+        settings = {"k": context.k, "timeout": context.search_timeout, "filter": context.filter}
+        mode = {"search_mode": context.search_mode} if context.search_mode else {}
+        return store.as_retriever(search_kwargs={**settings, **mode})
+    is_hybrid = context.search_mode != "dense" and len(store.vector_fields) > 1
+    is_open = context.search_mode is None  # then all that the store has
+    return MilvusMultiQueryRetriever(
+        store,
+        queries=wordings,
+        k=context.k,
+        filter=context.filter,
+        mode="hybrid" if is_hybrid else "similarity",
+        fallback=is_hybrid and is_open,
+        query_timeout=context.search_timeout,
     )
-    mode = {"search_mode": context.search_mode} if context.search_mode else {}
-    seconds = context.search_timeout
-    return await attempts(store.asimilarity_search, text, k=context.k, timeout=seconds, **mode)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -117,15 +162,24 @@ def _may_pass(error: BaseException) -> bool:
 
 def passage(document: Document, max_chars: int) -> Passage:
     """Take from a Document what the graph keeps, which a checkpointer may write often."""
-    id_ = document.id or ""
-    source = _source(document.metadata) or id_
+    id_, metadata = document.id or "", document.metadata
+    source = next((str(metadata[name]) for name in SOURCE_FIELDS if metadata.get(name)), id_)
     return Passage(
-        id=id_, source=_cut(source, _MOST_SOURCE), text=_cut(document.page_content, max_chars)
+        id=id_,
+        source=_cut(source, _MOST_SOURCE),
+        title=_cut(str(metadata.get("title") or ""), _MOST_SOURCE),
+        url=_url(metadata),
+        text=_cut(document.page_content, max_chars),
     )
 
 
-def _source(metadata: Mapping[str, Any]) -> str:
-    return next((str(metadata[name]) for name in SOURCE_FIELDS if metadata.get(name)), "")
+def _url(metadata: Mapping[str, Any]) -> str:
+    """Return the address of a document's page, if it is one that a browser may open."""
+    given = (str(metadata.get(name) or "") for name in ("url", "source"))
+    return next(
+        (one for one in given if _WEB.match(one) and len(one) <= _MOST_URL),
+        "",
+    )
 
 
 def _cut(text: str, most: int) -> str:

@@ -1,9 +1,17 @@
 """What the graph keeps, in plain values that any checkpointer can write."""
 
+import functools
 import operator
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NotRequired
 
+from langchain_core.documents import Document
+from langchain_core.messages import AnyMessage
+from langgraph.channels import EphemeralValue, UntrackedValue
+from langgraph.graph import add_messages
 from typing_extensions import TypedDict  # pydantic makes no schema of the standard one on 3.11
+
+Messages = Annotated[list[AnyMessage], add_messages]
 
 
 class Subquestion(TypedDict):
@@ -21,26 +29,17 @@ class Subquestion(TypedDict):
 
 
 class Passage(TypedDict):
-    """A Document that was found."""
+    """A Document that was found, as far as the graph keeps it."""
 
     id: str
     source: str
+    title: str
+    url: str
     text: str
-
-
-class Finding(TypedDict):
-    """What became of a sub-question."""
-
-    number: int
-    round: int
-    text: str
-    passages: list[Passage]
-    error: str
-    """Why it could not be searched, or nothing."""
 
 
 class Citation(TypedDict):
-    """What a `[n]` in the answer means."""
+    """The document that a `[n]` in the answer names."""
 
     n: int
     id: str
@@ -48,7 +47,7 @@ class Citation(TypedDict):
 
 
 class Asked(TypedDict):
-    """A sub-question in the graph's output."""
+    """A sub-question that was searched for."""
 
     number: int
     round: int
@@ -57,29 +56,54 @@ class Asked(TypedDict):
     """The ids of what was found, best first."""
 
     error: str
+    """Why it could not be searched, or nothing."""
+
+
+class Unsaved(UntrackedValue[dict[str, Any]]):
+    """Holds what the branches of a step found, joined. No checkpointer writes it."""
+
+    def update(self, values: Sequence[dict[str, Any]]) -> bool:
+        """Keep what the last step found."""
+        if values:
+            self.value = functools.reduce(operator.or_, values)
+        return bool(values)
 
 
 class InputState(TypedDict):
-    """What a run is given."""
+    """A run's input: a question, or messages of which the last one asks it."""
 
-    question: str
+    # Gone after the first step: the next run of a thread must not find it again.
+    question: NotRequired[Annotated[str, EphemeralValue]]
+    messages: NotRequired[Messages]
+    """The conversation."""
 
 
 class OutputState(TypedDict):
-    """What a run gives back."""
+    """A run's output."""
+
+    messages: Messages
+    """The conversation with the question and the answer, whose citations are annotations."""
 
     answer: str
     answered_by: Literal["model", "rule", "nobody"]
-    """Whose words the answer is made of; nobody's if nothing was found."""
+    """Who answered: `"nobody"` if nothing was found, or nothing that clearly answers."""
 
     citations: list[Citation]
-    subquestions: list[Asked]
+    documents: list[Document]
+    """The documents that the answer cites, in the order of its citations."""
+
+    standalone_question: str
+    """The question as it was searched for: a follow-up has the names that it refers to."""
+
+    subquestions: Annotated[list[Asked], operator.add]
     notes: list[str]
     """What was left out or went wrong on the way, in sentences; the answer ends with them."""
 
 
-class State(InputState, OutputState):
+class State(OutputState):
     """What the nodes share."""
+
+    question: NotRequired[Annotated[str, EphemeralValue]]
 
     pending: list[Subquestion]
     """The next round."""
@@ -87,6 +111,9 @@ class State(InputState, OutputState):
     waiting: list[Subquestion]
     """Those that need an earlier answer."""
 
-    findings: Annotated[list[Finding], operator.add]
-    passages: list[Passage]
-    """The best of all that was found, best first."""
+    found: Annotated[dict[str, Passage], Unsaved]
+    """What the round found, by id. Checkpoints have the ids in `subquestions`: many branches find
+    the same passages, and most of them are not kept."""
+
+    passages: dict[str, Passage]
+    """The best of all that was found, by id, best first; none after the answer."""

@@ -32,7 +32,7 @@ Graph = CompiledStateGraph[Any, Any, Any, Any]
 
 @dataclasses.dataclass
 class PlayedModel:
-    """Replies as a model would, by what it is asked for: a plan, a reflection or an answer.
+    """Replies as a model would, by what it is asked for: a plan, an answer, or what is between.
 
     Each reply is used once, in turn; the last one stays.
     """
@@ -40,6 +40,7 @@ class PlayedModel:
     plans: Sequence[Scripted] = ()
     reflections: Sequence[Scripted] = ()
     answers: Sequence[Scripted] = ("Stephen King directed it [1][2].",)
+    wordings: Sequence[Scripted] = ()
     asked: list[str] = dataclasses.field(default_factory=list)
     messages: list[list[Mapping[str, Any]]] = dataclasses.field(default_factory=list)
 
@@ -48,7 +49,12 @@ class PlayedModel:
         kind = _kind(request)
         self.asked.append(kind)
         self.messages.append(request["messages"])
-        replies = {"plan": self.plans, "reflection": self.reflections, "answer": self.answers}
+        replies = {
+            "plan": self.plans,
+            "reflection": self.reflections,
+            "answer": self.answers,
+            "wordings": self.wordings,
+        }
         count = collections.Counter(self.asked)[kind]
         return replies[kind][min(count, len(replies[kind])) - 1]
 
@@ -57,13 +63,24 @@ def _kind(request: Mapping[str, Any]) -> str:
     shape = json.dumps([request.get("response_format"), request.get("tools")])
     if "subquestions" in shape:
         return "plan"
+    if "wordings" in shape:
+        return "wordings"
     return "reflection" if "follow_ups" in shape else "answer"
 
 
-def plan(*steps: str | tuple[str, list[int]]) -> dict[str, Any]:
-    """Return a plan; a step is a text, or a text and what it needs."""
+def plan(*steps: str | tuple[str, list[int]], question: str = "") -> dict[str, Any]:
+    """Return a plan; a step is a text, or a text and what it needs.
+
+    Args:
+        *steps: The steps.
+        question: A follow-up, so that it stands alone.
+    """
     pairs = [(step, []) if isinstance(step, str) else step for step in steps]
-    return {"subquestions": [{"question": text, "needs": needs} for text, needs in pairs]}
+    alone = {"question": question} if question else {}
+    return {
+        **alone,
+        "subquestions": [{"question": text, "needs": needs} for text, needs in pairs],
+    }
 
 
 def reflection(

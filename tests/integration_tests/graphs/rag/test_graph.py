@@ -15,8 +15,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
 from graphs.rag import Context, build_graph
-from graphs.rag.nodes import BY_RULE, MAX_QUESTION
+from graphs.rag.conversation import MAX_QUESTION
 from graphs.rag.prompts import NOT_IN_DOCUMENTS
+from graphs.rag.rules import BY_RULE, UNCLEAR
 from graphs.rag.searching import SearchError
 from graphs.rag.state import State
 from milvus_tools import MilvusStore
@@ -125,8 +126,8 @@ async def test_an_empty_collection_has_no_answer(make_store: MakeStore) -> None:
 async def test_a_question_on_something_else_has_no_answer(make_store: MakeStore) -> None:
     """Vectors are always near something; its words tell that it is no answer."""
     output = await ask(await loaded(make_store), "What is the boiling point of tungsten?")
-    assert output["answer"] == NOT_IN_DOCUMENTS
-    assert output["citations"] == []
+    assert output["answer"].startswith(UNCLEAR)
+    assert output["answered_by"] == "nobody"
 
 
 @ON_LITE
@@ -150,7 +151,7 @@ async def test_what_is_no_text_is_no_question(make_store: MakeStore, given: Any)
 async def test_odd_questions_end_well(make_store: MakeStore, question: str) -> None:
     """There is nothing to split or to quote; the run ends all the same."""
     output = await ask(await loaded(make_store), question)
-    assert output["answer"] == NOT_IN_DOCUMENTS
+    assert output["answered_by"] == "nobody"
 
 
 @ON_LITE
@@ -320,10 +321,11 @@ async def test_a_failed_turn_leaves_no_earlier_answer(make_store: MakeStore) -> 
     with pytest.raises(SearchError):
         await graph.ainvoke({"question": "Who dies?"}, config)
     values = (await graph.aget_state(config)).values
-    assert values["question"] == "Who dies?"
+    assert values["messages"][-1].text == values["standalone_question"] == "Who dies?"
     assert not values["answer"]
     assert not values["citations"]
-    assert not values["subquestions"]
+    assert not values["documents"]
+    assert [one["text"] for one in values["subquestions"]] == ["Who dies?"]
 
 
 @ON_LITE
@@ -373,6 +375,31 @@ async def test_a_run_stays_in_its_scope(make_store: MakeStore) -> None:
         await scoped.ainvoke(question, context=Context(scope={"tenant": "b"}))
 
 
+async def test_a_run_s_filter_narrows_what_is_read(make_store: MakeStore) -> None:
+    """Beside the graph's, which holds in any case."""
+    store = make_store()
+    texts = [f"Kites of kind {number} are birds." for number in range(4)]
+    metadatas = [{"year": 2000 + number, "tag": "ab"[number % 2]} for number in range(4)]
+    await store.aadd_texts(texts, metadatas, ids=list("0123"))
+    graph = build_graph(
+        Context(store=store, filter={"field": "tag", "operator": "eq", "value": "a"})
+    )
+    recent: Any = {"field": "year", "operator": "gte", "value": 2001}
+    for given, found in ((None, {"0", "2"}), (recent, {"2"}), ([recent], {"2"})):
+        output = await graph.ainvoke({"question": "Kites?"}, context=Context(filter=given))
+        assert {id_ for one in output["subquestions"] for id_ in one["found"]} == found
+
+
+@ON_LITE
+async def test_a_filter_that_can_t_be_is_named(make_store: MakeStore) -> None:
+    """A field that the collection has not holds for no document; another type is an error."""
+    store = make_store()
+    await store.aadd_texts(["Kites are birds."], [{"year": 2000}])
+    wrong: Any = {"field": "text", "operator": "gte", "value": 5}
+    with pytest.raises(SearchError, match="text"):
+        await ask(store, filter=wrong)
+
+
 @ON_LITE
 async def test_a_document_s_footnotes_and_orders_are_quoted_as_text(
     make_store: MakeStore,
@@ -413,8 +440,11 @@ async def test_a_long_document_is_kept_in_part(make_store: MakeStore) -> None:
     output = await graph.ainvoke({"question": "Are kites birds?"}, config)
     assert "- Kites ## are \\u202e birds. [1]" in output["answer"]
     assert len(output["citations"][0]["source"]) < 400
-    kept = (await graph.aget_state(config)).values["findings"]
-    assert all(len(one["text"]) < 200 for finding in kept for one in finding["passages"])
+    kept = [one async for one in graph.aget_state_history(config)]
+    passages = [one for each in kept for one in each.values.get("passages", {}).values()]
+    assert passages
+    assert all(len(one["text"]) < 200 for one in passages)
+    assert all(len(one.page_content) < 200 for one in output["documents"])
 
 
 class QueryGenerator:

@@ -83,6 +83,30 @@ async def test_a_run_streams_tokens_and_events(client: LangGraphClient) -> None:
     assert [one["n"] for one in output["citations"]] == [1]
 
 
+async def test_r46_a_client_chats_in_turns(
+    client: LangGraphClient, service: OpenAIService
+) -> None:
+    """Messages in and out, as Studio and chat pages send them; the second is a follow-up."""
+    alone = "Who directed Maximum Overdrive?"
+    service.reply = PlayedModel(
+        [plan(), plan(question=alone)], [reflection(answerable=True)], ["A film [1].", ANSWER]
+    )
+    thread = await client.threads.create()
+    for text in ("Which film was shot around Leland?", "and who directed it?"):
+        content = [{"type": "text", "text": text}]
+        asked: Any = {"messages": [{"type": "human", "content": content}]}
+        output: Any = await client.runs.wait(
+            thread["thread_id"], RAG, input=asked, context=BY_MODEL
+        )
+    assert [one["type"] for one in output["messages"]] == ["human", "ai"] * 2
+    assert output["standalone_question"] == alone
+    (block,) = output["messages"][-1]["content"]
+    assert block["text"] == output["answer"] == ANSWER
+    assert [one["type"] for one in block["annotations"]] == ["citation"]
+    (document,) = output["documents"]
+    assert document["id"] == block["annotations"][0]["extras"]["document_id"]
+
+
 async def test_a_run_without_a_model_goes_by_rule(client: LangGraphClient) -> None:
     """The default context answers from the Wikipedia paragraphs, with both sources."""
     output: Any = await client.runs.wait(None, RAG, input={"question": QUESTION})
@@ -146,7 +170,7 @@ async def test_the_server_tells_its_schemas(client: LangGraphClient) -> None:
     """The schemas name the keys of input, output and context."""
     assistant = (await client.assistants.search(graph_id=RAG))[0]
     schemas: Any = await client.assistants.get_schemas(assistant["assistant_id"])
-    assert "question" in schemas["input_schema"]["properties"]
+    assert {"question", "messages"} <= schemas["input_schema"]["properties"].keys()
     assert "citations" in schemas["output_schema"]["properties"]
     assert "max_rounds" in schemas["context_schema"]["properties"]
 

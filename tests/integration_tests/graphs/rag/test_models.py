@@ -1,20 +1,23 @@
 """The RAG graph with a chat model: ChatOpenAI, on a loopback service that plays it."""
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import openai
 import pytest
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.documents import Document
-from langchain_core.language_models import FakeListChatModel
-from langchain_core.runnables import RunnableLambda
+from langchain_core.language_models import FakeListChatModel, GenericFakeChatModel
+from langchain_core.runnables import ConfigurableField, RunnableLambda
+from langchain_milvus import BM25BuiltInFunction
 from pydantic import Field
 
-from graphs.rag import Context, build_graph
+from graphs.rag import Context, build_graph, models
 from graphs.rag.models import ModelError, chat_model
-from graphs.rag.nodes import UNCITED
+from graphs.rag.nodes import UNCITED, UNREADABLE
 from graphs.rag.prompts import NOT_IN_DOCUMENTS
 from milvus_tools import MilvusStore
 from tests.helpers.openai_answers import Reply, ToolCall
@@ -336,11 +339,12 @@ async def test_a_provider_s_error_is_no_poor_plan(played: Played) -> None:
         await build_graph(context).ainvoke({"question": QUESTION})
 
 
-@pytest.mark.parametrize("model", [FakeListChatModel(responses=["a"]), RunnableLambda(str)])
-async def test_a_model_without_structured_output_is_named(played: Played, model: Any) -> None:
-    """It can't plan."""
-    with pytest.raises(ModelError, match="gives no structured output"):
-        await build_graph(Context(store=played.store, model=model)).ainvoke({"question": "Who?"})
+@pytest.mark.parametrize("role", ["model", "answerer"])
+async def test_what_is_no_chat_model_is_named(played: Played, role: str) -> None:
+    """It can neither plan nor answer."""
+    context = Context(store=played.store, **{role: RunnableLambda(str)})
+    with pytest.raises(ModelError, match="RunnableLambda is no chat model"):
+        await build_graph(context).ainvoke({"question": "Who?"})
 
 
 async def test_a_model_that_is_not_known_fails_the_run(played: Played) -> None:
@@ -386,3 +390,222 @@ async def test_a_cancelled_run_ends(played: Played) -> None:
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
+
+
+THOUGHT = "<think>Is it [3], or [2]?</think>"
+
+
+@pytest.mark.parametrize(
+    "told", [f"{THOUGHT}King [1].", f"Perhaps [2].</think>{THOUGHT}King [1]."]
+)
+async def test_r44_thoughts_are_no_answer(played: Played, told: str) -> None:
+    """What the answer cites alone counts."""
+    model = PlayedModel([plan()], [reflection(answerable=True)], [told])
+    output = await played.ask(model)
+    assert output["answer"] == output["messages"][-1].text == "King [1]."
+    assert [one["n"] for one in output["citations"]] == [1]
+
+
+async def test_r44_a_thought_without_an_end_is_no_answer(played: Played) -> None:
+    """Nothing was said."""
+    model = PlayedModel([plan()], [reflection(answerable=True)], ["<think>Is it [2]? It is [2]"])
+    with pytest.raises(ModelError, match="no answer"):
+        await played.ask(model)
+
+
+async def test_r44_an_answer_has_its_length_beside_long_thoughts(played: Played) -> None:
+    """Thoughts cost an answer nothing, and end at some point."""
+    long = f"<think>{'and so on ' * 400}</think>"
+    model = PlayedModel([plan()], [reflection(answerable=True)], [f"{long}King [1]."])
+    output = await played.ask(model, max_answer_chars=100)
+    assert output["answer"] == "King [1]."
+
+
+async def test_r44_a_thought_that_does_not_end_is_cut(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that loops in it writes no answer."""
+    monkeypatch.setattr(models, "MAX_THOUGHTS", 500)
+    text = f"<think>{'so ' * 1_000}</think>King [1]."
+    model = PlayedModel([plan()], [reflection(answerable=True)], [text])
+    with pytest.raises(ModelError, match="no answer"):
+        await played.ask(model, max_answer_chars=100)
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode", "function_calling"])
+async def test_r44_a_plan_after_thoughts_is_read(played: Played, method: str) -> None:
+    """Also one that a thought has another plan in, and one in a fence."""
+    wrong = json.dumps(plan("Wrong?"))
+    right = json.dumps(TWO_STEPS)
+    for text in (
+        f"<think>{wrong}</think>{right}",
+        f"<think>```json\n{wrong}```</think>```json\n{right}\n```",
+    ):
+        context = played.context(PlayedModel(), structured_output=method, max_rounds=1)
+        replies = iter([text, "Stephen King [1]."])
+        played.service.reply = lambda _, replies=replies: next(replies)
+        output = await build_graph(context).ainvoke({"question": QUESTION})
+        assert texts_of(output)[1:] == [(1, "Which film was shot around Leland?")]
+
+
+class Told(AsyncCallbackHandler):
+    """Counts the model's calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def on_chat_model_start(self, *_: Any, **__: Any) -> None:
+        self.calls += 1
+
+
+def wrapped_models(chat: Any, told: Told) -> dict[str, Any]:
+    """Return a model in each of LangChain's wrappers, and in several."""
+    bound = chat.bind(temperature=0.1, seed=7)
+    temperature = ConfigurableField("temperature")
+    return {
+        "bind": bound,
+        "with_config": bound.with_config(callbacks=[told]),
+        "with_retry": bound.with_retry(stop_after_attempt=2),
+        "with_fallbacks": chat.with_fallbacks([bound]),
+        "configurable": chat.configurable_fields(temperature=temperature)
+        .with_config(configurable={"temperature": 0.1})
+        .bind(seed=7),
+        "several": bound.with_config(callbacks=[told]).with_retry().with_fallbacks([bound]),
+    }
+
+
+@pytest.mark.parametrize(
+    "wrapper", ["bind", "with_config", "with_retry", "configurable", "several"]
+)
+async def test_r45_what_wraps_a_model_holds_for_all_its_calls(
+    played: Played, wrapper: str
+) -> None:
+    """Bound arguments, callbacks and configuration: in the plan, the reflection and the answer."""
+    model = PlayedModel([TWO_STEPS], [reflection(answerable=True)])
+    played.service.reply = model
+    told = Told()
+    wrapped = wrapped_models(played.clients.chat(), told)[wrapper]
+    before = len(played.service.chat_requests)
+    output = await build_graph(Context(store=played.store, model=wrapped)).ainvoke(
+        {"question": QUESTION}
+    )
+    assert output["answer"] == "Stephen King directed it [1][2]."
+    requests = played.service.chat_requests[before:]
+    assert model.asked == ["plan", "reflection", "answer"]
+    assert [(one["temperature"], one["seed"]) for one in requests] == [(0.1, 7)] * 3
+    if wrapper in {"with_config", "several"}:
+        assert told.calls == 3
+
+
+@pytest.mark.parametrize("wrapper", ["with_retry", "with_fallbacks", "several"])
+@pytest.mark.parametrize("before", [0, 1, 2], ids=["plan", "reflection", "answer"])
+async def test_r45_retries_and_fallbacks_hold_for_all_calls(
+    played: Played, wrapper: str, before: int
+) -> None:
+    """Whichever of them fails once."""
+    model = PlayedModel([TWO_STEPS], [reflection(answerable=True)])
+
+    def reply(request: Any) -> Any:
+        answered = model(request)
+        if len(model.asked) == before:
+            played.service.fail_next(1, 500, path=CHAT)
+        return answered
+
+    played.service.reply = reply
+    if before == 0:
+        played.service.fail_next(1, 500, path=CHAT)
+    wrapped = wrapped_models(played.clients.chat(max_retries=0), Told())[wrapper]
+    graph = build_graph(Context(store=played.store, model=wrapped))
+    output = await graph.ainvoke({"question": QUESTION})
+    assert output["answer"] == "Stephen King directed it [1][2]."
+    assert model.asked == ["plan", "reflection", "answer"]
+
+
+async def test_r45_a_model_without_structured_output_is_told_the_schema(played: Played) -> None:
+    """It plans in text, as it answers."""
+    replies = [json.dumps(TWO_STEPS), json.dumps(reflection(answerable=True)), "King [1]."]
+    context = Context(store=played.store, model=GenericFakeChatModel(messages=iter(replies)))
+    output = await build_graph(context).ainvoke({"question": QUESTION})
+    assert (1, "Which film was shot around Leland?") in texts_of(output)
+    assert output["answer"] == "King [1]."
+
+
+async def test_a_plan_that_can_t_be_read_is_asked_for_once_more(played: Played) -> None:
+    """And no more."""
+    model = PlayedModel(["Sure!", TWO_STEPS], [reflection(answerable=True)])
+    output = await played.ask(model)
+    assert (1, "Which film was shot around Leland?") in texts_of(output)
+    assert not output["notes"]
+    model = PlayedModel(["Sure!", "Sure!", TWO_STEPS], [reflection(answerable=True)])
+    output = await played.ask(model)
+    assert UNREADABLE in output["notes"]
+    assert model.asked.count("plan") == 2
+
+
+async def test_planner_and_answerer_are_asked_for_their_parts(played: Played) -> None:
+    """Each by its own name; one alone leaves the other part to the rules."""
+    model = PlayedModel([TWO_STEPS], [reflection(answerable=True)])
+    played.service.reply = model
+    planner, answerer = (played.clients.chat(model=name) for name in ("small", "large"))
+    for settings, named in (
+        ({"planner": planner, "answerer": answerer}, ["small", "small", "large"]),
+        ({"model": answerer, "planner": planner}, ["small", "small", "large"]),
+        ({"planner": planner}, ["small", "small"]),
+        ({"answerer": answerer}, ["large"]),
+    ):
+        before = len(played.service.chat_requests)
+        graph = build_graph(Context(store=played.store, max_rounds=2, **settings))
+        output = await graph.ainvoke({"question": QUESTION})
+        assert [one["model"] for one in played.service.chat_requests[before:]] == named
+        assert output["answered_by"] == ("model" if "large" in named else "rule")
+
+
+async def test_a_branch_asks_in_other_words(played: Played) -> None:
+    """As many as the context says, fused with its own; without a model there are none."""
+    wordings = {"wordings": ["Whose film is Maximum Overdrive?", " ", "Who made it?", "More?"]}
+    model = PlayedModel([plan()], [reflection(answerable=True)], wordings=[wordings])
+    context = played.context(model, paraphrases=2)
+    stream = build_graph(context).astream_events({"question": QUESTION}, version="v2")
+    events = [one async for one in stream]
+    queries = [
+        one["data"]["input"]["query"] for one in events if one["event"] == "on_retriever_end"
+    ]
+    assert sorted(queries) == sorted(
+        [QUESTION, QUESTION, "Whose film is Maximum Overdrive?", "Who made it?"]
+    )
+    output = events[-1]["data"]["output"]
+    assert output["answer"] == "Stephen King directed it [1][2]."
+    assert set(output["subquestions"][0]["found"]) == {one.id for one in DOCUMENTS}
+    assert model.asked == ["plan", "wordings", "reflection", "answer"]
+    by_rule = build_graph(Context(store=played.store, paraphrases=2))
+    assert (await by_rule.ainvoke({"question": QUESTION}))["answered_by"] == "rule"
+
+
+async def test_other_wordings_are_not_streamed(played: Played) -> None:
+    """The answer's tokens are alone."""
+    model = PlayedModel([plan()], [reflection(answerable=True)], wordings=[{"wordings": ["Who?"]}])
+    graph = build_graph(played.context(model, paraphrases=1))
+    stream = graph.astream({"question": QUESTION}, stream_mode="messages")
+    tokens = [token.text async for token, _ in stream]
+    assert "".join(tokens) == "Stephen King directed it [1][2]."
+
+
+@pytest.mark.parametrize("mode", [None, "hybrid", "dense"])
+async def test_other_wordings_are_searched_for_in_the_run_s_mode(
+    played: Played, make_store: MakeStore, mode: Any
+) -> None:
+    """By words too, if the store has them and the run does not say otherwise."""
+    words = BM25BuiltInFunction(output_field_names="sparse")
+    store = make_store(
+        played.clients.embeddings, builtin_function=words, vector_field=["dense", "sparse"]
+    )
+    await store.aadd_documents(DOCUMENTS)
+    model = PlayedModel([plan()], wordings=[{"wordings": ["Maximum Overdrive"]}])
+    context = played.context(model, paraphrases=1, search_mode=mode, max_rounds=1)
+    context = context.model_copy(update={"store": store})
+    events = build_graph(context).astream_events({"question": QUESTION}, version="v2")
+    found = [one async for one in events if one["event"] == "on_retriever_end"]
+    by_query = {one["data"]["input"]["query"]: one["data"]["output"] for one in found[:2]}
+    alone = await store.asimilarity_search("Maximum Overdrive", k=10, search_mode=mode or "hybrid")
+    assert [one.id for one in by_query["Maximum Overdrive"]] == [one.id for one in alone]
+    await store.aclose()

@@ -8,7 +8,7 @@ from graphs.rag.citations import cite, uncited
 from graphs.rag.state import Citation, Passage
 from milvus_tools.tools.formatting import as_data
 
-PASSAGES = [Passage(id=f"p{n}", source=f"s{n}", text="") for n in range(1, 6)]
+PASSAGES = [Passage(id=f"p{n}", source=f"s{n}", title="", url="", text="") for n in range(1, 6)]
 
 
 @pytest.mark.parametrize(

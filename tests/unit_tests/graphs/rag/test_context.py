@@ -32,6 +32,12 @@ from graphs.rag.graph import graph
         ("structured_output", "prayer"),
         ("store", "http://127.0.0.1"),
         ("model", 5),
+        ("planner", 5),
+        ("answerer", ["openai:x"]),
+        ("paraphrases", 6),
+        ("filter", "year > 2000"),
+        ("filter", {"field": "year"}),
+        ("filter", [{"field": "year", "operator": "near", "value": 1}]),
         ("scope", {"tenant": ["a"]}),
         ("unknown", 1),
     ],
@@ -94,8 +100,11 @@ def test_a_run_gives_no_other_model_than_the_graph_s() -> None:
 def test_input_output_and_context_have_schemas() -> None:
     """They tell a server's callers what to give and what comes back."""
     given, output = graph.get_input_jsonschema(), graph.get_output_jsonschema()
-    assert given["required"] == ["question"]
-    assert {"answer", "citations", "subquestions", "notes"} <= output["properties"].keys()
+    assert given["properties"].keys() == {"question", "messages"}
+    assert "required" not in given
+    assert given["properties"]["question"]["type"] == "string"
+    named = {"messages", "answer", "citations", "documents", "subquestions", "notes"}
+    assert named <= output["properties"].keys()
 
 
 def test_no_checkpointer_is_compiled_in() -> None:
@@ -121,3 +130,54 @@ def test_the_drawing_has_the_steps() -> None:
     drawn = graph.get_graph().draw_mermaid()
     for edge in ("plan -.-> retrieve", "retrieve --> merge", "reflect -.-> retrieve"):
         assert edge in drawn
+
+
+def test_planner_and_answerer_may_differ() -> None:
+    """Each counts for its part, and `model` for both."""
+    both = Context(model="openai:both")
+    assert (both.planning_model, both.answering_model) == ("openai:both", "openai:both")
+    split = Context(model="openai:dear", planner="openai:cheap")
+    assert (split.planning_model, split.answering_model) == ("openai:cheap", "openai:dear")
+
+
+@pytest.mark.parametrize("name", ["planner", "answerer"])
+def test_a_run_gives_no_other_planner_and_answerer_than_the_graph_s(name: str) -> None:
+    """Neither beside the same of the graph, nor beside its model for both; else it may."""
+    for fixed in ("model", name):
+        with pytest.raises(ValueError, match="takes no other"):
+            Context(**{name: "openai:dear"}).over(Context(**{fixed: "openai:cheap"}))
+    assert getattr(Context(**{name: "openai:a"}).over(Context()), name) == "openai:a"
+
+
+def test_a_run_s_model_leaves_the_graph_s_planner() -> None:
+    """It is for what the graph leaves open."""
+    run = Context(model="openai:dear").over(Context(planner="openai:cheap"))
+    assert (run.planning_model, run.answering_model) == ("openai:cheap", "openai:dear")
+
+
+RECENT = {"field": "year", "operator": "gte", "value": 2000}
+TAGGED = {"any": [{"field": "tag", "operator": "eq", "value": tag} for tag in "ab"]}
+
+
+@pytest.mark.parametrize(
+    ("own", "graph_s", "both"),
+    [
+        (RECENT, None, RECENT),
+        (None, [RECENT], [RECENT]),
+        (RECENT, TAGGED, [TAGGED, RECENT]),
+        ([RECENT, TAGGED], [RECENT], [{"all": [RECENT]}, {"all": [RECENT, TAGGED]}]),
+    ],
+)
+def test_a_run_s_filter_holds_beside_the_graph_s(own: Any, graph_s: Any, both: Any) -> None:
+    """A run narrows, and never widens."""
+    run = Context(filter=own).over(Context(filter=graph_s))
+    assert run.filter == both
+    assert Context(filter=run.filter)
+
+
+def test_other_wordings_are_not_searched_for_by_words_alone() -> None:
+    """Whoever says which."""
+    with pytest.raises(ValueError, match=r"paraphrases: .*sparse"):
+        Context(search_mode="sparse", paraphrases=2)
+    with pytest.raises(ValueError, match=r"paraphrases: .*sparse"):
+        Context(search_mode="sparse").over(Context(paraphrases=2))

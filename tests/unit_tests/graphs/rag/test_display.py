@@ -19,7 +19,14 @@ def output(answer: str) -> OutputState:
     """Return a run's output."""
     citation = Citation(n=1, id="p1", source="Jaws")
     return OutputState(
-        answer=answer, answered_by="rule", citations=[citation], subquestions=[], notes=[]
+        messages=[],
+        answer=answer,
+        answered_by="rule",
+        citations=[citation],
+        documents=[],
+        standalone_question="Why?",
+        subquestions=[],
+        notes=[],
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from graphs.rag.planning import MAX_ANSWER, MAX_TEXT, cleaned, first_round, next_round
 from graphs.rag.prompts import Step
-from graphs.rag.state import Finding, Subquestion
+from graphs.rag.state import Asked, Subquestion
 
 ASKED = "Where was the director of Jaws born?"
 
@@ -14,9 +14,9 @@ def step(question: str, *needs: int) -> Step:
     return Step(question=question, needs=list(needs))
 
 
-def finding(number: int, text: str, round_: int = 1) -> Finding:
+def finding(number: int, text: str, round_: int = 1) -> Asked:
     """Return what a sub-question found: nothing."""
-    return Finding(number=number, round=round_, text=text, passages=[], error="")
+    return Asked(number=number, round=round_, text=text, found=[], error="")
 
 
 def waits(number: int, text: str, *needs: int) -> Subquestion:

@@ -17,7 +17,7 @@ from graphs.rag.state import Passage
 
 def passage(text: str, id_: str = "1") -> Passage:
     """Return a passage."""
-    return Passage(id=id_, source=f"source {id_}", text=text)
+    return Passage(id=id_, source=f"source {id_}", title="", url="", text=text)
 
 
 LELAND = passage("Leland is a town. The film Maximum Overdrive was shot around Leland.", "a")
@@ -119,3 +119,70 @@ def test_a_long_passage_is_read_in_part() -> None:
     """A query, and the time that names take, are bounded."""
     long = passage("Word " * 100_000)
     assert len(follow_ups("What?", [long])[0]) < 2 * rules._MOST_TEXT
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("What hunts at night?", "Owls hunt at night."),
+        ("Which bird is hunting by night?", "The birds hunted all night."),
+        ("Who is the director of Jaws?", "Jaws was directed by Spielberg."),
+        ("Which city has a movie studio?", "Cities with studios for movies are rare."),
+        ("Who kills and runs?", "He killed one, running away."),
+    ],
+)
+def test_r49_words_are_compared_by_their_stems(question: str, text: str) -> None:
+    """Another ending is the same word."""
+    assert quotes(question, [passage(text)]) == [(1, text)]
+
+
+@pytest.mark.parametrize("word", ["king", "thing", "bed", "red", "is", "bus", "über", "町"])
+def test_r49_short_words_have_no_ending(word: str) -> None:
+    """What is left would be no word; other scripts are left alone."""
+    assert rules._stem(word) == word
+
+
+def test_r49_the_nearest_sentences_share_most_words() -> None:
+    """Without any, the first passages begin."""
+    passages = [passage("Kites fly. Owls sleep.", "a"), passage("Owls hunt mice.", "b")]
+    assert rules.nearest("Do owls hunt foxes or bears or wolves?", passages)[-1] == (
+        2,
+        "Owls hunt mice.",
+    )
+    assert rules.nearest("Why?", passages) == [(1, "Kites fly."), (2, "Owls hunt mice.")]
+    assert rules.nearest("Why?", [passage("  ")]) == []
+
+
+TURN = f"{ASKED}\n{rules.BY_RULE}\n- The film Maximum Overdrive was shot around Leland. [1]"
+
+
+@pytest.mark.parametrize(
+    ("question", "alone"),
+    [
+        ("and who wrote it?", "Leland, Maximum Overdrive: who wrote it?"),
+        ("Where was he born?", "Leland, Maximum Overdrive: Where was he born?"),
+        ("When?", "Leland, Maximum Overdrive: When?"),
+        ("And in 1986?", "Leland, Maximum Overdrive: in 1986?"),
+        ("And?", "Leland, Maximum Overdrive: And?"),
+        ("What are kites?", "What are kites?"),
+        ("Who wrote Carrie, and is it good?", "Who wrote Carrie, and is it good?"),
+        ("?", "?"),
+    ],
+)
+def test_r46_a_follow_up_has_the_names_of_the_last_turn(question: str, alone: str) -> None:
+    """A question that refers to nothing, or names something itself, stands as it is."""
+    assert rules.standalone(question, [TURN]) == alone
+    assert rules.standalone(question, []) == question
+
+
+def test_a_follow_up_of_a_follow_up_has_the_names_of_the_turn_before() -> None:
+    """The last turn that names something counts."""
+    assert rules.standalone("And when?", ["who wrote it?\nThe answer is unknown.", TURN]) == (
+        "Leland, Maximum Overdrive: when?"
+    )
+    assert rules.standalone("And when?", ["why?"]) == "And when?"
+
+
+def test_a_follow_up_is_one_question() -> None:
+    """The names before it split nothing."""
+    assert split(rules.standalone("and who wrote it?", [TURN])) == []
