@@ -215,7 +215,7 @@ def _search_options(
     partition = session.partition("partition_names")
     options = opts.allowed(arguments.extra, known, partition=partition)
     if fields == 1:
-        opts.require_fused(options)
+        opts.refuse_fusion_options(options)
     opts.check_limit(arguments.k, options.get("offset", 0))
     if "fetch_k" in options:
         opts.check_limit(options["fetch_k"], name="fetch_k")
@@ -345,7 +345,7 @@ def _ranking(options: Mapping[str, Any], fields: int) -> Any:
     """Return the ranker for a search of several fields, or `None` for one field."""
     if fields > 1:
         return ranker(options, fields)
-    opts.require_fused(options)
+    opts.refuse_fusion_options(options)
     return None
 
 
