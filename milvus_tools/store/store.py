@@ -123,8 +123,8 @@ class MilvusStore(StoreMethods):
             metadata_field: The JSON field that holds all metadata.
             partition_key_field: The metadata key by which Milvus assigns entities to partitions.
             num_partitions: The number of partitions for the partition key.
-            partition_names: The partitions to load and to read; all if `None`. Writes go to it if
-                it is a single one. A new collection gets these partitions.
+            partition_names: The partitions to load and to read; all if `None`. If it is a single
+                partition, writes go to it. A new collection gets these partitions.
             replica_number: The number of replicas to load.
             timeout: Seconds for a call without a `timeout` of its own; 30 if `None`.
             num_shards: The number of shards of a new collection.
