@@ -111,7 +111,7 @@ class DocumentMapper:
 
     def _own_metadata(self, document: Document) -> dict[str, Any]:
         """Return the metadata without a copy of the id, which other stores put there."""
-        metadata = dict(document.metadata)
+        metadata = dict(document.metadata)  # the caller's Document is not changed
         primary = self.schema.primary.name
         copied = metadata.get(primary)
         if isinstance(copied, str | int) and id_text(copied) == document.id:

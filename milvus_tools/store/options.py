@@ -100,6 +100,7 @@ def allowed(
 
 
 def _is_a(value: object, types: type | tuple[type, ...]) -> bool:
+    # `bool` is a subclass of `int`, but `True` is no offset.
     return isinstance(value, types) and (types is bool or not isinstance(value, bool))
 
 

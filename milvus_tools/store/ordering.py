@@ -74,7 +74,7 @@ class Order:
 
 def _rank(value: object) -> tuple[int, Any] | None:
     match value:
-        case bool():
+        case bool():  # before `int`, of which it is a subclass
             return (0, value)
         case int() | float():
             return (1, value)

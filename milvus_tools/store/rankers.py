@@ -87,6 +87,7 @@ def ranker(options: Mapping[str, Any], searches: int) -> Any:
     reranker: Any = options.get("reranker")
     if isinstance(reranker, Function):
         return _function(reranker, searches)
+    # Exactly these types, because a subclass could send other parameters.
     if type(reranker) is RRFRanker:
         return _fusion("rrf", reranker.dict()["params"], searches)
     if type(reranker) is WeightedRanker:

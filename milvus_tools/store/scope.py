@@ -57,6 +57,7 @@ class Scope:
                 )
             equals(field, value, dynamic=True)  # raises if no expression can hold it
         plain = {field: _plain(value) for field, value in self.values.items()}
+        # A copy, so that the caller can't change the scope; the class is frozen.
         object.__setattr__(self, "values", plain)
         object.__setattr__(self, "keyed", (self.keyed or plain) if self.in_keys else {})
         if self.in_keys and not self.values:
@@ -150,10 +151,12 @@ class Scope:
             said = error.__cause__ if isinstance(error, PartialWriteError) else error
             if self and said is not None and _is_foreign(said):
                 told = self._redacted(said, lite=lite)
+                # In place, so that the error keeps its type, its cause and its attributes.
                 error.args = (str(error).replace(str(said), told), *error.args[1:])
             raise
 
     def _redacted(self, error: BaseException, *, lite: bool) -> str:
+        # Milvus Lite refuses a malformed expression with this code, before it reads a row.
         evaluated = isinstance(error, MilvusError) and error.code != ILLEGAL_ARGUMENT
         if lite and evaluated:
             return _EVALUATED

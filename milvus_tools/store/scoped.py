@@ -63,7 +63,7 @@ class StoreMethods(SearchMethods, ReadMethods, WriteMethods, VectorStore):  # ty
         Args:
             **kwargs: As in LangChain's `VectorStore.as_retriever`.
         """
-        plain = super().as_retriever(**kwargs)
+        plain = super().as_retriever(**kwargs)  # checks the arguments and adds LangChain's tags
         return StoreRetriever(**{name: getattr(plain, name) for name in plain.model_fields_set})
 
     def scoped(

@@ -50,6 +50,7 @@ class Session:
         schema = await self.collection.schema(self.deadline)
         if schema is None:
             return absent
+        # Each of these errors can also come of a cached schema that is out of date.
         try:
             return await operation(self, schema, *args, **kwargs)
         except (MilvusError, CollectionNotFoundError, InvalidInputError) as error:

@@ -47,7 +47,7 @@ def exact(value: Any, where: str, depth: int = 0) -> Any:
         raise InvalidInputError(f"The metadata {where!r} is nested deeper than {_MAX_DEPTH}.")
     value = value.item() if isinstance(value, np.generic) else value
     match value:
-        case None | bool():
+        case None | bool():  # before `int`, of which `bool` is a subclass
             return value
         case str():
             return checked_unicode(value)
@@ -251,6 +251,7 @@ def _fits_number(value: Any, type_: DataType) -> bool:
     if type_ not in (DataType.FLOAT, DataType.DOUBLE):
         return True
     with np.errstate(over="ignore"):
+        # What becomes infinite here does not fit.
         stored = float(np.float32(value) if type_ == DataType.FLOAT else value)
     return math.isfinite(stored) and (isinstance(value, float) or stored == value)
 

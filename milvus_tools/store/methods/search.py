@@ -55,7 +55,7 @@ class StoreRetriever(VectorStoreRetriever):
             await read_filter(one.get("filter"), one.get("expr"))
             for one in (kwargs, self.search_kwargs)
         ]
-        return {**kwargs, "filter": own & given, "expr": None}
+        return {**kwargs, "filter": own & given, "expr": None}  # the filter holds each `expr` now
 
 
 class SearchMethods(StoreBase):

@@ -82,7 +82,7 @@ async def delete(
             raise InvalidInputError("delete needs ids or a filter; it never deletes all entities.")
         return await session.with_schema(_delete_matching, DeleteResult(0), read, options)
     require_list(ids)
-    absent = DeleteResult(0, len(set(map(str, ids))))
+    absent = DeleteResult(0, len(set(map(str, ids))))  # as text, since 1 and "1" are one id
     return await session.with_schema(_delete_by_ids, absent, ids, read, options)
 
 
@@ -141,6 +141,7 @@ async def _delete(
         with reporting_partial_success(deleted, len(keys), "deleted", session.deadline):
             if await delete_now(session, schema, request):
                 deleted += map(session.scope.id, chosen.values)
+        # Under the locks: a delete by filter that waits for them looks here next.
         session.collection.consistency.deletes.note(chosen.values)
     return len(deleted)
 
@@ -170,6 +171,7 @@ def reporting_partial_success(
     try:
         yield
     except (MilvusToolsError, asyncio.CancelledError) as error:
+        # A deadline that passes cancels the batch too, with an error that has no message.
         cancelled_by_caller = isinstance(error, asyncio.CancelledError) and not deadline.passed
         if not done or cancelled_by_caller:
             raise

@@ -21,6 +21,7 @@ from milvus_tools.transport.requests import (
     Row,
 )
 
+# For reads that decide on a write or answer what exists: they must see other clients' writes.
 STRONG = {"consistency_level": "Strong"}
 
 

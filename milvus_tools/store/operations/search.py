@@ -111,9 +111,11 @@ async def _similarity_search(
     ranking = _ranking(options, len(fields))
     limit = opts.limit_with_offset(arguments.k, options)
     if len(fields) > 1:
+        # A hit that is far down in each list can be the best of the fused ones.
         limit = max(limit, options.get("fetch_k", opts.DEFAULT_FETCH_K))
     params = _params_per_field(session, arguments.param, fields)
     expression = await session.expression(schema, filter_)
+    # Last, because the model may charge for it: wrong arguments were refused above.
     vectors = await _query_vectors(session, query, schema, fields)
     searches = tuple(
         _field_search(session, schema, name, vectors[name], params[name], limit, expression)
@@ -200,7 +202,7 @@ def _relevance(session: Session, schema: Schema, mode: str | None) -> Callable[[
     """
     fields = _searched_fields(session, schema, mode)
     metric = schema.indexes[fields[0]].metric_type if len(fields) == 1 else "hybrid"
-    if metric in ("COSINE", "IP"):
+    if metric in ("COSINE", "IP"):  # of unit vectors: -1 to 1
         return lambda distance: _rounded((distance + 1) / 2)
     if metric == "L2":  # squared, of unit vectors: 0 to 4
         return lambda distance: _rounded(1 - distance / 4)

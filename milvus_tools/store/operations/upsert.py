@@ -44,6 +44,7 @@ class Embedded:
     async def vectors(self, number: int) -> Columns:
         """Return a batch's vectors; embed them unless that has begun."""
         if number in self._begun:
+            # Popped, because a caller that is cancelled here cancels the task with it.
             return await self._begun.pop(number)
         return self._made[number] if number in self._made else await self._make(number)
 
@@ -56,6 +57,7 @@ class Embedded:
         await cancel_and_wait(self._begun.values())
 
     async def _make(self, number: int) -> Columns:
+        # Kept, so that a write that is repeated with a newer schema does not embed again.
         self._made[number] = columns = await self._embed(self._batches[number])
         return columns
 

@@ -261,7 +261,7 @@ async def _send(session: Session, schema: Schema, upsert: Upsert) -> list[str]:
     total = sum(map(len, upsert.batches))
     with reporting_partial_success(written, total, "written", session.deadline):
         try:
-            if len(upsert.batches) == 1:
+            if len(upsert.batches) == 1:  # most writes, which need no tasks of their own
                 await send(0, upsert.batches[0])
             else:
                 await run_pipeline(_each(upsert.batches), send, max_in_flight=BATCHES_IN_FLIGHT)
