@@ -1,6 +1,6 @@
-"""Documents to rows and back: pure functions over what Milvus and LangChain hold.
+"""Conversion of Documents to rows and back, without I/O.
 
-Whatever a row can't hold exactly is refused here, before anything is sent.
+A Document that a row can't hold unchanged is refused here, before anything is sent.
 """
 
 import dataclasses
@@ -14,13 +14,13 @@ from milvus_tools.errors import InvalidInputError
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store.scope import Scope
 from milvus_tools.store.values import (
+    checked_unicode,
     exact,
     fitting,
     fitting_text,
     id_text,
     integer_key,
     plain,
-    sendable,
 )
 from milvus_tools.transport.requests import (
     Row,
@@ -33,13 +33,13 @@ _LITE_COLUMNS = frozenset({"_seq", "_partition"})  # Milvus Lite drops metadata 
 
 @dataclasses.dataclass(frozen=True)
 class DocumentMapper:
-    """Where a Document's parts stand in a row of the collection.
+    """Converts Documents to rows of one collection and back.
 
     Attributes:
-        schema: The collection.
-        text_field: The field of the text.
-        metadata_field: The JSON field that holds all metadata, or `None` for a field or dynamic
-            key per metadata key.
+        schema: The collection's schema.
+        text_field: The field that holds the text.
+        metadata_field: The JSON field that holds all metadata, or `None` if each metadata key has
+            a field or a dynamic key of its own.
     """
 
     schema: Schema
@@ -55,21 +55,21 @@ class DocumentMapper:
         field = self.schema.primary
         text = id_text(id_)
         if field.type != DataType.VARCHAR:
-            if scope.in_keys:  # they would be any scope's
+            if scope.in_keys:  # an integer can't hold the scope
                 raise InvalidInputError("scoped_ids=True needs keys that are strings.")
             return integer_key(text)
         return fitting_text(scope.key(text), field, "id")
 
     def row(self, document: Document, key: Key | None, scope: Scope) -> Row:
-        """Write a Document as a row, without its vectors.
+        """Return a Document as a row, without its vectors.
 
         Args:
-            document: The document.
-            key: Its stored key, or `None` if Milvus makes the keys.
-            scope: The store's scope, stamped on the row.
+            document: The Document.
+            key: The stored key, or `None` if Milvus makes the keys.
+            scope: The store's scope, whose values are added to the row.
 
         Raises:
-            InvalidInputError: If the row can't hold the document exactly.
+            InvalidInputError: If the row can't hold the Document unchanged.
         """
         text = self.schema.scalars.get(self.text_field)
         if text is None:
@@ -86,15 +86,15 @@ class DocumentMapper:
         self._require_all(row)
         if not scope.holds(row):
             raise InvalidInputError(
-                "The collection has no place for the scope's fields where they can be filtered on."
+                "The collection has no fields for the scope that can be filtered on."
             )
         return row
 
     def place(self, name: str) -> str:
-        """Return the field of the collection that holds a metadata key, or the key itself.
+        """Return the field of the collection that holds a metadata key.
 
         Raises:
-            InvalidInputError: If no field does, or a vector.
+            InvalidInputError: If no field holds it, or if it names a vector field.
         """
         if name in self.schema.scalars or name == self.schema.primary.name:
             return name
@@ -104,14 +104,14 @@ class DocumentMapper:
         return DYNAMIC_FIELD
 
     def value(self, row: Row, name: str) -> Any:
-        """Return what a row that was read has under a metadata key; `None` if nothing."""
+        """Return the value of a metadata key in a row from Milvus, or `None` if it has none."""
         if self.place(name) == self.metadata_field != name:
             return (row.get(self.metadata_field) or {}).get(name)
         return row.get(name)
 
     def _own_metadata(self, document: Document) -> dict[str, Any]:
-        """Return the metadata without the copy of the id that other stores leave there."""
-        metadata = dict(document.metadata)
+        """Return the metadata without a copy of the id, which other stores put there."""
+        metadata = dict(document.metadata)  # the caller's Document is not changed
         primary = self.schema.primary.name
         copied = metadata.get(primary)
         if isinstance(copied, str | int) and id_text(copied) == document.id:
@@ -135,30 +135,31 @@ class DocumentMapper:
         if field is not None:
             row[name] = fitting(value, field)
         elif self.metadata_field is not None:
-            row[self.metadata_field][sendable(name)] = exact(value, name)
+            row[self.metadata_field][checked_unicode(name)] = exact(value, name)
         elif self.schema.is_dynamic(name):
             if name in _LITE_COLUMNS:
                 raise InvalidInputError(f"The metadata key {name!r} is reserved by Milvus Lite.")
-            row[sendable(name)] = exact(value, name)
+            row[checked_unicode(name)] = exact(value, name)
 
     def _require_all(self, row: Row) -> None:
         for field in self.schema.scalars.values():
             if field.name not in row and not field.optional:
                 raise InvalidInputError(
-                    f"The collection's field {field.name!r} needs a value: put it into every "
-                    "document's metadata."
+                    f"The collection's field {field.name!r} needs a value; put one into every "
+                    "Document's metadata."
                 )
 
     def document(self, row: Row, scope: Scope, fields: Sequence[str] | None = None) -> Document:
-        """Read a row as a Document.
+        """Return a row from Milvus as a Document.
 
         Args:
-            row: The row, as Milvus returned it.
+            row: The row.
             scope: The store's scope.
             fields: The metadata keys to keep, or `None` for all.
         """
         schema = self.schema
         key = row[schema.primary.name]
+        # A nullable field that was not written is `None` in the row, and no key of the metadata.
         metadata = {
             name: plain(value)
             for name, value in row.items()
@@ -174,6 +175,6 @@ class DocumentMapper:
 
 
 def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """Cut a sequence into batches of at most `size`."""
+    """Cut a sequence into batches of at most `size` items."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -1,4 +1,4 @@
-"""The filters of calls: read before the schema is known, written as an expression after."""
+"""The filters of calls: parsed before the schema is known, made an expression after that."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,43 +16,45 @@ from milvus_tools.store.scope import Scope
 Result = TypeVar("Result")
 
 LONG: Final = 4_096
-"""From how many characters on a text is worth a thread: it takes milliseconds to read."""
+"""The number of characters from which on a text is read in a thread: that takes milliseconds."""
 ID: Final = "id"
+"""The field by which conditions name the Documents' id, whatever the primary key is called."""
 _NONE: Final = QueryFilter()
 
 
 async def read_filter(filter_: FilterLike, expr: str | None) -> QueryFilter:
-    """Read the arguments `filter` and `expr` of a call; long ones in a thread.
+    """Parse the arguments `filter` and `expr` of a call; long ones in a thread.
 
     Raises:
         FilterError: If one is malformed, out of bounds, or not safe to join with others.
     """
     if filter_ is None and expr is None:
         return _NONE
-    return await _unhurried(_length(filter_) + _length(expr), QueryFilter.read, filter_, expr)
+    size = _length(filter_) + _length(expr)
+    return await _in_thread_if_long(size, QueryFilter.read, filter_, expr)
 
 
 async def write_filter(
     filter_: QueryFilter, mapper: DocumentMapper, scope: Scope, *, lite: bool
 ) -> str:
-    """Write a filter as an expression of this collection; a long one in a thread.
+    """Return a filter as an expression of this collection; make a long one in a thread.
 
     Args:
         filter_: The filter.
-        mapper: Knows the collection's schema, and where Documents' metadata is in it.
-        scope: What stored keys are made with.
+        mapper: The collection's mapper, with its schema and its metadata field.
+        scope: The scope, of which stored keys may be made.
         lite: Whether the collection is in Milvus Lite.
 
     Raises:
-        FilterError: If a field, an operator or a value does not fit; the message says what does.
-        UnsupportedError: If this Milvus can't answer it.
+        FilterError: If a field, an operator or a value does not fit. The message says what does.
+        UnsupportedError: If this Milvus can't evaluate the filter.
     """
 
     def written() -> str:
         typed = [_written(one, mapper, scope, lite=lite) for one in filter_.typed]
         return all_of([*typed, filter_.raw])
 
-    return await _unhurried(filter_.size, written)
+    return await _in_thread_if_long(filter_.size, written)
 
 
 def _written(filter_: TypedFilter, mapper: DocumentMapper, scope: Scope, *, lite: bool) -> str:
@@ -66,9 +68,9 @@ def _written(filter_: TypedFilter, mapper: DocumentMapper, scope: Scope, *, lite
     return write(_with_keys(filter_.conditions, mapper, scope), fields)
 
 
-async def _unhurried(size: int, work: Callable[..., Result], *given: Any) -> Result:
-    """Do work at once, or in a thread if what it reads is long: the loop belongs to all stores."""
-    return work(*given) if size < LONG else await portal().computing.run(work, *given)
+async def _in_thread_if_long(size: int, function: Callable[..., Result], *args: Any) -> Result:
+    """Call a function, in a thread if its input is long, because all stores share the I/O loop."""
+    return function(*args) if size < LONG else await portal().computing.run(function, *args)
 
 
 def _length(expression: object) -> int:
@@ -76,16 +78,16 @@ def _length(expression: object) -> int:
 
 
 def is_key(name: str, mapper: DocumentMapper) -> bool:
-    """Tell whether a name means the Documents' id."""
+    """Tell whether a name means the Documents' id: the primary key, or `id` if it is no field."""
     schema = mapper.schema
     return name == schema.primary.name or (name == ID and name not in schema.scalars)
 
 
 def _with_keys(filter_: Filter, mapper: DocumentMapper, scope: Scope) -> Filter:
-    """Let conditions on the id, or on the primary key, compare with what is stored as the key.
+    """Return the conditions with stored keys in place of ids.
 
     Raises:
-        InvalidInputError: If an id does not fit the keys.
+        InvalidInputError: If an id does not fit the collection's keys.
     """
     match filter_:
         case Condition():

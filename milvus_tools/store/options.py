@@ -1,6 +1,6 @@
-"""The keyword arguments that a call may carry on to Milvus: an allow-list.
+"""The allow-list of keyword arguments that a call may pass on to Milvus.
 
-What is not on it could name a filter, a partition or another collection past the store's scope.
+Any other argument could name a filter, a partition or another collection outside the scope.
 """
 
 import sys
@@ -13,7 +13,7 @@ from pymilvus.client.abstract import BaseRanker
 from milvus_tools.errors import InvalidInputError, ScopeError
 from milvus_tools.schema import Index
 
-MAX_LIMIT = 16_384  # offset and limit together, Milvus's own bound
+MAX_LIMIT = 16_384  # Milvus's bound of offset and limit together
 DEFAULT_FETCH_K = 20
 CONSISTENCY_LEVELS = ("Strong", "Bounded", "Session", "Eventually")
 
@@ -42,8 +42,8 @@ QUERY = {**_READ, "offset": int}
 KEYS = {**QUERY, "limit": int}
 COUNT = _READ
 _PARTITIONS = ("partition_name", "partition_names")
-# Index types whose searches need a parameter that Milvus has no default for, see
-# <https://milvus.io/docs/index.md>; each value is what langchain-milvus takes, or more.
+# Search parameters that an index type needs and that Milvus has no default for, see
+# <https://milvus.io/docs/index.md>. Each value is langchain-milvus's or greater.
 _NEEDED: dict[str, dict[str, int]] = {
     "IVF_FLAT": {"nprobe": 16},
     "IVF_SQ8": {"nprobe": 16},
@@ -55,7 +55,7 @@ _NEEDED: dict[str, dict[str, int]] = {
     "HNSW_PQ": {"ef": 64},
     "DISKANN": {"search_list": 64},
 }
-_AT_LEAST_LIMIT = ("ef", "search_list")
+_AT_LEAST_LIMIT = ("ef", "search_list")  # Milvus refuses these below the limit
 
 
 def allowed(
@@ -64,30 +64,32 @@ def allowed(
     *,
     partition: str | None,
 ) -> dict[str, Any]:
-    """Return the keyword arguments if each may pass.
+    """Return the keyword arguments that are set, after a check against the allow-list.
 
     Args:
-        given: What the caller gave beyond the named arguments.
-        known: The names that may pass, and the types of their values.
-        partition: The name under which this call takes partitions, or `None` in a scope, where
-            no call does.
+        given: The further keyword arguments of the call.
+        known: The names that are allowed, and the types of their values.
+        partition: The name of the call's argument for partitions, or `None` inside a scope, where
+            a call can't name partitions.
 
     Raises:
-        ScopeError: If one names a partition inside a scope.
-        InvalidInputError: If one is unknown, or of another type.
+        ScopeError: If an argument names a partition inside a scope.
+        InvalidInputError: If an argument is unknown, or its value has the wrong type.
     """
     if not given:
         return {}
     passed = {name: value for name, value in given.items() if value is not None}
     for name, value in passed.items():
         if name in _PARTITIONS and partition is None:
-            raise ScopeError(f"{name} can't be given inside a scope.")
+            raise ScopeError(f"{name} can't be given inside a scope; leave it out.")
         if name == partition:
             _check_partition(name, value)
         elif name not in known:
             raise InvalidInputError(_unknown(name, [*known, *filter(None, [partition])]))
         elif not _is_a(value, known[name]):
-            raise InvalidInputError(f"{name} can't be a {type(value).__name__}.")
+            raise InvalidInputError(
+                f"{name} must be {_named(known[name])}, not {type(value).__name__}."
+            )
     if passed.get("consistency_level", "Strong") not in CONSISTENCY_LEVELS:
         raise InvalidInputError(
             f"consistency_level must be one of {', '.join(CONSISTENCY_LEVELS)}."
@@ -98,59 +100,69 @@ def allowed(
 
 
 def _is_a(value: object, types: type | tuple[type, ...]) -> bool:
+    # `bool` is a subclass of `int`, but `True` is no offset.
     return isinstance(value, types) and (types is bool or not isinstance(value, bool))
 
 
+def _named(types: type | tuple[type, ...]) -> str:
+    several = types if isinstance(types, tuple) else (types,)
+    return " or ".join(type_.__name__ for type_ in several)
+
+
 def is_number(value: object) -> bool:
-    """Tell whether a value is a finite number, and no boolean."""
+    """Tell whether a value is a finite number and not a boolean."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= sys.float_info.max  # an integer may be too large for `isfinite`
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    hint = " Write a filter as filter." if "filter" in name or name == "where" else ""
-    takes = f"it takes {', '.join(sorted(known))}" if known else "it takes no others"
-    return f"The keyword argument {name!r} is not known here; {takes}.{hint}"
+    hint = " Pass a filter as filter." if "filter" in name or name == "where" else ""
+    takes = ", ".join(sorted(known)) or "no others"
+    return f"The keyword argument {name!r} is not known here; this method takes {takes}.{hint}"
 
 
 def _check_partition(name: str, value: object) -> None:
     values = [value] if name == "partition_name" else value
     if not isinstance(values, list | tuple) or not all(isinstance(one, str) for one in values):
-        raise InvalidInputError(f"{name} must be made of strings.")
+        needed = "a string" if name == "partition_name" else "a list of strings"
+        raise InvalidInputError(f"{name} must be {needed}.")
 
 
 def check_limit(value: object, offset: object = 0, *, name: str = "k") -> int:
-    """Check a limit, which Milvus Lite and the server read differently when out of bounds.
+    """Return a limit after a check.
+
+    Milvus Lite takes 0 for no limit; only a server has an upper bound (T30).
 
     Raises:
-        InvalidInputError: If it isn't an integer of 1 to 16384, or reaches past that.
+        InvalidInputError: If the limit is not an integer from 1 to 16384, if the offset is not an
+            integer of 0 or more, or if their sum is above 16384.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_LIMIT:
         raise InvalidInputError(f"{name} must be an integer from 1 to {MAX_LIMIT}.")
     if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
         raise InvalidInputError("offset must be an integer of 0 or more.")
     if offset + value > MAX_LIMIT:
-        raise InvalidInputError(f"offset and {name} together can't pass {MAX_LIMIT}.")
+        raise InvalidInputError(f"offset and {name} together can't exceed {MAX_LIMIT}.")
     return value
 
 
-def require_fused(options: Mapping[str, Any]) -> None:
-    """Refuse, in a search of one vector field, what says how to fuse several.
+def refuse_fusion_options(options: Mapping[str, Any]) -> None:
+    """Refuse the options that say how to fuse hits, for a search of one vector field.
 
     Raises:
-        InvalidInputError: If one is given, which would do nothing.
+        InvalidInputError: If one is given, because it would have no effect.
     """
     fusing = sorted(_HYBRID.keys() & options.keys())
     if fusing:
         raise InvalidInputError(
-            f"{', '.join(fusing)}: that says how to fuse several vector fields, and this "
-            "searches one; leave it out."
+            f"{', '.join(fusing)} can only be given to a search of several vector fields, and "
+            "this searches one; leave it out."
         )
 
 
 def limit_with_offset(k: int, options: Mapping[str, Any]) -> int:
-    """Return how many hits a search must find, those that `offset` passes over included."""
+    """Return the number of hits that a search must find, including those that `offset` skips."""
     return k + int(options.get("offset", 0))
 
 
@@ -158,22 +170,25 @@ def search_params(given: Mapping[str, Any] | None, index: Index | None, k: int) 
     """Return the search parameters of one field.
 
     Args:
-        given: `{"metric_type": …, "params": {…}}`, or `None` for what the index needs.
+        given: `{"metric_type": …, "params": {…}}`, or `None` for the index's defaults.
         index: The index of the vector field.
-        k: How many hits must be found.
+        k: The number of hits that the search must find.
 
     Raises:
-        InvalidInputError: If they hold anything but numbers and booleans, or another metric.
+        InvalidInputError: If a parameter is not a number or a boolean, or if the metric type is
+            not the index's.
     """
     given = dict(given or {})
     metric = index.metric_type if index else ""
     params = _numbers(given.pop("params", None)) if given else {}
     if given.pop("metric_type", metric) not in (metric, ""):
-        raise InvalidInputError(f"The collection's metric type is {metric}.")
+        raise InvalidInputError(
+            f"The collection's metric type is {metric}; give that one, or leave it out."
+        )
     if given:
         raise InvalidInputError(
             f"Search parameters are {{'metric_type': …, 'params': {{…}}}}; "
-            f"{', '.join(map(repr, given))} can't stand there."
+            f"{', '.join(map(repr, given))} can't be given there."
         )
     needed = dict(_NEEDED.get(index.index_type, {})) if index else {}
     for name in needed.keys() & set(_AT_LEAST_LIMIT):
@@ -194,6 +209,6 @@ def _numbers(params: object) -> dict[str, Any]:
 
 
 def without_ranking(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a search's keyword arguments Milvus takes as it is."""
-    ours = {*_HYBRID, "search_mode"}
-    return {name: value for name, value in options.items() if name not in ours}
+    """Return a search's options without those that the store itself evaluates."""
+    evaluated = {*_HYBRID, "search_mode"}
+    return {name: value for name, value in options.items() if name not in evaluated}

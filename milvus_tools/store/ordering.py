@@ -1,4 +1,4 @@
-"""The order of rows, which Milvus does not sort."""
+"""Sorting of rows by a field, which Milvus does not do."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,11 +18,14 @@ MAX_SORTED = 10_000
 class Order:
     """An order of rows by one field.
 
+    Booleans come before numbers, and numbers before strings. Rows with another value, or without
+    one, come last in either direction.
+
     Attributes:
-        field: The primary key, a field, or a metadata key. Booleans come before numbers, numbers
-            before strings; rows that have neither come last, whichever the direction.
-        descending: Whether the greatest come first.
-        most: The most rows to sort; Milvus does not sort, so all their keys are read.
+        field: The primary key, a field, or a metadata key.
+        descending: Whether the greatest values come first.
+        most: The most rows that can be sorted. A bound is needed because the sort keys of all
+            matching rows are read.
     """
 
     field: str
@@ -30,27 +33,27 @@ class Order:
     most: int = MAX_SORTED
 
     def __post_init__(self) -> None:
-        """Refuse what names no field."""
+        """Check the name of the field."""
         if not isinstance(self.field, str):
             raise InvalidInputError("order_by must be the name of a field.")
 
     def resolved(self, mapper: DocumentMapper) -> "Order":
-        """Name the primary key where the Documents' id is meant."""
+        """Return the order by the primary key, if the field means the Documents' id."""
         named = mapper.schema.primary.name if is_key(self.field, mapper) else self.field
         return dataclasses.replace(self, field=named)
 
     def page(
         self, rows: Sequence[Row], mapper: DocumentMapper, offset: int, limit: int
     ) -> Sequence[Row]:
-        """Sort rows and cut a page out of them.
+        """Sort rows and return one page of them.
 
         Raises:
-            InvalidInputError: If there are more rows than are sorted.
+            InvalidInputError: If there are more rows than can be sorted.
         """
         if len(rows) > self.most:
             raise InvalidInputError(
-                f"Up to {self.most} entities are sorted, and the filter matches more: narrow it, "
-                "or leave the order out."
+                f"Up to {self.most} entities are sorted, and the filter matches more; narrow the "
+                "filter, or leave the order out."
             )
         return self._sorted(rows, mapper)[offset : offset + limit]
 
@@ -58,6 +61,7 @@ class Order:
         primary = mapper.schema.primary.name
         ranked: list[tuple[tuple[int, Any], Row]] = []
         last: list[Row] = []
+        # By key first: the sort below is stable, so pages of equal values do not overlap.
         for row in sorted(rows, key=lambda row: row[primary]):
             rank = _rank(mapper.value(row, self.field))
             if rank is None:
@@ -70,7 +74,7 @@ class Order:
 
 def _rank(value: object) -> tuple[int, Any] | None:
     match value:
-        case bool():
+        case bool():  # before `int`, of which it is a subclass
             return (0, value)
         case int() | float():
             return (1, value)

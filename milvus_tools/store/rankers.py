@@ -1,8 +1,8 @@
-"""The rankers that a search of several fields may name: an allow-list as well.
+"""The allow-list of rankers for a search of several vector fields.
 
 A rerank function of Milvus can send queries and documents to any address, with the operator's
-key (`model`), or carry a filter (`boost`). What passes here is made anew of numbers and of words
-that are known, so nothing else comes along.
+key (`model`), or carry a filter (`boost`). An allowed ranker is built again from checked numbers
+and known words, so that nothing else is passed on.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from pymilvus import Function, FunctionType, RRFRanker, WeightedRanker
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.store.options import is_number
 
-_MAX_CONSTANT = 16_384  # Milvus's own bound
+_MAX_CONSTANT = 16_384  # Milvus's bound
 
 
 def _are_weights(value: object) -> bool:
@@ -25,18 +25,18 @@ def _are_weights(value: object) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class _Parameter:
-    """One parameter of a ranker: what it must be, in words too, and whether it must be there."""
+    """One parameter of a ranker: the check of its value, the same in words, and its presence."""
 
     fits: Callable[[Any], bool]
-    what: str
-    needed: bool = False
+    expected: str
+    required: bool = False
 
 
-def _word(*words: str, needed: bool = False) -> _Parameter:
+def _one_of(*words: str, required: bool = False) -> _Parameter:
     return _Parameter(
         lambda value: isinstance(value, str) and value in words,
         f"one of {', '.join(words)}",
-        needed,
+        required,
     )
 
 
@@ -50,14 +50,14 @@ _RANKERS: dict[str, dict[str, _Parameter]] = {
         )
     },
     "weighted": {
-        "weights": _Parameter(_are_weights, "a list of numbers of 0 or more", needed=True),
+        "weights": _Parameter(_are_weights, "a list of numbers of 0 or more", required=True),
         "norm_score": _NORM_SCORE,
     },
     "decay": {
-        "function": _word("gauss", "exp", "linear", needed=True),
-        "origin": _Parameter(is_number, "a number", needed=True),
+        "function": _one_of("gauss", "exp", "linear", required=True),
+        "origin": _Parameter(is_number, "a number", required=True),
         "scale": _Parameter(
-            lambda value: is_number(value) and value > 0, "a number greater than 0", needed=True
+            lambda value: is_number(value) and value > 0, "a number greater than 0", required=True
         ),
         "offset": _Parameter(
             lambda value: is_number(value) and value >= 0, "a number of 0 or more"
@@ -65,29 +65,29 @@ _RANKERS: dict[str, dict[str, _Parameter]] = {
         "decay": _Parameter(
             lambda value: is_number(value) and 0 < value < 1, "a number between 0 and 1"
         ),
-        "score_mode": _word("max", "sum", "avg"),
+        "score_mode": _one_of("max", "sum", "avg"),
         "norm_score": _NORM_SCORE,
     },
 }
 
 
 def ranker(options: Mapping[str, Any], searches: int) -> Any:
-    """Return the ranker of a hybrid search: the caller's, else reciprocal rank fusion.
+    """Return the ranker that the call names, or else reciprocal rank fusion.
 
-    Ranks can be compared between fields, distances can't. See
+    Ranks can be compared between fields; distances can't. See
     <https://milvus.io/docs/rrf-ranker.md>.
 
     Args:
-        options: The call's keyword arguments.
-        searches: How many lists it fuses.
+        options: The options of the search.
+        searches: The number of vector fields whose hits are fused.
 
     Raises:
-        InvalidInputError: If the ranker is none of Milvus's own that only count, or its
-            parameters don't fit.
+        InvalidInputError: If the ranker is not allowed, or its parameters do not fit.
     """
     reranker: Any = options.get("reranker")
     if isinstance(reranker, Function):
         return _function(reranker, searches)
+    # Exactly these types, because a subclass could send other parameters.
     if type(reranker) is RRFRanker:
         return _fusion("rrf", reranker.dict()["params"], searches)
     if type(reranker) is WeightedRanker:
@@ -127,9 +127,9 @@ def _function(function: Function, searches: int) -> Function:
 
 
 def _fields(kind: str, names: Sequence[Any]) -> list[str]:
-    """Return the fields that a ranker reads: a decay one, the others none."""
+    """Return the fields that a ranker reads: one for a decay ranker, none for the others."""
     if len(names) != (kind == "decay") or not all(isinstance(name, str) for name in names):
-        raise InvalidInputError("A decay reranker reads one field, and the others none.")
+        raise InvalidInputError("A decay reranker reads one field, and the others read none.")
     return list(names)
 
 
@@ -138,13 +138,13 @@ def _checked(kind: str, params: Mapping[str, Any], searches: int) -> dict[str, A
     for name, value in params.items():
         if not isinstance(name, str) or name not in known:
             raise InvalidInputError(
-                f"A ranker of the kind {kind} takes {', '.join(known)}; not {name!r}."
+                f"A ranker of the kind {kind} takes {', '.join(known)}, not {name!r}."
             )
         if not known[name].fits(value):
-            raise InvalidInputError(f"{name} of a ranker must be {known[name].what}.")
-    missing = [name for name, one in known.items() if one.needed and name not in params]
+            raise InvalidInputError(f"{name} of a ranker must be {known[name].expected}.")
+    missing = [name for name, one in known.items() if one.required and name not in params]
     if missing:
         raise InvalidInputError(f"A ranker of the kind {kind} needs {', '.join(missing)}.")
-    if len(params.get("weights", range(searches))) != searches:
+    if "weights" in params and len(params["weights"]) != searches:
         raise InvalidInputError(f"weights must be {searches} numbers, one per field.")
     return dict(params)

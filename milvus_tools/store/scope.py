@@ -1,4 +1,4 @@
-"""The scope of a store: field values that the operator fixed for every row it can touch."""
+"""The scope of a store: field values that the operator fixed for every row it reads or writes."""
 
 import contextlib
 import dataclasses
@@ -21,24 +21,24 @@ from milvus_tools.schema import Schema
 from milvus_tools.transport.grpc_errors import ILLEGAL_ARGUMENT, quotes_milvus
 
 _EVALUATED: Final = (
-    "Milvus Lite could not evaluate the filter; the reason may lie in rows outside the scope, and "
-    "is not told."
+    "Milvus Lite could not evaluate the filter; the reason may be in rows outside the scope, so "
+    "it is not shown."
 )
-_NAMES_SCOPE: Final = "Milvus refused the request; its reason names the scope, and is not told."
+_NAMES_SCOPE: Final = "Milvus refused the request; its reason names the scope, so it is not shown."
 _WORD: Final = re.compile(r"\w+")
-_LONG: Final = 3  # characters
+_LONG: Final = 3  # characters, from which on a value is recognized without quotes
 
 
 @dataclasses.dataclass(frozen=True)
 class Scope:
-    """Values that some fields have in every row of the scope.
+    """Field values that every row of the scope has.
 
     Attributes:
-        values: The fields and their values; empty for a store without scope.
-        in_keys: Whether the stored key is made of the scope and the id, so that two scopes can
-            use the same id, and neither can name a row of the other.
-        keyed: The values that the keys are made of: those of the scope in which that began, so
-            that a narrower scope has keys that the wider one can read.
+        values: The fields and their values; empty for a store without a scope.
+        in_keys: Whether stored keys are made of the scope and the id. Two scopes can then use the
+            same id, and neither can name a row of the other.
+        keyed: The values that stored keys are made of: those of the widest scope that has
+            `in_keys`. So it can read the keys of the scopes that are narrowed from it.
     """
 
     values: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
@@ -46,35 +46,38 @@ class Scope:
     keyed: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what can't be compared for equality without doubt."""
+        """Check that Milvus can compare each value exactly."""
         for field, value in self.values.items():
             if not isinstance(value, str | int):
                 raise InvalidInputError(
-                    f"A scope's value must be a string, an integer or a boolean; {field!r} has a "
-                    f"{type(value).__name__}."
+                    "A scope's value must be a string, an integer or a boolean; the value of "
+                    f"{field!r} is a {type(value).__name__}."
                 )
-            equals(field, value, dynamic=True)  # refuses what no expression can hold
+            equals(field, value, dynamic=True)  # raises if no expression can hold it
         plain = {field: _plain(value) for field, value in self.values.items()}
+        # A copy, so that the caller can't change the scope; the class is frozen.
         object.__setattr__(self, "values", plain)
         object.__setattr__(self, "keyed", (self.keyed or plain) if self.in_keys else {})
         if self.in_keys and not self.values:
             raise InvalidInputError("scoped_ids=True needs a scope.")
 
     def __bool__(self) -> bool:
-        """Tell whether anything is fixed."""
+        """Tell whether the scope fixes any field."""
         return bool(self.values)
 
     def narrowed(self, values: Mapping[str, Scalar], *, in_keys: bool) -> "Scope":
         """Return this scope with more fields fixed.
 
         Raises:
-            ScopeError: If a field is fixed already, to another value, or the keys that are made
-                of this scope are to be made of none.
+            ScopeError: If a field is already fixed to another value, or if stored keys are made
+                of this scope and would not be made of the narrower one.
         """
         if not isinstance(values, Mapping):
-            raise InvalidInputError("A scope is a dictionary of field values.")
+            raise InvalidInputError("A scope must be a dictionary of field values.")
         if self.in_keys and not in_keys:
-            raise ScopeError("The scope is in the keys already; a narrower one can't take it out.")
+            raise ScopeError(
+                "The scope is in the keys already; a narrower scope needs scoped_ids=True, too."
+            )
         more = Scope(values).values
         for field in self.values.keys() & more.keys():
             if not _same(self.values[field], more[field]):
@@ -82,10 +85,10 @@ class Scope:
         return Scope({**self.values, **more}, in_keys=in_keys, keyed=self.keyed)
 
     def expression(self, schema: Schema) -> str:
-        """Write the scope as a filter expression.
+        """Return the scope as a filter expression.
 
         Raises:
-            InvalidInputError: If the collection has no field for it.
+            InvalidInputError: If the collection has no field for one of the values.
         """
         return all_of(
             equals(field, value, dynamic=schema.is_dynamic(field))
@@ -93,49 +96,52 @@ class Scope:
         )
 
     def needs_client_side_count(self, schema: Schema) -> bool:
-        """Tell whether its expression can match a row outside it, for that `true` is `1`.
+        """Tell whether the scope's expression can match rows outside the scope on Milvus Lite.
 
-        So it is on Milvus Lite, in a dynamic field.
+        In a dynamic field, Milvus Lite takes `true` and `1` for equal.
         """
         return any(
             value in (0, 1) and schema.is_dynamic(field) for field, value in self.values.items()
         )
 
     def stamp(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a document's metadata with the scope's values in it.
+        """Return a Document's metadata with the scope's values in it.
 
         Raises:
-            ScopeError: If it names another value for one of them.
+            ScopeError: If the metadata has another value for one of the scope's fields.
         """
         for field, value in self.values.items():
             if field in metadata and not _same(metadata[field], value):
                 raise ScopeError(
-                    f"The document's metadata has another {field!r} than the store's scope."
+                    f"The Document's metadata has another {field!r} than the store's scope; leave "
+                    "it out."
                 )
         return {**metadata, **self.values}
 
     def holds(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether a row that was read lies in the scope."""
+        """Tell whether a row from Milvus is in the scope."""
         return all(
             field in row and _same(row[field], value) for field, value in self.values.items()
         )
 
     def require(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Check rows that Milvus returned for an expression that holds the scope.
+        """Check that the rows that Milvus returned are in the scope.
+
+        The expression holds the scope already. This check does not depend on how Milvus reads it.
 
         Raises:
-            ScopeError: If one lies outside it all the same.
+            ScopeError: If a row is outside the scope.
         """
         if not all(self.holds(row) for row in rows):
             raise ScopeError("Milvus returned a row outside the store's scope; it is withheld.")
 
     @contextlib.contextmanager
     def redacting_errors(self, *, lite: bool) -> Iterator[None]:
-        """Take out of an error what Milvus says of the scope, and of rows outside it.
+        """Remove from errors what Milvus says about the scope and about rows outside it.
 
-        Milvus quotes the whole filter, of which the scope is a part. Milvus Lite evaluates it for
-        all rows, and an error may quote a value of any. The error of the part below stays the
-        cause, for the developer.
+        Milvus quotes the whole filter, which includes the scope. Milvus Lite evaluates the filter
+        on all rows, and its error may quote a value of any of them. The original error stays the
+        `__cause__`, for the developer.
         """
         try:
             yield
@@ -143,10 +149,12 @@ class Scope:
             said = error.__cause__ if isinstance(error, PartialWriteError) else error
             if self and said is not None and quotes_milvus(said):
                 told = self._redacted(said, lite=lite)
+                # In place, so that the error keeps its type, its cause and its attributes.
                 error.args = (str(error).replace(str(said), told), *error.args[1:])
             raise
 
     def _redacted(self, error: BaseException, *, lite: bool) -> str:
+        # Milvus Lite refuses a malformed expression with this code, before it reads a row.
         evaluated = isinstance(error, MilvusError) and error.code != ILLEGAL_ARGUMENT
         if lite and evaluated:
             return _EVALUATED
@@ -156,10 +164,10 @@ class Scope:
         return _NAMES_SCOPE if self._is_named_in(text) else text
 
     def _is_named_in(self, text: str) -> bool:
-        """Tell whether a field or a value of the scope stands in a text."""
+        """Tell whether a text names a field or a value of the scope."""
         words = set(_WORD.findall(text))
         return any(field in words or field in text.split() for field in self.values) or any(
-            _is_told(value, text, words) for value in self.values.values()
+            _is_quoted(value, text, words) for value in self.values.values()
         )
 
     def key(self, id_: str) -> str:
@@ -167,23 +175,26 @@ class Scope:
         return self._prefix + id_
 
     def id(self, key: str | int) -> str:
-        """Return the id of a stored key; integer keys are never made of a scope.
+        """Return the id of a stored key; an integer key is never made of a scope.
 
         Raises:
-            ScopeError: If the key was not made by this scope.
+            ScopeError: If the key was not made of this scope.
         """
         if not isinstance(key, str):
             return str(key)
         if not key.startswith(self._prefix):
             raise ScopeError(
-                "A row in the scope has a key that was written without scoped_ids=True; write "
-                "it again with it, or open the store without it."
+                "A row in the scope has a key that was written without scoped_ids=True; write the "
+                "row again with scoped_ids=True, or open the store without it."
             )
         return key[len(self._prefix) :]
 
     @property
     def _prefix(self) -> str:
-        """What keys begin with: never the beginning of another scope's prefix."""
+        """The start of stored keys. No prefix is the start of another one.
+
+        Fields and values are percent-encoded, so the colon at the end occurs nowhere else.
+        """
         if not self.in_keys:
             return ""
         parts = (
@@ -193,8 +204,11 @@ class Scope:
         return "&".join(parts) + ":"
 
 
-def _is_told(value: Scalar, text: str, words: AbstractSet[str]) -> bool:
-    """Tell whether a value stands in a text: a short string may be a part of any sentence."""
+def _is_quoted(value: Scalar, text: str, words: AbstractSet[str]) -> bool:
+    """Tell whether a text quotes a value.
+
+    A short string counts only in quotation marks, because it can be a part of any sentence.
+    """
     if not isinstance(value, str):
         return literal(value) in words
     forms = [value, literal(value)[1:-1]]
@@ -204,12 +218,12 @@ def _is_told(value: Scalar, text: str, words: AbstractSet[str]) -> bool:
 
 
 def _plain(value: Scalar) -> Scalar:
-    """Take a member of an enumeration for its value, as Milvus brings it back."""
+    """Return the value of an enumeration's member, because Milvus returns plain values."""
     if isinstance(value, bool):
         return value
     return str.__str__(value) if isinstance(value, str) else int(value)
 
 
 def _same(one: object, other: object) -> bool:
-    """Compare as Milvus's JSON does, where `true` is not `1` and `"1"` isn't either."""
+    """Tell whether two values are equal and of one type: `True`, `1` and `"1"` all differ."""
     return type(one) is type(other) and one == other

@@ -1,4 +1,4 @@
-"""What a store and its views share, and the views that are held to a scope."""
+"""The methods that a store and its views share, and the views, which have a scope."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -12,9 +12,9 @@ from milvus_tools.store.methods.search import SearchMethods, StoreRetriever
 from milvus_tools.store.methods.write import WriteMethods
 
 
-# `delete` returns more than a bool, which is as true as one.
+# `delete` returns a `DeleteResult` in place of LangChain's `bool | None`.
 class StoreMethods(SearchMethods, ReadMethods, WriteMethods, VectorStore):  # type: ignore[misc]
-    """All that a store and its views share."""
+    """The methods and properties that a store and its views share."""
 
     @property
     def collection_name(self) -> str:
@@ -23,18 +23,21 @@ class StoreMethods(SearchMethods, ReadMethods, WriteMethods, VectorStore):  # ty
 
     @property
     def embeddings(self) -> Any:
-        """The embedding model, or the list of them; `None` if Milvus embeds, or not made yet."""
+        """The embedding model, or a list of several.
+
+        It is `None` if Milvus embeds the texts, or if the model was not made yet.
+        """
         models = list(self._settings.models)
         return models[0] if len(models) == 1 else models or None
 
     @property
     def text_field(self) -> str:
-        """The field of the Documents' text."""
+        """The field that holds the Documents' text."""
         return self._settings.spec.text_field
 
     @property
     def auto_id(self) -> bool:
-        """Whether Milvus makes the ids of a collection that this store makes."""
+        """Whether Milvus makes the ids in a collection that this store creates."""
         return self._settings.spec.auto_id
 
     @property
@@ -44,12 +47,18 @@ class StoreMethods(SearchMethods, ReadMethods, WriteMethods, VectorStore):  # ty
 
     @property
     def scope(self) -> Mapping[str, Scalar]:
-        """The field values that every entity has which this store reads or writes."""
+        """The field values of every entity that this store reads or writes."""
         return dict(self._scope.values)
 
     def as_retriever(self, **kwargs: Any) -> StoreRetriever:
-        """Return a retriever over this store, whose `search_kwargs["filter"]` always holds."""
-        plain = super().as_retriever(**kwargs)
+        """Return a retriever over this store.
+
+        The retriever always applies the `filter` and the `expr` of its `search_kwargs`.
+
+        Args:
+            **kwargs: As in LangChain's `VectorStore.as_retriever`.
+        """
+        plain = super().as_retriever(**kwargs)  # checks the arguments and adds LangChain's tags
         return StoreRetriever(**{name: getattr(plain, name) for name in plain.model_fields_set})
 
     def scoped(
@@ -60,18 +69,21 @@ class StoreMethods(SearchMethods, ReadMethods, WriteMethods, VectorStore):  # ty
         scoped_ids: bool | None = None,
         **values: Scalar,
     ) -> "ScopedMilvusStore":
-        """Return a view of the store that is held to field values.
+        """Return a view of the store that reads and writes only entities with some field values.
 
-        It shares the store's connection, and closing it leaves the store open.
+        The view shares the store's connection. Closing the view leaves the store open.
 
         Args:
-            scope: Field values, for names that can't be keyword arguments.
-            scoped_ids: Whether to make stored keys of the scope and the id; `None` for what this
-                store does.
-            **values: Field values: `store.scoped(tenant="acme")`.
+            scope: Field values, for fields whose names can't be keyword arguments.
+            scoped_ids: Whether to make stored keys of the scope and the id; `None` for this
+                store's own setting.
+            **values: Field values, such as `store.scoped(tenant="acme")`.
 
         Raises:
-            ScopeError: If this store fixes one of the fields already, to another value.
+            InvalidInputError: If there is no field value, or one of another type than a string,
+                an integer or a boolean.
+            ScopeError: If this store's scope already fixes a field to another value, or if its
+                ids are scoped and those of the view would not be.
         """
         in_keys = self._scope.in_keys if scoped_ids is None else scoped_ids
         narrowed = self._scope.narrowed({**(scope or {}), **values}, in_keys=in_keys)
@@ -81,7 +93,7 @@ class StoreMethods(SearchMethods, ReadMethods, WriteMethods, VectorStore):  # ty
 
 
 class ScopedMilvusStore(StoreMethods):
-    """A view of a `MilvusStore`, held to a scope. `MilvusStore.scoped` makes it."""
+    """A view of a `MilvusStore` with a scope. `MilvusStore.scoped` makes it."""
 
     async def aclose(self) -> None:
         """Close the view; its parent stays open."""
@@ -93,10 +105,10 @@ class ScopedMilvusStore(StoreMethods):
 
     @classmethod
     def from_texts(cls, *_: Any, **__: Any) -> Self:
-        """Refuse: a view is made of a store."""
-        raise ScopeError("A view is made with MilvusStore.scoped().")
+        """Raise `ScopeError`: `MilvusStore.scoped` makes views."""
+        raise ScopeError("A view is made by MilvusStore.scoped().")
 
     @classmethod
     async def afrom_texts(cls, *_: Any, **__: Any) -> Self:
-        """Refuse: a view is made of a store."""
-        raise ScopeError("A view is made with MilvusStore.scoped().")
+        """Raise `ScopeError`: `MilvusStore.scoped` makes views."""
+        raise ScopeError("A view is made by MilvusStore.scoped().")

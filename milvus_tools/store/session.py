@@ -1,4 +1,4 @@
-"""`Session`: what an operation works with, made once per call."""
+"""`Session`: the collection, the scope and the deadline of one call."""
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,12 +19,12 @@ Result = TypeVar("Result")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Session:
-    """One call's collection, scope and deadline. Operations are functions of it.
+    """The collection, the scope and the deadline of one call. Operations take it first.
 
     Attributes:
         collection: The collection, open.
-        scope: The field values that hold for every row of the call.
-        deadline: When the call must have its answer.
+        scope: The field values of every row that the call reads or writes.
+        deadline: The deadline of the call.
     """
 
     collection: Collection
@@ -39,17 +39,18 @@ class Session:
         *args: Parameters.args,
         **kwargs: Parameters.kwargs,
     ) -> Result:
-        """Run what needs the collection's schema, again if the schema was out of date.
+        """Run an operation that needs the schema; run it again if the schema was out of date.
 
         Args:
             operation: A function of the session, the schema and the arguments.
-            absent: The answer if the collection was never there.
+            absent: The result if the collection does not exist yet.
             *args: The arguments.
             **kwargs: The keyword arguments.
         """
         schema = await self.collection.schemas.schema(self.deadline)
         if schema is None:
             return absent
+        # Each of these errors can also come of a cached schema that is out of date.
         try:
             return await operation(self, schema, *args, **kwargs)
         except (MilvusError, CollectionNotFoundError, InvalidInputError) as error:
@@ -59,27 +60,27 @@ class Session:
         return absent if schema is None else await operation(self, schema, *args, **kwargs)
 
     async def expression(self, schema: Schema, filter_: QueryFilter) -> str:
-        """Write a filter for this collection, without the scope."""
+        """Return a filter as an expression of this collection, without the scope."""
         if not filter_.typed:
             return filter_.raw
         mapper, lite = self.collection.mapper(schema), self.collection.connection.lite
         return await write_filter(filter_, mapper, self.scope, lite=lite)
 
     def in_scope(self, schema: Schema, expression: str) -> str:
-        """Join an expression that was checked with the scope."""
+        """Join a checked expression to the scope with AND."""
         if not self.scope:
             return expression
         return all_of([self.scope.expression(schema), expression])
 
     def reading(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Add what every read says: how consistent it must be, and where."""
+        """Return the options of a read, with the default consistency level and partitions."""
         spec = self.collection.settings.spec
         level = self.collection.consistency.consistency_level(spec.consistency_level)
-        said: dict[str, Any] = {"consistency_level": level}
+        defaults: dict[str, Any] = {"consistency_level": level}
         if spec.partition_names is not None:
-            said["partition_names"] = list(spec.partition_names)
-        return {**said, **options}
+            defaults["partition_names"] = list(spec.partition_names)
+        return {**defaults, **options}
 
     def partition(self, name: str) -> str | None:
-        """Return the name of the argument that names partitions, if any may."""
+        """Return the name of the argument for partitions, or `None` inside a scope."""
         return None if self.scope else name

@@ -1,4 +1,4 @@
-"""`MilvusStore`, and the views of it that are held to a scope."""
+"""`MilvusStore`: the vector store, with its constructor and its life cycle."""
 
 import dataclasses
 import functools
@@ -37,11 +37,12 @@ _CLOSED = functools.partial(StoreClosedError, "The store is closed; make a new o
 class MilvusStore(StoreMethods):
     """A LangChain vector store on Milvus, async first.
 
-    It takes the arguments of `langchain_milvus.Milvus` and has its methods, each with an async
-    twin. Nothing is opened before the first call (or `open`/`aopen`, or `async with`). It can be
-    used from any event loop and any thread at once. A process that is forked can use it, too,
-    except if gRPC, on which all clients of Milvus stand, was at work just then: its calls may
-    end with a `DeadlineError`. Fork before the first call, or spawn.
+    The store takes the arguments of `langchain_milvus.Milvus` and has its methods, each with an
+    async twin. It opens at the first call, or with `open`, `aopen` or `async with`.
+
+    The store can be used from any event loop and any thread at the same time. A forked process
+    can use it too, unless gRPC, which all clients of Milvus use, was active during the fork: then
+    its calls may end with a `DeadlineError`. Fork before the first call, or spawn.
 
     Example:
         ```python
@@ -85,53 +86,54 @@ class MilvusStore(StoreMethods):
         on_batch: OnBatch | None = None,
         transport: Callable[[Connection], Transport] | None = None,
     ) -> None:
-        """Keep what the store is to be; nothing is opened yet.
+        """Check and keep the arguments; nothing is opened yet.
 
-        What a collection that exists already says of itself (key, fields, metric, dynamic
-        fields, `auto_id`) counts before what is said here.
+        If the collection exists, its own schema (primary key, fields, metric type, dynamic
+        fields, `auto_id`) takes precedence over these arguments.
 
         Args:
-            embedding_function: The embedding model; several for several vector fields; `None` if
-                `builtin_function` does it. All calls of it are made on one event loop of the
-                store's own; give a function that makes the model if your code uses the model on
-                another loop too. It is called once, in a thread, when a model is needed.
-            collection_name: The collection, made by the first write.
-            collection_description: A text for people.
+            embedding_function: The embedding model; a list for several vector fields; `None` if
+                `builtin_function` embeds the texts. The store calls the model on an event loop of
+                its own. If your code uses the model on another loop too, pass a function that
+                makes the model: it is called once, in a thread, when the model is needed.
+            collection_name: The collection's name. The first write creates the collection.
+            collection_description: A description for people.
             collection_properties: Milvus's collection properties.
             connection_args: `{"uri": …, "token": …, "db_name": …}`. A `uri` that is a path and
                 ends in `.db` opens Milvus Lite.
-            consistency_level: `Strong`, `Bounded`, `Session` or `Eventually`, for reads that
-                follow no write of this store; those that do see it.
+            consistency_level: `Strong`, `Bounded`, `Session` or `Eventually`, for reads of other
+                clients' writes. The store always reads its own writes.
             index_params: `{"index_type": …, "metric_type": …, "params": {…}}` of a new
                 collection; by default `AUTOINDEX` with `COSINE`, on Milvus Lite `FLAT`. A list for
-                several fields.
-            search_params: `{"params": {…}}` of all searches. A list for several fields.
-            drop_old: Whether to drop the collection at the first call; not again in a process
-                that is forked after it.
-            auto_id: Whether Milvus makes the keys of a new collection itself: inserts only.
+                several vector fields.
+            search_params: `{"params": {…}}` for all searches. A list for several vector fields.
+            drop_old: Whether to drop the collection at the first call. A process that is forked
+                after that does not drop it again.
+            auto_id: Whether Milvus makes the primary keys of a new collection. Writes are then
+                inserts, and replace nothing.
             primary_field: The primary key of a new collection.
-            text_field: The field of the text.
-            vector_field: The vector fields, one per embedding model.
+            text_field: The field that holds the text.
+            vector_field: The vector field, or a list with one per embedding model.
             enable_dynamic_field: Whether a new collection keeps any metadata key; by default it
                 does, unless `metadata_field` is given.
-            metadata_field: A JSON field for all metadata.
-            partition_key_field: A metadata key that routes entities to partitions.
-            num_partitions: How many partitions the partition key has.
-            partition_names: The partitions to load, to read, and, if it is one, to write; all
-                if `None`. A new collection gets them.
-            replica_number: How many replicas to load.
-            timeout: Seconds for a call that gives none; 30 if `None`.
-            num_shards: How many shards a new collection has.
-            vector_schema: `{"dtype": …, "kwargs": {…}}` of a vector field. A list for several.
-            metadata_schema: The same per metadata key, for a new collection.
+            metadata_field: The JSON field that holds all metadata.
+            partition_key_field: The metadata key by which Milvus assigns entities to partitions.
+            num_partitions: The number of partitions for the partition key.
+            partition_names: The partitions to load and to read; all if `None`. If it is a single
+                partition, writes go to it. A new collection gets these partitions.
+            replica_number: The number of replicas to load.
+            timeout: Seconds for a call without a `timeout` of its own; 30 if `None`.
+            num_shards: The number of shards of a new collection.
+            vector_schema: `{"dtype": …, "kwargs": {…}}` of the vector field. A list for several.
+            metadata_schema: `{"dtype": …, "kwargs": {…}}` per metadata key, for a new collection.
             builtin_function: Milvus's functions, such as
                 `langchain_milvus.BM25BuiltInFunction()`.
-            scope: Field values that every entity has which this store reads or writes.
-            scoped_ids: Whether to make stored keys of the scope and the id, so that scopes can't
-                meet in an id.
-            batching: Whether calls that are made at the same time share requests, to Milvus and
-                to the embedding models. What they answer is the same; but a model does not see
-                the context variables of callers, of whom there may be several.
+            scope: The field values of every entity that this store reads or writes.
+            scoped_ids: Whether to make stored keys of the scope and the id, so that two scopes
+                can use the same id.
+            batching: Whether concurrent calls share requests to Milvus and to the embedding
+                models. The results are the same, but a model does not see the context variables
+                of the callers, because there may be several.
             on_batch: Called on the I/O loop after each request that calls may share, with its
                 kind (`search`, `query`, `upsert` or `delete`) and what became of it.
             transport: Makes what carries requests to Milvus, in place of the store's own:
@@ -181,17 +183,17 @@ class MilvusStore(StoreMethods):
         """Connect now, and check that the embedding models fit the collection.
 
         Raises:
-            DimensionError: If a model's vectors have another dimension than the collection's.
+            DimensionError: If a model's vectors have another dimension than the vector field.
         """
         await self._run(_probe, None)
         return self
 
     def open(self) -> Self:
-        """The blocking version of `aopen`."""
+        """Connect now; the blocking version of `aopen`."""
         return run_sync(self.aopen())
 
     async def aclose(self) -> None:
-        """Close what the store opened; calls under way raise `StoreClosedError`."""
+        """Close the store and what it opened; calls under way raise `StoreClosedError`."""
         await self._lifecycle.aclose()
 
     def close(self) -> None:
@@ -199,7 +201,7 @@ class MilvusStore(StoreMethods):
         self._lifecycle.close()
 
     async def __aenter__(self) -> Self:
-        """Open the store; one that can't be opened is closed."""
+        """Open the store; close it if that fails."""
         try:
             return await self.aopen()
         except BaseException:
@@ -216,7 +218,7 @@ class MilvusStore(StoreMethods):
         await self.aclose()
 
     def __enter__(self) -> Self:
-        """Open the store; one that can't be opened is closed."""
+        """Open the store; close it if that fails."""
         try:
             return self.open()
         except BaseException:
@@ -249,9 +251,9 @@ class MilvusStore(StoreMethods):
 
     @property
     def stats(self) -> StoreStats:
-        """How many calls of this store and its views became how many requests.
+        """The number of calls of this store and its views, and of the requests they became.
 
-        All is 0 with `batching=False`, and before the first call.
+        All numbers are 0 with `batching=False` and before the first call.
         """
         collection = self._lifecycle.resource
         return StoreStats() if collection is None else collection.transport.stats
@@ -263,7 +265,7 @@ class MilvusStore(StoreMethods):
         The store is opened first, if it is not open.
 
         Raises:
-            ScopeError: If the store has a scope, which a client does not know.
+            ScopeError: If the store has a scope, because a client would not apply it.
             StoreClosedError: If the store is closed.
         """
         return self._opened().given_client()
@@ -272,13 +274,13 @@ class MilvusStore(StoreMethods):
     def aclient(self) -> AsyncMilvusClient:
         """A new pymilvus client for the loop that first awaits it; its caller closes it.
 
-        The store is opened first, if it is not open; its Milvus Lite file is served until the
-        store closes.
+        The store is opened first, if it is not open. A client of Milvus Lite works until the
+        store is closed.
 
         Raises:
-            ScopeError: If the store has a scope, which a client does not know.
+            ScopeError: If the store has a scope, because a client would not apply it.
             StoreClosedError: If the store is closed.
-            UnsupportedError: In a process that was forked while a store was open: an async
+            UnsupportedError: If the process was forked while a store was open, because an async
                 channel would crash it.
         """
         connection = self._opened()
@@ -316,9 +318,9 @@ class MilvusStore(StoreMethods):
 
         Args:
             texts: The texts.
-            embedding: The embedding model, or several.
+            embedding: The embedding model, or a list of several.
             metadatas: A dictionary per text.
-            collection_name: As `MilvusStore` has it, and so are those below.
+            collection_name: See `MilvusStore`.
             connection_args: See `MilvusStore`.
             consistency_level: See `MilvusStore`.
             index_params: See `MilvusStore`.
@@ -366,7 +368,7 @@ class MilvusStore(StoreMethods):
         auto_id: bool = False,
         **kwargs: Any,
     ) -> Self:
-        """The blocking version of `afrom_texts`."""
+        """Make a store and write texts into it; the blocking version of `afrom_texts`."""
         made = cls.afrom_texts(
             texts,
             embedding,
@@ -387,7 +389,17 @@ class MilvusStore(StoreMethods):
     async def afrom_documents(
         cls, documents: list[Document], embedding: Any, **kwargs: Any
     ) -> Self:
-        """Make a store and write Documents into it; arguments as `afrom_texts` has them."""
+        """Make a store and write Documents into it.
+
+        Args:
+            documents: The Documents.
+            embedding: The embedding model, or a list of several.
+            **kwargs: `ids`, in place of the Documents' own, and further arguments of
+                `MilvusStore`.
+
+        Returns:
+            The store, open.
+        """
         ids = kwargs.pop("ids", None) or [document.id for document in documents]
         texts = [document.page_content for document in documents]
         metadatas = [document.metadata for document in documents]
@@ -395,7 +407,7 @@ class MilvusStore(StoreMethods):
 
     @classmethod
     def from_documents(cls, documents: list[Document], embedding: Any, **kwargs: Any) -> Self:
-        """The blocking version of `afrom_documents`."""
+        """Make a store and write Documents into it; the blocking version of `afrom_documents`."""
         return run_sync(cls.afrom_documents(documents, embedding, **kwargs))
 
 

@@ -1,4 +1,4 @@
-"""Values that come back from Milvus as they were: whatever would not is refused."""
+"""Checks of values: those that Milvus would not return unchanged are refused."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -28,29 +28,29 @@ _KINDS: dict[DataType, tuple[type, ...]] = {
     DataType.FLOAT: (float, int),
     DataType.DOUBLE: (float, int),
     DataType.VARCHAR: (str,),
-    DataType.JSON: (dict, list),  # pymilvus takes a string for JSON that is written out already
+    DataType.JSON: (dict, list),  # no `str`, which pymilvus takes for JSON that is encoded already
 }
 
 
 def exact(value: Any, where: str, depth: int = 0) -> Any:
-    """Return a value as JSON will bring it back.
+    """Return a metadata value that JSON keeps unchanged.
 
     Args:
-        value: A metadata value; a scalar of numpy counts as Python's.
-        where: The metadata key, for the error.
-        depth: How deep in a value this is.
+        value: The metadata value. A NumPy scalar becomes a Python one.
+        where: The metadata key, for the message.
+        depth: The level at which the value is nested.
 
     Raises:
-        InvalidInputError: If JSON would change or lose it.
+        InvalidInputError: If JSON would change or lose the value.
     """
     if depth > _MAX_DEPTH:
         raise InvalidInputError(f"The metadata {where!r} is nested deeper than {_MAX_DEPTH}.")
     value = value.item() if isinstance(value, np.generic) else value
     match value:
-        case None | bool():
+        case None | bool():  # before `int`, of which `bool` is a subclass
             return value
         case str():
-            return sendable(value)
+            return checked_unicode(value)
         case int() if -INT64_MAX - 1 <= value <= INT64_MAX:
             return int(value)
         case float() if math.isfinite(value):
@@ -58,31 +58,34 @@ def exact(value: Any, where: str, depth: int = 0) -> Any:
         case list():
             return [exact(item, where, depth + 1) for item in value]
         case dict() if all(isinstance(key, str) for key in value):
-            return {sendable(key): exact(item, where, depth + 1) for key, item in value.items()}
+            return {
+                checked_unicode(key): exact(item, where, depth + 1) for key, item in value.items()
+            }
         case int() | float():
             raise InvalidInputError(
                 f"The metadata {where!r} holds a number that Milvus can't keep: integers must "
-                "fit into 64 bits, and floats be finite."
+                "fit into 64 bits, and floats must be finite."
             )
     raise InvalidInputError(
-        f"The metadata {where!r} holds a {type(value).__name__}, which would not come back as "
-        "it was; use strings, numbers, booleans, None, and lists and dictionaries of them."
+        f"The metadata {where!r} holds a {type(value).__name__}, which Milvus would not return "
+        "unchanged; use strings, numbers, booleans, None, and lists and dictionaries of them."
     )
 
 
 def checked_vectors(vectors: Sequence[Vector], field: Field, count: int) -> Sequence[Vector]:
-    """Check embeddings against the field that is to hold them, or to be searched.
+    """Return embeddings after a check against the vector field that they are for.
 
     Args:
         vectors: The embeddings.
-        field: The vector field.
-        count: How many there must be.
+        field: The vector field, to write to or to search.
+        count: The number of embeddings that there must be.
 
     Returns:
-        For a dense field float32 rows of an array of shape `(count, dim)`, else the vectors.
+        For a dense field, float32 rows of an array of shape `(count, dim)`; else the vectors.
 
     Raises:
-        DimensionError: If there are more or fewer, or one has another dimension or isn't finite.
+        DimensionError: If their number is wrong, or one has another dimension than the field or
+            is not finite.
     """
     if len(vectors) != count:
         raise DimensionError(f"The embedding model made {len(vectors)} vectors of {count} texts.")
@@ -93,26 +96,26 @@ def checked_vectors(vectors: Sequence[Vector], field: Field, count: int) -> Sequ
             array = np.asarray(vectors, dtype=np.float32)
     except (OverflowError, TypeError, ValueError) as error:
         raise DimensionError(
-            f"The vectors for {field.name!r} are not lists of numbers of one length."
+            f"The vectors for {field.name!r} are not lists of numbers of the same length."
         ) from error
     if array.ndim != 2 or array.shape[1] != field.dim:  # noqa: PLR2004
         dim = array.shape[1] if array.ndim == 2 else 0  # noqa: PLR2004
         raise DimensionError(
             f"The vectors have {dim} dimensions, but the collection's field {field.name!r} has "
-            f"{field.dim}: it was made with another embedding model."
+            f"{field.dim}; the collection was made with another embedding model."
         )
     if not np.isfinite(array).all():
-        raise DimensionError("A vector holds NaN or an infinity.")
+        raise DimensionError("A vector holds NaN or an infinity; its numbers must be finite.")
     if field.type == DataType.FLOAT16_VECTOR:
         return list(array.astype(np.float16))
     return list(array)
 
 
 def compact(vectors: Sequence[Vector]) -> Sequence[Vector]:
-    """Return dense vectors as one float32 array, `(n, dim)`; others as they are.
+    """Return dense vectors as one float32 array, `(n, dim)`, and other vectors unchanged.
 
-    A list of Python floats takes eight times the room, and whoever reads it goes float by float.
-    What float32 can't hold becomes infinite, which `checked_vectors` refuses.
+    A list of Python floats takes eight times the memory and is read one float at a time. A number
+    that float32 can't hold becomes infinite, which `checked_vectors` refuses.
     """
     if not len(vectors) or not is_list(vectors[0]):
         return vectors
@@ -120,27 +123,27 @@ def compact(vectors: Sequence[Vector]) -> Sequence[Vector]:
         with np.errstate(over="ignore"):
             array: Any = np.asarray(vectors, dtype=np.float32)
     except (OverflowError, TypeError, ValueError):
-        return vectors  # refused where it is known what they should be
+        return vectors  # `checked_vectors` refuses them, and can name the field
     return array if array.ndim == 2 else vectors  # noqa: PLR2004
 
 
 def is_list(value: object) -> bool:
-    """Tell whether a value is what a list may be given as: an array, too, but no string."""
+    """Tell whether a value can stand for a list: a sequence or an array, but not a string."""
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def as_array(cells: Sequence[Any], field: Field) -> npt.NDArray[np.float32]:
-    """Return dense vectors that Milvus returned, `(n, dim)`.
+    """Return dense vectors that Milvus returned as one float32 array, `(n, dim)`.
 
     Args:
-        cells: The vectors as pymilvus has them: a list of floats each, or one of raw bytes for
-            numbers of 16 bits.
-        field: Their field.
+        cells: The vectors as pymilvus returns them: each is a list of floats, or for 16-bit
+            numbers a list of one `bytes`.
+        field: The vector field.
     """
     array = np.empty((len(cells), field.dim or 0), dtype=np.float32)
-    for number, cell in enumerate(cells):  # one by one, so that other threads have their turns
+    for number, cell in enumerate(cells):  # one by one, so that other threads have their turn
         array[number] = _numbers(cell, field.type)
     return array
 
@@ -157,31 +160,37 @@ def id_text(id_: object) -> str:
     """Return an id as text.
 
     Raises:
-        InvalidInputError: If it is neither a string nor an integer of a sane length.
+        InvalidInputError: If the id is neither a string nor an integer, or the integer is too
+            long.
     """
     if isinstance(id_, bool) or not isinstance(id_, str | int):
         raise InvalidInputError(f"An id must be a string, not {type(id_).__name__}.")
     try:
         return str(id_)
-    except ValueError as error:
-        raise InvalidInputError("An id is an integer of thousands of digits.") from error
+    except ValueError as error:  # Python's limit on the digits of an integer
+        raise InvalidInputError(
+            "An id is an integer of thousands of digits; use a shorter one."
+        ) from error
 
 
 def integer_key(id_: str) -> int:
-    """Return an id as an integer key, if it is one in its plainest form."""
+    """Return an id as an integer key.
+
+    Only the form that `str` writes is accepted, so that two ids never mean one key.
+    """
     try:
         number = int(id_)
     except ValueError:
         number = None
     if number is None or str(number) != id_ or abs(number) > INT64_MAX:
         raise InvalidInputError(
-            f"The collection's keys are 64-bit integers; the id {id_[:40]!r} is none."
+            f"The collection's keys are 64-bit integers; the id {id_[:40]!r} is not one."
         )
     return number
 
 
-def sendable(text: str) -> str:
-    """Return a text if it is valid Unicode."""
+def checked_unicode(text: str) -> str:
+    """Return a text after a check that it is valid Unicode."""
     try:
         return unicode(text)
     except FilterError as error:
@@ -189,20 +198,20 @@ def sendable(text: str) -> str:
 
 
 def fitting_text(text: object, field: Field, what: str) -> str:
-    """Return a text that a VARCHAR field will hold as it is."""
+    """Return a text after a check that a VARCHAR field can hold it."""
     if not isinstance(text, str):
         raise InvalidInputError(f"The {what} must be a string, not {type(text).__name__}.")
-    size = len(sendable(text).encode())
+    size = len(checked_unicode(text).encode())
     if size > field.max_length:
         raise InvalidInputError(
-            f"The {what} has {size} bytes; the collection's field {field.name!r} holds "
+            f"The {what} has {size} bytes; the collection's field {field.name!r} holds at most "
             f"{field.max_length}."
         )
     return text
 
 
 def fitting(value: Any, field: Field) -> Any:
-    """Return a value that a field of the schema will hold as it is."""
+    """Return a metadata value after a check that a field of the schema can hold it unchanged."""
     if value is None and field.optional:
         return None
     if field.type == DataType.VARCHAR:
@@ -229,19 +238,20 @@ def _fitting_items(value: Any, field: Field, element: Field) -> list[Any]:
         )
     if len(value) > field.max_capacity:
         raise InvalidInputError(
-            f"The metadata {field.name!r} has {len(value)} items; the field holds "
+            f"The metadata {field.name!r} has {len(value)} items; the field holds at most "
             f"{field.max_capacity}."
         )
     return [fitting(item, element) for item in value]
 
 
 def _fits_number(value: Any, type_: DataType) -> bool:
-    """Tell whether a number is in the range of a type, and a whole one stays what it is."""
+    """Tell whether a type can hold a number; an integer must stay exact as a float."""
     if type_ in _INTEGERS:
         return bool(-_INTEGERS[type_] <= value < _INTEGERS[type_])
     if type_ not in (DataType.FLOAT, DataType.DOUBLE):
         return True
     with np.errstate(over="ignore"):
+        # What becomes infinite here does not fit.
         stored = float(np.float32(value) if type_ == DataType.FLOAT else value)
     return math.isfinite(stored) and (isinstance(value, float) or stored == value)
 
@@ -251,7 +261,7 @@ def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Turn protobuf's and numpy's containers into Python's, which no other Document shares."""
+    """Return a value as Python's own types, in containers that no other Document shares."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, str | int | float | bool) or value is None:

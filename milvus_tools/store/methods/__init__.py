@@ -1,1 +1,1 @@
-"""The public methods of the store, async and blocking."""
+"""The store's public methods, async and blocking."""

@@ -1,4 +1,6 @@
-"""The public methods that read without ranking."""
+"""The public methods that read without a vector search."""
+
+from __future__ import annotations  # `help` shows the short names of types
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,19 +17,24 @@ from milvus_tools.store.ordering import Order
 
 
 class ReadMethods(StoreBase):
-    """Reads by id and by filter."""
+    """Reads by id and by filter.
+
+    All raise `InvalidInputError` for wrong arguments, and `MilvusError` or a subclass of it if
+    Milvus fails.
+    """
 
     async def aget_by_ids(
         self, ids: Sequence[str], /, *, filter: FilterLike = None
     ) -> list[Document]:
-        """Return the Documents of some ids.
+        """Return the Documents that have the given ids.
 
         Args:
             ids: The ids.
-            filter: Conditions, or a filter expression, that must hold, too.
+            filter: Conditions or a filter expression that the Documents must match.
 
         Returns:
-            The Documents in the ids' order, each once; ids that are not there are left out.
+            The Documents in the order of the ids, without duplicates. Ids that do not exist are
+            left out.
         """
         return await self._run(operations.get_by_ids, None, ids, filter)
 
@@ -40,12 +47,12 @@ class ReadMethods(StoreBase):
         *,
         filter: FilterLike = None,
     ) -> set[str]:
-        """Return those of some ids that are there, read with Strong consistency.
+        """Return those of the given ids that exist, read with Strong consistency.
 
         Args:
             ids: The ids.
-            timeout: Seconds for the call; `None` for the store's.
-            filter: Conditions, or a filter expression, that must hold, too.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
+            filter: Conditions or a filter expression that the entities must match.
         """
         return await self._run(operations.existing_ids, timeout, ids, filter)
 
@@ -63,21 +70,24 @@ class ReadMethods(StoreBase):
         descending: bool = False,
         **kwargs: Any,
     ) -> list[Document]:
-        """Return Documents that match a filter, without any vector.
+        """Return the Documents that match a filter, without a vector search.
 
         Args:
-            expr: A [filter expression](https://milvus.io/docs/boolean.md), or `None` for all.
+            expr: A [filter expression](https://milvus.io/docs/boolean.md), or `None` for all
+                Documents.
             fields: The metadata keys to return, or `None` for all.
-            limit: The most Documents, 1 to 16384.
-            timeout: Seconds for the call; `None` for the store's.
-            filter: Conditions, or a filter expression, that hold beside `expr`.
-            order_by: The primary key, or a metadata key, to sort by; Documents without it come
-                last. Milvus does not sort: the keys of all that match are read, 10 000 at most.
-            descending: Whether the greatest come first.
-            **kwargs: `offset`, `consistency_level`; outside scopes `partition_names`.
+            limit: The most Documents to return, from 1 to 16384.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
+            filter: Conditions or a filter expression; joined to `expr` with AND.
+            order_by: The primary key or a metadata key to sort by. Documents without that key
+                come last. Milvus does not sort, so the store reads the sort keys of all matching
+                entities. More than 10 000 are refused.
+            descending: Whether the greatest values come first.
+            **kwargs: `offset` and `consistency_level`; without a scope also `partition_names`.
 
         Returns:
-            The Documents, in no order unless `order_by` is given; `[]` means that none matches.
+            The Documents, in no particular order unless `order_by` is given; `[]` if none
+            matches.
         """
         order = None if order_by is None else Order(order_by, descending=descending)
         return await self._run(
@@ -94,16 +104,20 @@ class ReadMethods(StoreBase):
         filter: FilterLike = None,
         **kwargs: Any,
     ) -> list[Any]:
-        """Return the ids of the entities that match a filter, without which it reads nothing.
+        """Return the ids of the entities that match a filter.
 
         Args:
             expr: A filter expression.
-            timeout: Seconds for the call; `None` for the store's.
-            filter: Conditions, or a filter expression, that hold beside `expr`.
-            **kwargs: `limit`, `offset`, `consistency_level`; outside scopes `partition_names`.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
+            filter: Conditions or a filter expression; joined to `expr` with AND.
+            **kwargs: `limit`, `offset` and `consistency_level`; without a scope also
+                `partition_names`.
 
         Returns:
-            Strings, or integers where the collection's keys are.
+            The ids: integers if the collection's primary key is an integer, else strings.
+
+        Raises:
+            InvalidInputError: If neither a filter nor a scope narrows the call.
         """
         return await self._run(operations.get_pks, timeout, filter, expr, kwargs)
 
@@ -117,20 +131,24 @@ class ReadMethods(StoreBase):
         filter: FilterLike = None,
         **kwargs: Any,
     ) -> int:
-        """Count the entities that match a filter, or all.
+        """Count the entities that match a filter, or all entities without one.
 
         Args:
             expr: A filter expression.
-            timeout: Seconds for the call; `None` for the store's.
-            filter: Conditions, or a filter expression, that hold beside `expr`.
-            **kwargs: `consistency_level`; outside scopes `partition_names`.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
+            filter: Conditions or a filter expression; joined to `expr` with AND.
+            **kwargs: `consistency_level`; without a scope also `partition_names`.
         """
         return await self._run(operations.count, timeout, filter, expr, kwargs)
 
     count = blocking(acount)
 
     async def aschema(self, timeout: float | None = None) -> Schema | None:
-        """Return the collection as Milvus describes it, or `None` if it is not there yet."""
+        """Return the collection's schema, or `None` if the collection does not exist yet.
+
+        Args:
+            timeout: Seconds for the call; `None` for the store's `timeout`.
+        """
         return await self._run(operations.schema, timeout)
 
     schema = blocking(aschema)
@@ -143,23 +161,25 @@ class ReadMethods(StoreBase):
         allow_dynamic: bool = True,
         timeout: float | None = None,
     ) -> str | None:
-        """Write conditions as an expression of this collection: what `filter=` becomes.
+        """Return the filter expression that `filter=` becomes for this collection.
 
-        A read takes the conditions themselves; this shows what Milvus gets.
+        Reads and deletes take the conditions themselves. Use this method to see the expression
+        that Milvus gets.
 
         Args:
-            filter_: As reads take it. The field `id` is the Documents' id, unless the
-                collection has another of that name.
-            fields: Dynamic keys with the type of their values: `{"year": "integer"}`.
-            allow_dynamic: Whether other dynamic keys may be named, too.
-            timeout: Seconds for the call; `None` for the store's.
+            filter_: Conditions or a filter expression, as the argument `filter` takes them. The
+                field `id` means the Documents' id, unless the collection has a field `id`.
+            fields: Dynamic keys and the types of their values: `{"year": "integer"}`.
+            allow_dynamic: Whether the conditions may also name other dynamic keys.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
 
         Returns:
-            The expression, or `None` if the collection is not there yet.
+            The expression, or `None` if the collection does not exist yet.
 
         Raises:
-            FilterError: If a field, an operator or a value does not fit; it says what does.
-            UnsupportedError: If this Milvus can't answer it.
+            FilterError: If a field, an operator or a value does not fit. The message says what
+                does.
+            UnsupportedError: If this Milvus can't evaluate the filter.
         """
         if not isinstance(filter_, QueryFilter | TypedFilter | str):
             filter_ = TypedFilter(filter_, fields, allow_dynamic=allow_dynamic)

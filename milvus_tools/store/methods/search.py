@@ -1,5 +1,7 @@
 """The public methods that search."""
 
+from __future__ import annotations  # `help` shows the short names of types
+
 import warnings
 from typing import Any, Final
 
@@ -29,10 +31,10 @@ SearchParams = dict[str, Any] | list[dict[str, Any]] | None
 
 
 class StoreRetriever(VectorStoreRetriever):
-    """A retriever whose own filter always holds.
+    """A retriever that always applies its own filter.
 
-    A `filter` or an `expr` given at `invoke` is joined to those in `search_kwargs`; LangChain's
-    own class would put it in their place.
+    A `filter` or an `expr` passed to `invoke` is joined to those in `search_kwargs` with AND.
+    LangChain's `VectorStoreRetriever` would replace them.
     """
 
     def _get_relevant_documents(
@@ -48,38 +50,19 @@ class StoreRetriever(VectorStoreRetriever):
         return await super()._aget_relevant_documents(query, run_manager=run_manager, **joined)
 
     async def _joined(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Join the filters of a call to the retriever's own."""
+        """Join the call's `filter` and `expr` to the retriever's own."""
         given, own = [
             await read_filter(one.get("filter"), one.get("expr"))
             for one in (kwargs, self.search_kwargs)
         ]
-        return {**kwargs, "filter": own & given, "expr": None}
+        return {**kwargs, "filter": own & given, "expr": None}  # the filter holds each `expr` now
 
 
 class SearchMethods(StoreBase):
-    """Similarity search by text and by vector, with scores, and with diversity.
+    """Searches by text and by vector, with scores, relevance or diversity.
 
-    Common arguments:
-
-    - `k`: the most Documents to return, 1 to 16384.
-    - `param`: Milvus's search parameters, `{"params": {"nprobe": 32}}`; for a store with several
-      vector fields a list of them, in the fields' order.
-    - `filter`: a condition, `{"field": "year", "operator": "gte", "value": 2000}`; a list of
-      conditions, which all hold; a group, `{"all": […]}`, `{"any": […]}` or `{"not": …}`; or a
-      filter expression.
-    - `expr`: a [filter expression](https://milvus.io/docs/boolean.md). It, `filter` and the scope
-      all hold.
-    - `timeout`: seconds for the whole call; `None` for the store's.
-    - further keyword arguments: `consistency_level`, `offset`, `round_decimal`,
-      `group_by_field`, `group_size`, `strict_group_size`, `ignore_growing`; for several vector
-      fields `fetch_k`, `reranker`, `ranker_type` and `ranker_params`; outside scopes
-      `partition_names`.
-    - `search_mode`, of searches for a text: `"dense"` for the dense vector fields alone,
-      `"sparse"` for those of BM25 and of sparse embeddings, `"hybrid"` for both, or
-      `UnsupportedError`; by default all that the store has.
-
-    All raise `InvalidInputError` for arguments that are wrong, and the errors below `MilvusError`
-    if Milvus fails.
+    `asimilarity_search` describes the arguments that they share. All raise `InvalidInputError`
+    for wrong arguments, and `MilvusError` or a subclass of it if Milvus fails.
     """
 
     async def asimilarity_search(
@@ -95,20 +78,38 @@ class SearchMethods(StoreBase):
     ) -> list[Document]:
         """Return the Documents nearest to a text.
 
-        A store with several vector fields (several embeddings, or one and BM25) searches all of
-        them and fuses the hits by reciprocal rank, or by the ranker that the call names.
+        A store with several vector fields (several embedding models, or one and BM25) searches
+        all of them. It fuses the hits by reciprocal rank, or by the ranker that the call names.
 
         Args:
             query: The text.
-            k: The most Documents.
-            param: Search parameters.
-            expr: A filter expression.
-            timeout: Seconds for the call.
-            filter: Conditions, or a filter expression, that hold beside `expr`.
-            **kwargs: Further arguments, see the class.
+            k: The most Documents to return, from 1 to 16384.
+            param: Milvus's search parameters, such as `{"params": {"nprobe": 32}}`. A search of
+                several vector fields takes a list of them, in the order of the fields.
+            expr: A [filter expression](https://milvus.io/docs/boolean.md).
+            timeout: Seconds for the whole call; `None` for the store's `timeout`.
+            filter: One of: a condition, `{"field": "year", "operator": "gte", "value": 2000}`; a
+                list of conditions, joined with AND; a group, `{"all": […]}`, `{"any": […]}` or
+                `{"not": …}`; a filter expression. `filter`, `expr` and the scope must all hold.
+            **kwargs: Further arguments:
+
+                - `search_mode`: `"dense"` searches the dense vector fields only, `"sparse"` those
+                  of BM25 and of sparse embeddings only, and `"hybrid"` both kinds; by default the
+                  store searches all its vector fields.
+                - `consistency_level`, `offset`, `round_decimal`, `ignore_growing`,
+                  `group_by_field`, `group_size` and `strict_group_size`, as in Milvus.
+                - `fetch_k`, `reranker`, `ranker_type` and `ranker_params`, for a search of several
+                  vector fields.
+                - `partition_names`, for a store without a scope.
 
         Returns:
-            The Documents, nearest first; `[]` if nothing matches or nothing was written yet.
+            The Documents, nearest first; `[]` if none matches or nothing was written yet.
+
+        Raises:
+            InvalidInputError: If an argument is wrong.
+            UnsupportedError: If the store or the collection lacks a vector field of the kind that
+                `search_mode` names.
+            MilvusError: If Milvus fails.
         """
         found = await self.asimilarity_search_with_score(
             query, k, param, expr, timeout, filter=filter, **kwargs
@@ -130,17 +131,17 @@ class SearchMethods(StoreBase):
     ) -> Scored:
         """Return the Documents nearest to a text, each with Milvus's distance.
 
-        The distance is higher for nearer Documents with COSINE and IP, and lower with L2 (which
-        is squared); fused searches return the ranker's score.
+        Nearer Documents have a higher distance with COSINE and IP, and a lower one with L2, which
+        is squared. A search of several vector fields returns the ranker's score instead.
 
         Args:
             query: The text.
-            k: The most Documents.
-            param: Search parameters.
+            k: The most Documents to return.
+            param: Milvus's search parameters.
             expr: A filter expression.
-            timeout: Seconds for the call.
-            filter: Conditions, or a filter expression, that hold beside `expr`.
-            **kwargs: Further arguments, see the class.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
+            filter: Conditions or a filter expression; joined to `expr` with AND.
+            **kwargs: As in `asimilarity_search`.
 
         Returns:
             Pairs of Document and distance, nearest first.
@@ -164,13 +165,14 @@ class SearchMethods(StoreBase):
         """Return the Documents nearest to a vector.
 
         Args:
-            embedding: The vector, `(dim,)` float32 values; a sparse one as `{index: weight}`.
-            k: The most Documents.
-            param: Search parameters.
+            embedding: The vector: `(dim,)` float32 values, or `{index: weight}` if it is sparse.
+            k: The most Documents to return.
+            param: Milvus's search parameters.
             expr: A filter expression.
-            timeout: Seconds for the call.
-            filter: Conditions, or a filter expression, that hold beside `expr`.
-            **kwargs: Further arguments, see the class.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
+            filter: Conditions or a filter expression; joined to `expr` with AND.
+            **kwargs: As in `asimilarity_search`, except `search_mode` and the arguments for
+                several vector fields.
 
         Returns:
             The Documents, nearest first.
@@ -196,13 +198,14 @@ class SearchMethods(StoreBase):
         """Return the Documents nearest to a vector, each with Milvus's distance.
 
         Args:
-            embedding: The vector, `(dim,)` float32 values; a sparse one as `{index: weight}`.
-            k: The most Documents.
-            param: Search parameters.
+            embedding: The vector: `(dim,)` float32 values, or `{index: weight}` if it is sparse.
+            k: The most Documents to return.
+            param: Milvus's search parameters.
             expr: A filter expression.
-            timeout: Seconds for the call.
-            filter: Conditions, or a filter expression, that hold beside `expr`.
-            **kwargs: Further arguments, see the class.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
+            filter: Conditions or a filter expression; joined to `expr` with AND.
+            **kwargs: As in `asimilarity_search`, except `search_mode` and the arguments for
+                several vector fields.
 
         Returns:
             Pairs of Document and distance, nearest first.
@@ -215,23 +218,24 @@ class SearchMethods(StoreBase):
     async def asimilarity_search_with_relevance_scores(
         self, query: str, k: int = 4, *, filter: FilterLike = None, **kwargs: Any
     ) -> Scored:
-        """Return the Documents nearest to a text, each with a relevance of 0 to 1, 1 the best.
+        """Return the Documents nearest to a text, each with a relevance score from 0 to 1.
 
-        The metric is the index's own: `(distance + 1) / 2` for COSINE and IP, `1 - distance / 4`
-        for L2, both of which hold for vectors of length 1.
+        The score depends on the metric of the index: it is `(distance + 1) / 2` for COSINE and
+        IP, and `1 - distance / 4` for L2. Both need vectors of length 1. A score of 1 is the best.
 
         Args:
             query: The text.
-            k: The most Documents.
-            filter: Conditions, or a filter expression, that hold beside `expr`.
-            **kwargs: `score_threshold`, the least relevance to return, and what
-                `asimilarity_search_with_score` takes.
+            k: The most Documents to return.
+            filter: Conditions or a filter expression; joined to `expr` with AND.
+            **kwargs: `score_threshold`, the lowest score to return, and the other arguments of
+                `asimilarity_search_with_score`.
 
         Returns:
-            Pairs of Document and relevance, nearest first.
+            Pairs of Document and relevance score, nearest first.
 
         Raises:
-            UnsupportedError: If the collection's metric has no such score (BM25, fused searches).
+            UnsupportedError: If there is no such score: for BM25, and for a search of several
+                vector fields.
         """
         threshold = kwargs.pop("score_threshold", None)
         if threshold is not None and not is_number(threshold):
@@ -261,23 +265,30 @@ class SearchMethods(StoreBase):
         filter: FilterLike = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """Return Documents that are near a text and unlike each other.
+        """Return Documents that are near a text and differ from each other.
+
+        This is maximal marginal relevance (Carbonell and Goldstein, 1998, "The use of MMR,
+        diversity-based reranking for reordering documents").
 
         Args:
             query: The text.
-            k: The most Documents.
-            fetch_k: How many of the nearest to choose from. What would take more than about a
-                second is refused: 2600 vectors of 1536 dimensions are the most, for k up to 100.
-            lambda_mult: 1 for the nearest, 0 for the most diverse.
-            param: Search parameters.
+            k: The most Documents to return.
+            fetch_k: The number of nearest Documents to choose from. A choice that would take more
+                than about a second is refused: with 1536 dimensions and `k` up to 100, the most
+                is 2600.
+            lambda_mult: A number from 0, for the most diverse, to 1, for the nearest.
+            param: Milvus's search parameters.
             expr: A filter expression.
-            timeout: Seconds for the call.
-            filter: Conditions, or a filter expression, that hold beside `expr`.
-            **kwargs: Further arguments, see the class.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
+            filter: Conditions or a filter expression; joined to `expr` with AND.
+            **kwargs: As in `asimilarity_search`, except `search_mode` and the arguments for
+                several vector fields.
 
         Returns:
-            The Documents, in the order in which they were chosen (Carbonell and Goldstein, 1998,
-            "The use of MMR, diversity-based reranking for reordering documents").
+            The Documents, in the order in which they were chosen.
+
+        Raises:
+            UnsupportedError: If the vectors are sparse.
         """
         arguments = SearchArguments(k, param, expr, filter, kwargs)
         return await self._run(
@@ -304,7 +315,26 @@ class SearchMethods(StoreBase):
         filter: FilterLike = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """Run `amax_marginal_relevance_search` for a vector of `(dim,)` floats."""
+        """Return Documents that are near a vector and differ from each other.
+
+        Args:
+            embedding: The vector, `(dim,)` float32 values.
+            k: The most Documents to return.
+            fetch_k: As in `amax_marginal_relevance_search`.
+            lambda_mult: A number from 0, for the most diverse, to 1, for the nearest.
+            param: Milvus's search parameters.
+            expr: A filter expression.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
+            filter: Conditions or a filter expression; joined to `expr` with AND.
+            **kwargs: As in `asimilarity_search`, except `search_mode` and the arguments for
+                several vector fields.
+
+        Returns:
+            The Documents, in the order in which they were chosen.
+
+        Raises:
+            UnsupportedError: If the vectors are sparse.
+        """
         arguments = SearchArguments(k, param, expr, filter, kwargs)
         return await self._run(
             operations.max_marginal_relevance_search,

@@ -1,4 +1,6 @@
-"""The public methods that write."""
+"""The public methods that write and delete."""
+
+from __future__ import annotations  # `help` shows the short names of types
 
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -22,12 +24,12 @@ BATCH_SIZE = 1_000
 
 
 class WriteMethods(StoreBase):
-    """Writes. Each is an upsert: an entity that has the id is replaced, as a whole.
+    """Writes and deletes. Every write is an upsert: it replaces the whole entity that has the id.
 
-    All refuse a Document that Milvus could not give back as it is (`InvalidInputError`), before
-    anything is written, and raise `PartialWriteError` if some batches were written and a later
-    one failed. A write that was cancelled, or whose deadline passed, has an unknown outcome;
-    doing it again with the same ids is harmless.
+    Before anything is written, a Document that Milvus could not return unchanged is refused with
+    an `InvalidInputError`. If a batch fails after others were written, the call raises
+    `PartialWriteError`. The outcome of a write that was cancelled, or whose deadline passed, is
+    unknown; it is safe to repeat it with the same ids.
     """
 
     async def aadd_texts(
@@ -40,16 +42,16 @@ class WriteMethods(StoreBase):
         ids: Sequence[str | None] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Embed texts and write them; the first write makes the collection.
+        """Embed texts and write them; the first write creates the collection.
 
         Args:
             texts: The texts.
             metadatas: A dictionary per text.
-            timeout: Seconds for the call; `None` for the store's.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
             batch_size: The most entities per request.
-            ids: An id per text; new ones are made for those that are `None`. Of two texts with
-                one id the later one is kept.
-            **kwargs: Outside scopes `partition_name`.
+            ids: An id per text; a `None` among them is replaced by a new id. If two texts have
+                the same id, the later one is kept.
+            **kwargs: `partition_name`, for a store without a scope.
 
         Returns:
             The ids, one per text.
@@ -63,9 +65,9 @@ class WriteMethods(StoreBase):
         """Embed Documents and write them.
 
         Args:
-            documents: The Documents, which are left as they are.
-            **kwargs: `ids`, which count before the Documents' own; `timeout`, `batch_size` and
-                `partition_name` as in `aadd_texts`.
+            documents: The Documents, which are not changed.
+            **kwargs: `ids`, which take precedence over the ids of the Documents; `timeout`,
+                `batch_size` and `partition_name` as in `aadd_texts`.
 
         Returns:
             The ids, one per Document.
@@ -85,23 +87,23 @@ class WriteMethods(StoreBase):
         ids: Sequence[str | None] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Write texts whose vectors are made already.
+        """Write texts with their vectors, without embedding them.
 
         Args:
             texts: The texts.
-            embeddings: A vector per text, `(n, dim)` float32; in a store with several embedding
-                models a list of vectors per text, one per model.
+            embeddings: A vector per text, `(n, dim)` float32 values. A store with several
+                embedding models needs a list of vectors per text, one per model.
             metadatas: A dictionary per text.
-            timeout: Seconds for the call; `None` for the store's.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
             batch_size: The most entities per request.
-            ids: An id per text.
-            **kwargs: Outside scopes `partition_name`.
+            ids: An id per text, as in `aadd_texts`.
+            **kwargs: `partition_name`, for a store without a scope.
 
         Returns:
             The ids, one per text.
         """
         documents = _documents(texts, metadatas, ids)
-        _require_several(embeddings, len(documents))
+        _require_embeddings(embeddings, len(documents))
         return await self._run(
             write.upsert_with_vectors, timeout, documents, embeddings, batch_size, kwargs
         )
@@ -116,15 +118,15 @@ class WriteMethods(StoreBase):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Write Documents, each in place of the entity that has its id.
+        """Embed Documents and write them; each replaces the entity that has its id.
 
         Args:
-            ids: An id per Document, or `None` for the Documents' own; a Document without one
-                gets a new one.
-            documents: The Documents, which are left as they are.
+            ids: An id per Document, or `None` for the ids of the Documents. A Document without
+                an id gets a new one.
+            documents: The Documents, which are not changed.
             batch_size: The most entities per request.
-            timeout: Seconds for the call; `None` for the store's.
-            **kwargs: Outside scopes `partition_name`.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
+            **kwargs: `partition_name`, for a store without a scope.
 
         Returns:
             The ids, one per Document.
@@ -143,39 +145,47 @@ class WriteMethods(StoreBase):
         filter: FilterLike = None,
         **kwargs: Any,
     ) -> DeleteResult:
-        """Delete entities by id, by filter, or those that fit both.
+        """Delete entities by id, by filter, or by both.
 
-        The entities are read first, with Strong consistency, and then deleted by key: so the
-        count is exact.
+        The store reads the entities first, with Strong consistency, and then deletes them by
+        key, so the count is exact.
 
         Args:
-            ids: The ids.
+            ids: The ids. With a filter, only those that match it are deleted.
             expr: A [filter expression](https://milvus.io/docs/boolean.md).
-            timeout: Seconds for the call; `None` for the store's.
-            filter: Conditions, or a filter expression, that hold beside `expr`.
-            **kwargs: Outside scopes `partition_name`.
+            timeout: Seconds for the call; `None` for the store's `timeout`.
+            filter: Conditions or a filter expression; joined to `expr` with AND.
+            **kwargs: `partition_name`, for a store without a scope.
 
         Returns:
-            How many were there and are gone. It is true also if none was: what fails, raises.
+            The number of deleted entities. The result is true even if that is 0, because a
+            delete that fails raises.
+
+        Raises:
+            InvalidInputError: If neither ids nor a filter is given.
         """
         return await self._run(delete.delete, timeout, ids, filter, expr, kwargs)
 
     delete = blocking(adelete)
 
     async def aflush(self, timeout: float | None = None) -> None:
-        """Make what was written fast to search now.
+        """Flush Milvus Lite now, so that searches of recently written entities are fast.
 
-        Milvus Lite searches what it has not flushed entity by entity. The store lets it flush
-        when that is worth it, in the background; after a load one may want to wait for it. A
-        server does all this itself: there nothing is sent. Nor is it if the disk is nearly full,
-        which is logged, or if the collection has an approximate index (`AUTOINDEX`, `HNSW`):
-        Milvus Lite's searches with a filter would then miss some of what matches.
+        Milvus Lite searches entities that it has not flushed one by one. The store flushes in the
+        background when that pays off; call this method to wait for it after a large load.
+
+        A server flushes by itself, so it is sent nothing. Milvus Lite is not flushed either if
+        the disk is nearly full, which is logged, or if the collection has an approximate index
+        (`AUTOINDEX`, `HNSW`), because its searches with a filter would then miss entities that
+        match.
 
         Args:
-            timeout: Seconds for the call; `None` for the store's. Milvus Lite goes on after it.
+            timeout: Seconds for the call; `None` for the store's `timeout`. The flush itself goes
+                on after that.
 
         Raises:
-            MilvusError: If Milvus Lite failed. It may then have lost what it should have flushed.
+            MilvusError: If Milvus Lite failed. The entities that it should have flushed may be
+                lost.
         """
         await self._run(write.flush, timeout)
 
@@ -193,10 +203,12 @@ def _documents(
         if not isinstance(text, str):
             raise InvalidInputError(f"A text must be a string, not {type(text).__name__}.")
     if metadatas is not None and len(metadatas) != len(texts):
-        raise InvalidInputError(f"There are {len(texts)} texts and {len(metadatas)} metadatas.")
+        raise InvalidInputError(
+            f"There are {len(texts)} texts and {len(metadatas)} metadatas; give one per text."
+        )
     for metadata in metadatas or ():
         if not isinstance(metadata, dict):
-            raise InvalidInputError("Each of metadatas must be a dictionary.")
+            raise InvalidInputError("Each of the metadatas must be a dictionary.")
     documents = [
         Document(page_content=text, metadata=metadata)
         for text, metadata in zip(texts, metadatas or [{} for _ in texts], strict=True)
@@ -205,23 +217,24 @@ def _documents(
 
 
 def _named(documents: list[Document], ids: Sequence[str | None] | None) -> list[Document]:
-    """Give each Document its id of `ids`, if there are some."""
+    """Return the Documents with the given ids; where an id is `None`, one keeps its own."""
     for document in documents:
-        _require_whole(document)
+        _require_document(document)
     if ids is None:
         return documents
     if isinstance(ids, str) or not isinstance(ids, Sequence) or len(ids) != len(documents):
         raise InvalidInputError(f"ids must be a list of {len(documents)}, one per Document.")
     return [
-        document if id_ is None else _renamed(document, id_)
+        document if id_ is None else _with_id(document, id_)
         for document, id_ in zip(documents, ids, strict=True)
     ]
 
 
-def _require_whole(document: object) -> None:
-    """Refuse what is no Document, or what became none when it was changed."""
+def _require_document(document: object) -> None:
+    # Pydantic checks a Document when it is made, but not when its attributes are set.
     if not isinstance(document, Document):
-        raise InvalidInputError(f"Documents are needed, not {type(document).__name__}.")
+        kind = type(document).__name__
+        raise InvalidInputError(f"documents must hold Documents, not {kind}.")
     if not isinstance(document.page_content, str):
         kind = type(document.page_content).__name__
         raise InvalidInputError(f"A Document's page_content must be a string, not {kind}.")
@@ -230,16 +243,18 @@ def _require_whole(document: object) -> None:
         raise InvalidInputError(f"A Document's metadata must be a dictionary, not {kind}.")
 
 
-def _require_several(embeddings: Sequence[Vector], count: int) -> None:
-    """Refuse what is not as many embeddings as there are texts."""
+def _require_embeddings(embeddings: Sequence[Vector], count: int) -> None:
+    """Check that there is one embedding per text."""
     if not is_list(embeddings):
         kind = type(embeddings).__name__
         raise InvalidInputError(f"embeddings must be a list of vectors, not {kind}.")
     if len(embeddings) != count:
-        raise InvalidInputError(f"There are {count} texts and {len(embeddings)} embeddings.")
+        raise InvalidInputError(
+            f"There are {count} texts and {len(embeddings)} embeddings; give one per text."
+        )
 
 
-def _renamed(document: Document, id_: object) -> Document:
+def _with_id(document: Document, id_: object) -> Document:
     return Document(
         id=id_text(id_), page_content=document.page_content, metadata=document.metadata
     )

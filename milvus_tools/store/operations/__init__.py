@@ -1,1 +1,1 @@
-"""What the public methods do, as coroutines on the I/O loop."""
+"""The operations behind the public methods: coroutines that run on the I/O loop."""

@@ -1,4 +1,4 @@
-"""Reading without ranking: by filter, and by id."""
+"""Operations that read without a vector search: by filter and by id."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -21,6 +21,7 @@ from milvus_tools.transport.requests import (
     Row,
 )
 
+# For reads that decide on a write or answer what exists: they must see other clients' writes.
 STRONG = {"consistency_level": "Strong"}
 
 
@@ -33,7 +34,7 @@ async def search_by_metadata(
     order: Order | None,
     extra: Mapping[str, Any],
 ) -> list[Document]:
-    """Return Documents that match a filter, in an order if one is given."""
+    """Return the Documents that match a filter, sorted if an order is given."""
     options = _options(session, extra, opts.QUERY)
     options["limit"] = opts.check_limit(limit, options.get("offset", 0), name="limit")
     read = await read_filter(filter_, expr)
@@ -65,21 +66,22 @@ async def _ordered(
     order: Order,
     options: Mapping[str, Any],
 ) -> list[Row]:
-    """Read what to sort by of all rows, and then the rows of one page."""
+    """Read the keys and sort values of all matching rows, sort them, and read one page."""
     mapper = session.collection.mapper(schema)
     order = order.resolved(mapper)
     fields = [*key_fields(session, schema), mapper.place(order.field)]
-    some = {name: value for name, value in options.items() if name != "offset"}
-    found = await rows(session, schema, expression, fields, {**some, "limit": order.most + 1})
+    others = {name: value for name, value in options.items() if name not in ("offset", "limit")}
+    # One row more than can be sorted shows that there are too many.
+    found = await rows(session, schema, expression, fields, {**others, "limit": order.most + 1})
     page = order.page(found, mapper, options.get("offset", 0), options["limit"])
     keys = [row[schema.primary.name] for row in page]
-    del some["limit"]
-    by_key = await rows_of(session, schema, keys, schema.output_fields, some)
+    by_key = await rows_of(session, schema, keys, schema.output_fields, others)
+    # A row may have been deleted between the two reads.
     return [by_key[key] for key in keys if key in by_key]
 
 
 async def get_by_ids(session: Session, ids: Sequence[str], filter_: FilterLike) -> list[Document]:
-    """Return the Documents of some ids, in the ids' order; those not there are left out."""
+    """Return the Documents that have the given ids, in their order; missing ones are left out."""
     require_list(ids)
     return await session.with_schema(_get_by_ids, [], ids, await read_filter(filter_, None))
 
@@ -95,7 +97,7 @@ async def _get_by_ids(
 
 
 async def existing_ids(session: Session, ids: Sequence[str], filter_: FilterLike) -> set[str]:
-    """Return those of some ids that are there, read with Strong consistency."""
+    """Return those of the given ids that exist, read with Strong consistency."""
     require_list(ids)
     return await session.with_schema(_existing_ids, set(), ids, await read_filter(filter_, None))
 
@@ -112,22 +114,22 @@ async def _existing_ids(
 
 
 def _keys_of(session: Session, mapper: DocumentMapper, ids: Sequence[str]) -> list[Key]:
-    """Return the stored keys of some ids, each once."""
+    """Return the stored keys of the ids, without duplicates."""
     return list(dict.fromkeys(mapper.key(id_, session.scope) for id_ in ids))
 
 
 async def get_pks(
     session: Session, filter_: FilterLike, expr: str | None, extra: Mapping[str, Any]
 ) -> list[Any]:
-    """Return the ids of the rows that match a filter, of the type of the collection's keys."""
+    """Return the ids of the rows that match a filter; integers if the primary key is one."""
     options = _options(session, extra, opts.KEYS)
     if "limit" in options:
         opts.check_limit(options["limit"], options.get("offset", 0), name="limit")
     elif "offset" in options:
-        raise InvalidInputError("offset needs a limit.")
+        raise InvalidInputError("offset needs a limit; pass both.")
     read = await read_filter(filter_, expr)
     if not read and not session.scope:
-        raise InvalidInputError("get_pks needs a filter.")
+        raise InvalidInputError("get_pks needs a filter, unless the store has a scope.")
     keys = await session.with_schema(matching, [], read, options)
     return [session.scope.id(key) if isinstance(key, str) else key for key in keys]
 
@@ -143,7 +145,7 @@ async def count(
 async def _count(
     session: Session, schema: Schema, filter_: QueryFilter, options: Mapping[str, Any]
 ) -> int:
-    if _must_count_here(session, schema, options):
+    if _needs_client_side_count(session, schema, options):
         return len(await matching(session, schema, filter_, options))
     expression = await session.expression(schema, filter_)
     request = QueryRequest(
@@ -156,15 +158,15 @@ async def _count(
     return int(row["count(*)"])
 
 
-def _must_count_here(session: Session, schema: Schema, options: Mapping[str, Any]) -> bool:
-    """Tell whether Milvus Lite would count rows of other scopes or partitions, too."""
+def _needs_client_side_count(session: Session, schema: Schema, options: Mapping[str, Any]) -> bool:
+    """Tell whether Milvus Lite's `count(*)` would include rows of other scopes or partitions."""
     in_partitions = "partition_names" in session.reading(options)
-    loose = in_partitions or session.scope.needs_client_side_count(schema)
-    return session.collection.connection.lite and loose
+    inexact = in_partitions or session.scope.needs_client_side_count(schema)
+    return session.collection.connection.lite and inexact
 
 
 async def filter_expression(session: Session, filter_: QueryFilter) -> str | None:
-    """Write a filter as this collection has it; `None` if there is no collection."""
+    """Return a filter as an expression of this collection; `None` if there is no collection."""
     return await session.with_schema(Session.expression, None, filter_)
 
 
@@ -187,7 +189,7 @@ async def rows(
     options: Mapping[str, Any],
     keys: Keys | None = None,
 ) -> list[Row]:
-    """Read rows by an expression and the scope, and check that they are inside it."""
+    """Read the rows that match an expression and the scope; check that they are in the scope."""
     request = QueryRequest(
         session.collection.name,
         session.in_scope(schema, expression),
@@ -208,12 +210,12 @@ async def rows_of(
     options: Mapping[str, Any],
     expression: str = "",
 ) -> dict[Key, Row]:
-    """Read the rows of some keys, by key."""
+    """Return the rows that have the given keys, by key."""
     primary = schema.primary.name
     found: dict[Key, Row] = {}
-    for chosen in Keys(primary, tuple(keys)).batches():
-        some = await rows(session, schema, expression, fields, options, chosen)
-        found |= {row[primary]: row for row in some}
+    for batch in Keys(primary, tuple(keys)).batches():
+        read = await rows(session, schema, expression, fields, options, batch)
+        found |= {row[primary]: row for row in read}
     return found
 
 
@@ -223,14 +225,18 @@ async def matching(
     filter_: QueryFilter,
     options: Mapping[str, Any],
 ) -> list[Key]:
-    """Return the stored keys of the rows that match."""
+    """Return the stored keys of the rows that match a filter."""
     expression = await session.expression(schema, filter_)
     found = await rows(session, schema, expression, key_fields(session, schema), options)
     return [row[schema.primary.name] for row in found]
 
 
 def key_fields(session: Session, schema: Schema) -> list[str]:
-    """What to read when only keys matter: they, and what shows that they are in scope."""
+    """Return the fields to read if only keys are wanted: the key, and those of the scope.
+
+    Every read is checked against the scope, so its fields are always read. A dynamic key is read
+    with the whole dynamic field, because a server fails on a name with a space (T25).
+    """
     fields = dict.fromkeys(
         DYNAMIC_FIELD if schema.is_dynamic(name) else name for name in session.scope.values
     )
@@ -239,16 +245,16 @@ def key_fields(session: Session, schema: Schema) -> list[str]:
 
 def _check_fields(schema: Schema, fields: Sequence[str] | None) -> None:
     if isinstance(fields, str) or not isinstance(fields or (), Sequence | AbstractSet):
-        raise InvalidInputError("fields must be a list of metadata keys, not one.")
+        raise InvalidInputError("fields must be a list of metadata keys, not a single key.")
     for name in fields or ():
         if not isinstance(name, str):
             raise InvalidInputError("fields must be a list of metadata keys.")
         if name not in schema.vectors:
-            schema.is_dynamic(name)  # refuses what a static collection has not
+            schema.is_dynamic(name)  # raises if the collection can't have such a key
 
 
 def require_list(ids: object) -> None:
-    """Refuse what is no list of ids."""
+    """Check that a value is a list of ids."""
     if isinstance(ids, str | bytes) or not isinstance(ids, Sequence):
         raise InvalidInputError("ids must be a list of ids.")
     for id_ in ids:

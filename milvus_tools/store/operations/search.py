@@ -1,4 +1,4 @@
-"""Searching: by text, by vector, for diversity, in one field or fused over several."""
+"""Operations that search: by text, by vector and for diversity, in one vector field or several."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ from milvus_tools.transport.requests import (
 
 Scored = list[tuple[Document, float]]
 
-_ROUNDING = 1e-6
+_ROUNDING = 1e-6  # by which float32 can put a score outside 0 to 1
 _NEEDS = {
     "dense": "a dense vector field",
     "sparse": "a sparse vector field",
@@ -37,14 +37,14 @@ _NEEDS = {
 
 @dataclasses.dataclass(frozen=True)
 class SearchArguments:
-    """What all searches take.
+    """The arguments that all searches share.
 
     Attributes:
         k: The most Documents to return.
         param: Milvus's search parameters, or a list of them, one per searched field.
         expr: A raw filter expression.
-        filter: Conditions, or another raw expression, that hold beside it.
-        extra: Further keyword arguments, of the allow-list.
+        filter: Conditions or a raw filter expression; joined to `expr` with AND.
+        extra: Further keyword arguments of the call, not yet checked.
     """
 
     k: int
@@ -55,7 +55,7 @@ class SearchArguments:
 
 
 async def similarity_search(session: Session, query: str, arguments: SearchArguments) -> Scored:
-    """Search for a text in all vector fields of the store; several are fused."""
+    """Search for a text in the store's vector fields; fuse the hits of several."""
     options, filter_ = await _read_text_search(session, query, arguments)
     return await session.with_schema(_similarity_search, [], query, arguments, options, filter_)
 
@@ -63,7 +63,7 @@ async def similarity_search(session: Session, query: str, arguments: SearchArgum
 async def search_with_relevance(
     session: Session, query: str, arguments: SearchArguments
 ) -> Scored:
-    """Search for a text, with relevance in place of distance."""
+    """Search for a text; return relevance scores in place of distances."""
     options, filter_ = await _read_text_search(session, query, arguments)
     return await session.with_schema(
         _search_with_relevance, [], query, arguments, options, filter_
@@ -87,11 +87,11 @@ async def _search_with_relevance(
 async def _read_text_search(
     session: Session, query: str, arguments: SearchArguments
 ) -> tuple[dict[str, Any], QueryFilter]:
-    """Check the arguments of a search for a text; return its options and its filter."""
+    """Check the arguments of a text search; return its options and its filter."""
     count = len(session.collection.settings.spec.all_vector_fields)
     options = _search_options(session, arguments, count, opts.SEARCH_TEXT)
     if count > 1 and options.get("search_mode") is None:
-        ranker(options, count)  # refuses what is wrong before anything is sent
+        ranker(options, count)  # raises for a wrong ranker before anything is sent
     filter_ = await read_filter(arguments.filter, arguments.expr)
     if not isinstance(query, str):
         raise InvalidInputError(f"The query must be a string, not {type(query).__name__}.")
@@ -111,9 +111,11 @@ async def _similarity_search(
     ranking = _ranking(options, len(fields))
     limit = opts.limit_with_offset(arguments.k, options)
     if len(fields) > 1:
+        # A hit that is far down in each list can be the best of the fused ones.
         limit = max(limit, options.get("fetch_k", opts.DEFAULT_FETCH_K))
     params = _params_per_field(session, arguments.param, fields)
     expression = await session.expression(schema, filter_)
+    # Last, because the model may charge for it: wrong arguments were refused above.
     vectors = await _query_vectors(session, query, schema, fields)
     searches = tuple(
         _field_search(session, schema, name, vectors[name], params[name], limit, expression)
@@ -124,7 +126,7 @@ async def _similarity_search(
 
 
 async def search_by_vector(session: Session, vector: Vector, arguments: SearchArguments) -> Scored:
-    """Search for a vector in the store's one embedding field."""
+    """Search for a vector; the store must have exactly one embedding field."""
     options = _search_options(session, arguments)
     filter_ = await read_filter(arguments.filter, arguments.expr)
     return await session.with_schema(_search_by_vector, [], vector, arguments, options, filter_)
@@ -152,7 +154,7 @@ async def max_marginal_relevance_search(
     fetch_k: int,
     lambda_mult: float,
 ) -> list[Document]:
-    """Search, and pick hits that are near the query and far from each other (MMR)."""
+    """Search, then choose hits that are near the query and differ from each other (MMR)."""
     options = _search_options(session, arguments)
     filter_ = await read_filter(arguments.filter, arguments.expr)
     fetch = max(arguments.k, opts.check_limit(fetch_k, options.get("offset", 0), name="fetch_k"))
@@ -187,23 +189,26 @@ async def _max_marginal_relevance_search(
         found = as_array([row[field.name] for row, _ in hits], field)
         return maximal_marginal_relevance(search.vector, found, lambda_mult, arguments.k)
 
-    # In a thread, because all stores share the loop.
+    # In a thread, because it takes up to a second and all stores share the I/O loop.
     picked = await portal().computing.run(pick)
     return [document for document, _ in _scored(session, schema, [hits[one] for one in picked])]
 
 
 def _relevance(session: Session, schema: Schema, mode: str | None) -> Callable[[float], float]:
-    """Return what turns the collection's distances into relevance: 0 to 1, 1 the best.
+    """Return a function that turns the collection's distances into scores from 0 to 1.
 
-    The metric is read from the index. See <https://milvus.io/docs/metric.md>.
+    The metric is the index's, because the store's arguments may name another one (T09). See
+    <https://milvus.io/docs/metric.md>.
     """
     fields = _searched_fields(session, schema, mode)
     metric = schema.indexes[fields[0]].metric_type if len(fields) == 1 else "hybrid"
-    if metric in ("COSINE", "IP"):
+    if metric in ("COSINE", "IP"):  # of unit vectors: -1 to 1
         return lambda distance: _rounded((distance + 1) / 2)
     if metric == "L2":  # squared, of unit vectors: 0 to 4
         return lambda distance: _rounded(1 - distance / 4)
-    raise UnsupportedError(f"There is no relevance score for {metric} searches.")
+    raise UnsupportedError(
+        f"There is no relevance score for {metric} searches; use similarity_search_with_score."
+    )
 
 
 def _search_options(
@@ -212,7 +217,7 @@ def _search_options(
     partition = session.partition("partition_names")
     options = opts.allowed(arguments.extra, known, partition=partition)
     if fields == 1:
-        opts.require_fused(options)
+        opts.refuse_fusion_options(options)
     opts.check_limit(arguments.k, options.get("offset", 0))
     if "fetch_k" in options:
         opts.check_limit(options["fetch_k"], name="fetch_k")
@@ -223,14 +228,14 @@ def _searched_fields(session: Session, schema: Schema, mode: str | None) -> list
     """Return the vector fields to search.
 
     Raises:
-        InvalidInputError: If the collection has not those of the store.
-        UnsupportedError: If it has none of the kind that the mode wants.
+        InvalidInputError: If the collection lacks a vector field of the store.
+        UnsupportedError: If it lacks a kind of vector field that the mode needs.
     """
     functions = session.collection.settings.spec.function_fields
     embeds = bool(session.collection.settings.sources)
     embedded = session.collection.embedder.vector_fields(schema) if embeds else []
     if mode is not None:
-        return _of_mode([*embedded, *functions], schema, mode)
+        return _fields_of_mode([*embedded, *functions], schema, mode)
     for name in functions:
         if name not in schema.vectors:
             raise InvalidInputError(
@@ -242,7 +247,7 @@ def _searched_fields(session: Session, schema: Schema, mode: str | None) -> list
 async def _query_vectors(
     session: Session, query: str, schema: Schema, searched: Sequence[str]
 ) -> dict[str, Vector]:
-    """Embed the query for each model's field; functions take the text as it is."""
+    """Return the query's vector for each field; Milvus's functions take the text itself."""
     functions = session.collection.settings.spec.function_fields
     vectors: dict[str, Vector] = dict.fromkeys(functions, query)
     if not vectors.keys() >= set(searched):
@@ -339,32 +344,32 @@ def _scored(session: Session, schema: Schema, hits: Sequence[Hit]) -> Scored:
 
 
 def _ranking(options: Mapping[str, Any], fields: int) -> Any:
-    """Return the ranker of several fields' hits, or `None` for one field's."""
+    """Return the ranker for a search of several fields, or `None` for one field."""
     if fields > 1:
         return ranker(options, fields)
-    opts.require_fused(options)
+    opts.refuse_fusion_options(options)
     return None
 
 
-def _of_mode(names: Sequence[str], schema: Schema, mode: str) -> list[str]:
-    """Return those fields of the collection that a mode searches.
+def _fields_of_mode(names: Sequence[str], schema: Schema, mode: str) -> list[str]:
+    """Return the vector fields that a search mode searches.
 
     Raises:
-        UnsupportedError: If there are none, or none of one kind for a hybrid search.
+        UnsupportedError: If a kind of field that the mode needs is missing.
     """
-    there = [name for name in names if name in schema.vectors]
-    dense = [name for name in there if schema.vectors[name].type in DENSE]
-    sparse = [name for name in there if schema.vectors[name].type is DataType.SPARSE_FLOAT_VECTOR]
-    wanted = {"dense": [dense], "sparse": [sparse], "hybrid": [dense, sparse]}[mode]
-    if not all(wanted):
+    types = {name: schema.vectors[name].type for name in names if name in schema.vectors}
+    dense = [name for name, type_ in types.items() if type_ in DENSE]
+    sparse = [name for name, type_ in types.items() if type_ is DataType.SPARSE_FLOAT_VECTOR]
+    kinds = {"dense": [dense], "sparse": [sparse], "hybrid": [dense, sparse]}[mode]
+    if not all(kinds):
         raise UnsupportedError(
             f"A {mode} search needs {_NEEDS[mode]}, in the collection and in the store: "
             "`embedding_function` fills dense fields, `builtin_function` those of BM25."
         )
-    return [name for kind in wanted for name in kind]
+    return [name for kind in kinds for name in kind]
 
 
 def _rounded(score: float) -> float:
-    """Take back what float32 adds beyond 0 and 1."""
+    """Clip a score that float32 put just outside 0 to 1; leave one that is far outside."""
     nearest = min(1.0, max(0.0, score))
     return nearest if abs(nearest - score) < _ROUNDING else score

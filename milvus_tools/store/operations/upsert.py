@@ -1,4 +1,4 @@
-"""One upsert: its Documents in batches, what they are as rows, and their vectors."""
+"""The state of one upsert: batches of Documents, their rows and their vectors."""
 
 import asyncio
 import uuid
@@ -13,18 +13,18 @@ from milvus_tools.store.documents import batches
 from milvus_tools.store.values import id_text
 from milvus_tools.transport.requests import Row, Vector
 
-Columns = Sequence[Sequence[Vector]]  # per embedding model the vectors, one per text
+Columns = Sequence[Sequence[Vector]]  # for each embedding model a vector per text
 
 
 class Embedded:
-    """Embeds each batch once, and keeps its vectors until the batch is written."""
+    """Embeds each batch once and keeps its vectors until the batch is written."""
 
     def __init__(
         self,
         embed: Callable[[Sequence[str]], Awaitable[Columns]],
         batches: Sequence[Sequence[str]],
     ) -> None:
-        """Embed nothing yet.
+        """Keep the texts; nothing is embedded yet.
 
         Args:
             embed: Embeds texts.
@@ -36,42 +36,45 @@ class Embedded:
         self._made: dict[int, Columns] = {}
 
     def begin(self, count: int) -> None:
-        """Begin with the first batches, if there are several: they are needed soon."""
+        """Start to embed the first batches concurrently, if there are several."""
         if len(self._batches) > 1:
             for number in range(min(count, len(self._batches))):
                 self._begun[number] = asyncio.create_task(self._make(number))
 
-    async def of(self, number: int) -> Columns:
-        """Return a batch's vectors."""
+    async def vectors(self, number: int) -> Columns:
+        """Return a batch's vectors; embed them unless that has begun."""
         if number in self._begun:
+            # Popped, because a caller that is cancelled here cancels the task with it.
             return await self._begun.pop(number)
         return self._made[number] if number in self._made else await self._make(number)
 
     def forget(self, number: int) -> None:
-        """Let go of the vectors of a batch that is written."""
+        """Free the vectors of a batch that was written."""
         self._made.pop(number, None)
 
     async def aclose(self) -> None:
-        """End what nobody needs any more."""
+        """Cancel the embedding of batches that will not be written."""
         await cancel_and_wait(self._begun.values())
 
     async def _make(self, number: int) -> Columns:
+        # Kept, so that a write that is repeated with a newer schema does not embed again.
         self._made[number] = columns = await self._embed(self._batches[number])
         return columns
 
 
 class Upsert:
-    """What an upsert is given, and what is made of it.
+    """The Documents of an upsert, with their rows and their vectors.
 
     Attributes:
         documents: The Documents.
-        ids: Their ids; new ones for those without, unless Milvus makes them.
-        vectors: The vectors, per embedding model, or `None` to make them here.
-        options: Where to write.
-        batches: Which Documents to write together: of those with one id only the last.
-        fitted: The collection that `rows` are rows of.
+        ids: Their ids; new ones for Documents without. Unused if Milvus makes the keys.
+        vectors: The given vectors, per embedding model, or `None` if the texts are embedded.
+        options: The partition to write to, as keyword arguments.
+        batches: The positions of the Documents in each batch; of Documents with the same id only
+            the last one.
+        rows_schema: The schema that `rows` were made for.
         rows: The Documents as rows, without vectors.
-        embedded: The vectors that are made here.
+        embedded: The vectors of texts that are embedded.
     """
 
     def __init__(
@@ -82,22 +85,23 @@ class Upsert:
         options: Mapping[str, Any],
         embed: Callable[[Sequence[str]], Awaitable[Columns]],
     ) -> None:
-        """Cut it into batches.
+        """Cut the Documents into batches.
 
         Args:
             documents: The Documents.
-            vectors: The vectors, per embedding model, or `None` to make them here.
+            vectors: The vectors, per embedding model, or `None` to embed the texts.
             batch_size: The most Documents in a batch.
-            options: Where to write.
+            options: The partition to write to, as keyword arguments.
             embed: Embeds texts.
         """
         self.documents = documents
         self.ids = [str(uuid.uuid4()) if one.id is None else id_text(one.id) for one in documents]
         self.vectors = vectors
         self.options = options
+        # Of two rows with one key a server keeps the first, and Milvus Lite the last (T18).
         last = {id_: number for number, id_ in enumerate(self.ids)}
         self.batches = list(batches(sorted(last.values()), batch_size))
-        self.fitted: Schema | None = None
+        self.rows_schema: Schema | None = None
         self.rows: list[Row] = []
         texts = [[documents[one].page_content for one in batch] for batch in self.batches]
         self.embedded = Embedded(embed, texts)
@@ -105,5 +109,5 @@ class Upsert:
     async def vectors_of(self, number: int) -> Columns:
         """Return a batch's vectors."""
         if self.vectors is None:
-            return await self.embedded.of(number)
+            return await self.embedded.vectors(number)
         return [[column[one] for one in self.batches[number]] for column in self.vectors]

@@ -1,4 +1,4 @@
-"""Writing: upserts that replace, and deletes that count."""
+"""Operations that write. Every write is an upsert, except where Milvus makes the keys."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from milvus_tools.errors import (
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.documents import DocumentMapper, Key
-from milvus_tools.store.operations.delete import delete_now, partial
+from milvus_tools.store.operations.delete import delete_now, reporting_partial_success
 from milvus_tools.store.operations.read import STRONG, key_fields
 from milvus_tools.store.operations.upsert import Columns, Upsert
 from milvus_tools.store.session import Session
@@ -34,8 +34,8 @@ from milvus_tools.transport.requests import (
     WriteRequest,
 )
 
-BATCHES_IN_FLIGHT = 8  # of one call: four that are embedded, four that are written
-_ROWS_AT_ONCE = 1_000  # that are made before other calls have their turn
+BATCHES_IN_FLIGHT = 8  # per call: four that are being embedded and four that are being written
+_ROWS_AT_ONCE = 1_000  # that are made before other tasks of the I/O loop have their turn
 
 
 async def upsert(
@@ -45,19 +45,19 @@ async def upsert(
     batch_size: int,
     extra: Mapping[str, Any],
 ) -> list[str]:
-    """Write Documents, each in place of the one that had its id; return the ids.
+    """Write Documents, each of which replaces the entity that has its id; return the ids.
 
     Batches are embedded while others are written.
 
     Args:
         session: The call's session.
-        documents: The Documents; those without id get a new one.
-        vectors: The vectors, per embedding model, or `None` to make them here.
+        documents: The Documents; those without an id get a new one.
+        vectors: The vectors, per embedding model, or `None` to embed the texts.
         batch_size: The most rows per request.
-        extra: Further keyword arguments, of the allow-list.
+        extra: Further keyword arguments of the call, not yet checked.
     """
     allowed = opts.allowed(extra, {}, partition=session.partition("partition_name"))
-    options = _placed(session, allowed)
+    options = _with_partition(session, allowed)
     opts.check_limit(batch_size, name="batch_size")
     if not documents:
         return []
@@ -77,7 +77,7 @@ async def upsert_with_vectors(
     batch_size: int,
     extra: Mapping[str, Any],
 ) -> list[str]:
-    """Write Documents whose vectors are made: one per Document, or a list of one per model."""
+    """Write Documents with given vectors: one per Document, or a list with one per model."""
     vectors = _columns(session, embeddings)
     return await upsert(session, documents, vectors, batch_size, extra)
 
@@ -100,26 +100,28 @@ async def _upsert(session: Session, upsert: Upsert) -> list[str]:
     return await _write(session, upsert, schema)
 
 
-def _placed(session: Session, options: dict[str, Any]) -> dict[str, Any]:
-    """Name the partition to write to, if the store reads but some."""
+def _with_partition(session: Session, options: dict[str, Any]) -> dict[str, Any]:
+    """Add the partition to write to, if the store has `partition_names`."""
     names = session.collection.settings.spec.partition_names
     if names is None or "partition_name" in options:
         return options
     if len(names) > 1:
         raise InvalidInputError(
-            f"The store reads the partitions {', '.join(names)}: name the one to write to "
-            "as partition_name."
+            f"The store reads the partitions {', '.join(names)}; pass the one to write to as "
+            "partition_name."
         )
     return {"partition_name": names[0], **options}
 
 
 def _columns(session: Session, embeddings: Sequence[Any]) -> Columns:
-    """Turn a vector, or a list of one per model, per text into a column per model."""
+    """Regroup the vectors of each text into one list of vectors per model."""
     models = len(session.collection.settings.sources)
     if models == 1:
         return [embeddings]
     if not all(is_list(row) and len(row) == models for row in embeddings):
-        raise InvalidInputError(f"Each text needs a list of {models} embeddings.")
+        raise InvalidInputError(
+            f"Each text needs a list of {models} embeddings, one per embedding model."
+        )
     return [list(column) for column in zip(*embeddings, strict=True)]
 
 
@@ -127,6 +129,7 @@ async def _write(session: Session, upsert: Upsert, schema: Schema | None) -> lis
     try:
         return await _write_once(session, upsert, schema)
     except (MilvusError, CollectionNotFoundError, DimensionError) as error:
+        # With `auto_id`, a repeated request could insert its rows a second time.
         sent = not isinstance(error, DimensionError)
         if schema is None or (sent and schema.primary.auto_id):
             raise
@@ -153,13 +156,13 @@ async def _write_once(
     if schema.primary.auto_id:
         return await _send(session, schema, upsert)
     keys = [upsert.rows[one][schema.primary.name] for batch in upsert.batches for one in batch]
-    async with _owned(session, schema, keys):
+    async with _checked_keys(session, schema, keys):
         await _send(session, schema, upsert)
     return list(upsert.ids)
 
 
 async def _fit_whole(session: Session, schema: Schema, upsert: Upsert, first: Columns) -> None:
-    """Write all Documents as rows, or refuse them all if one or a known vector is wrong."""
+    """Make the rows and check the known vectors; refuse all Documents if one is wrong."""
     await _fit(session, upsert, schema)
     if upsert.vectors is None:
         _fitting(session, schema, first, len(upsert.batches[0]))
@@ -168,8 +171,8 @@ async def _fit_whole(session: Session, schema: Schema, upsert: Upsert, first: Co
 
 
 async def _fit(session: Session, upsert: Upsert, schema: Schema) -> None:
-    """Write all Documents as rows without vectors, or refuse them all."""
-    if upsert.fitted is schema:
+    """Make the rows of all Documents, without vectors; refuse all if one does not fit."""
+    if upsert.rows_schema is schema:
         return
     mapper = session.collection.mapper(schema)
     _require_own_keys(session, auto_id=schema.primary.auto_id)
@@ -179,7 +182,7 @@ async def _fit(session: Session, upsert: Upsert, schema: Schema) -> None:
             await asyncio.sleep(0)
         key = _key_of(session, mapper, document, upsert.ids[number])
         upsert.rows.append(mapper.row(document, key, session.scope))
-    upsert.fitted = schema
+    upsert.rows_schema = schema
 
 
 def _key_of(session: Session, mapper: DocumentMapper, document: Document, id_: str) -> Key | None:
@@ -187,20 +190,22 @@ def _key_of(session: Session, mapper: DocumentMapper, document: Document, id_: s
     if primary.auto_id:
         if document.id is not None:
             raise InvalidInputError(
-                "Milvus makes this collection's ids itself (auto_id): write Documents without id."
+                "Milvus makes this collection's ids itself (auto_id); write Documents without ids."
             )
         return None
     if document.id is None and primary.type != DataType.VARCHAR:
-        raise InvalidInputError("The collection's keys are integers: give each Document one.")
+        raise InvalidInputError(
+            "The collection's keys are integers; give each Document an integer as its id."
+        )
     return mapper.key(id_, session.scope)
 
 
 def _require_own_keys(session: Session, *, auto_id: bool) -> None:
-    """Refuse scoped ids where Milvus makes the keys: no row could be found by its id."""
+    """Refuse `scoped_ids=True` if Milvus makes the keys: no row could be found by its id."""
     if auto_id and session.scope.in_keys:
         raise InvalidInputError(
             "With scoped_ids=True the keys are made of the scope and the id, but Milvus makes "
-            "this collection's keys itself (auto_id)."
+            "this collection's keys itself (auto_id); leave scoped_ids out."
         )
 
 
@@ -214,21 +219,26 @@ def _fitting(session: Session, schema: Schema, vectors: Columns, count: int) -> 
 
 
 @contextlib.asynccontextmanager
-async def _owned(
+async def _checked_keys(
     session: Session,
     schema: Schema,
     keys: Sequence[Key],
 ) -> AsyncIterator[None]:
-    """Hold keys that are free or in the scope, where one upsert does not do it all."""
+    """Hold the locks of the keys, and check that no entity outside the scope has one.
+
+    Both are left out where a single upsert is safe.
+    """
+    # Milvus can't check and write in one step; the locks keep out the process's other writes.
     checks = bool(session.scope) and not session.scope.in_keys
-    by_hand = session.collection.misplaces_upserts(schema)  # two at once would both insert
-    async with session.collection.locked(keys if checks or by_hand else ()):
-        for some in Keys(schema.primary.name, tuple(keys) if checks else ()).batches():
-            await _require_ours(session, schema, some)
+    # Two concurrent replacements of one row would both delete it, and then both insert one.
+    by_delete = session.collection.misplaces_upserts(schema)
+    async with session.collection.locked(keys if checks or by_delete else ()):
+        for batch in Keys(schema.primary.name, tuple(keys) if checks else ()).batches():
+            await _require_in_scope(session, schema, batch)
         yield
 
 
-async def _require_ours(session: Session, schema: Schema, keys: Keys) -> None:
+async def _require_in_scope(session: Session, schema: Schema, keys: Keys) -> None:
     fields = tuple(key_fields(session, schema))
     request = QueryRequest(session.collection.name, "", fields, STRONG, keys)
     rows = await session.collection.transport.query(request, session.deadline)
@@ -240,7 +250,7 @@ async def _require_ours(session: Session, schema: Schema, keys: Keys) -> None:
 
 
 async def _send(session: Session, schema: Schema, upsert: Upsert) -> list[str]:
-    """Write all rows, a few batches at once; return the keys that Milvus made, as ids."""
+    """Write all rows, several batches at a time; return the ids that Milvus confirmed."""
     confirmed: dict[int, list[str]] = {}
     written: list[str] = []
 
@@ -250,13 +260,14 @@ async def _send(session: Session, schema: Schema, upsert: Upsert) -> list[str]:
         upsert.embedded.forget(number)
         session.collection.flusher.flush_if_due()
 
-    with partial(written, sum(map(len, upsert.batches)), "written", session.deadline):
+    total = sum(map(len, upsert.batches))
+    with reporting_partial_success(written, total, "written", session.deadline):
         try:
-            if len(upsert.batches) == 1:
+            if len(upsert.batches) == 1:  # most writes, which need no tasks of their own
                 await send(0, upsert.batches[0])
             else:
                 await run_pipeline(_each(upsert.batches), send, max_in_flight=BATCHES_IN_FLIGHT)
-        finally:
+        finally:  # after an error too: the report names the ids that were written (T26)
             written += itertools.chain.from_iterable(
                 confirmed[number] for number in sorted(confirmed)
             )
@@ -266,7 +277,8 @@ async def _send(session: Session, schema: Schema, upsert: Upsert) -> list[str]:
 async def _with_vectors(
     session: Session, schema: Schema, upsert: Upsert, number: int, batch: Sequence[int]
 ) -> list[Row]:
-    """Return a batch's rows, whole."""
+    """Return a batch's rows with their vectors."""
+    # Copies, so that the batch's vectors are freed when it is written.
     rows = [upsert.rows[one].copy() for one in batch]
     vectors = _fitting(session, schema, await upsert.vectors_of(number), len(batch))
     fields = session.collection.embedder.vector_fields(schema) if vectors else []
@@ -284,32 +296,32 @@ async def _send_batch(
 ) -> list[str]:
     """Write rows in one request; return the keys that Milvus confirmed, as ids."""
     key = None if schema.primary.auto_id else schema.primary.name
-    by_hand = session.collection.misplaces_upserts(schema)
-    if by_hand and key is not None:
-        await _make_way(session, schema, rows)
-    replace = key is not None and not by_hand
+    by_delete = session.collection.misplaces_upserts(schema)
+    if by_delete and key is not None:
+        await _delete_existing(session, schema, rows)
+    replace = key is not None and not by_delete
     request = WriteRequest(session.collection.name, rows, key, replace=replace, options=options)
+    # Before the request, because one that fails may have written.
     session.collection.consistency.upserted = True
     keys = await session.collection.transport.upsert(request, session.deadline)
     return [session.scope.id(one) for one in keys]
 
 
-async def _make_way(session: Session, schema: Schema, rows: Sequence[Row]) -> None:
-    """Delete what has the rows' keys, so that they can be inserted.
+async def _delete_existing(session: Session, schema: Schema, rows: Sequence[Row]) -> None:
+    """Delete the entities that have the rows' keys, so that the rows can be inserted.
 
-    Between the two the entities are gone for a moment, and for good if the insert fails.
+    The entities are missing until the insert is done, and lost if it fails (T15).
     """
     primary = schema.primary.name
     name = session.collection.name
-    for chosen in Keys(primary, tuple(row[primary] for row in rows)).batches():
-        request = QueryRequest(name, "", (primary,), STRONG, chosen)
-        there = await session.collection.transport.query(request, session.deadline)
-        keys = tuple(row[primary] for row in there)
+    for batch in Keys(primary, tuple(row[primary] for row in rows)).batches():
+        request = QueryRequest(name, "", (primary,), STRONG, batch)
+        existing = await session.collection.transport.query(request, session.deadline)
+        keys = tuple(row[primary] for row in existing)
         if keys:
-            taken = DeleteRequest(name, "", Keys(primary, keys))
-            await delete_now(session, schema, taken)
+            await delete_now(session, schema, DeleteRequest(name, "", Keys(primary, keys)))
 
 
-async def _each(some: Sequence[Sequence[int]]) -> AsyncIterator[Sequence[int]]:
-    for batch in some:
+async def _each(batches: Sequence[Sequence[int]]) -> AsyncIterator[Sequence[int]]:
+    for batch in batches:
         yield batch

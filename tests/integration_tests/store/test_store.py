@@ -167,7 +167,7 @@ async def test_metadata_searches_page_and_are_bounded(make_store: MakeStore) -> 
             await store.asimilarity_search("x", k=wrong)
     with pytest.raises(InvalidInputError):
         await store.asearch_by_metadata(limit=10, offset=16_380)
-    with pytest.raises(InvalidInputError, match="Write a filter as filter"):
+    with pytest.raises(InvalidInputError, match="Pass a filter as filter"):
         await store.asimilarity_search("x", where="n == 1")
     assert [found.id for found in await store.aget_by_ids(["e", "a", "z", "e"])] == ["e", "a"]
 

@@ -21,6 +21,7 @@ def test_a_blocking_method_reads_well_in_help() -> None:
     """`help` shows its own name, its parameters and what it does."""
     text = pydoc.plain(pydoc.render_doc(MilvusStore.similarity_search))
     assert "similarity_search(self, query" in text
+    assert "filter: FilterLike = None" in text.replace("'", "")  # quoted before Python 3.14
     assert not inspect.iscoroutinefunction(MilvusStore.similarity_search)
     assert "Return the Documents nearest to a text." in text
     assert "The blocking version of `asimilarity_search`." in text

@@ -50,12 +50,16 @@ def test_unknown_arguments_are_refused(name: str) -> None:
 
 def test_a_refusal_says_what_there_is() -> None:
     """The error names the arguments that are taken, and where a filter belongs."""
-    with pytest.raises(InvalidInputError, match="it takes consistency_level, partition_names"):
+    with pytest.raises(InvalidInputError, match="takes consistency_level, partition_names"):
         opts.allowed({"x": 1}, opts.COUNT, partition="partition_names")
     with pytest.raises(InvalidInputError, match="as filter"):
         opts.allowed({"where": "n == 1"}, opts.COUNT, partition=None)
     with pytest.raises(InvalidInputError, match="takes no others"):
         opts.allowed({"x": 1}, {}, partition=None)
+    with pytest.raises(InvalidInputError, match=r"^offset must be int, not str\.$"):
+        opts.allowed({"offset": "1"}, opts.QUERY, partition=None)
+    with pytest.raises(InvalidInputError, match="must be Function or BaseRanker, not dict"):
+        opts.allowed({"reranker": {}}, opts.SEARCH, partition=None)
 
 
 def test_none_is_not_given() -> None:
@@ -89,8 +93,9 @@ def test_partitions_are_outside_scopes_only(name: str) -> None:
         opts.allowed({name: good}, {}, partition=None)
     assert opts.allowed({name: good}, {}, partition=name) == {name: good}
     bad: list[Any] = [1, [1], {"x": 1}, ["x", None]]
+    needed = "a string" if name == "partition_name" else "a list of strings"
     for value in bad:
-        with pytest.raises(InvalidInputError, match="made of strings"):
+        with pytest.raises(InvalidInputError, match=rf"^{name} must be {needed}\.$"):
             opts.allowed({name: value}, {}, partition=name)
     other = {"partition_name", "partition_names"} - {name}
     with pytest.raises(InvalidInputError, match="not known"):

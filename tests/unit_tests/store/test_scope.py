@@ -242,7 +242,7 @@ def test_r07_a_part_of_the_scope_is_not_told_either() -> None:
     """Where the scope is quoted otherwise than it was written, nothing is told."""
     scope = Scope({"tenant": "acme", "n": 1})
     for quoted in ("field 'tenant' is a string", "mismatched 'acme'", 'tenant=="acme"', "n > 2"):
-        said = "Milvus refused the request; its reason names the scope, and is not told."
+        said = "Milvus refused the request; its reason names the scope, so it is not shown."
         assert redacted(scope, MilvusError(quoted, 1100), lite=False) == said
         partial = PartialWriteError(f"1 of 2 entities: {quoted}", ["a"])
         partial.__cause__ = MilvusError(quoted, 1100)
