@@ -135,11 +135,11 @@ class MilvusStore(StoreMethods):
                 models. The results are the same, but a model does not see the context variables
                 of the callers, because there may be several.
             on_batch: Called on the I/O loop after each request that calls may share, with its
-                kind (`search`, `query`, `upsert` or `delete`) and what became of it.
+                kind (`search`, `query`, `upsert` or `delete`) and its outcome.
             transport: Makes what carries requests to Milvus, in place of the store's own:
                 `BatchedTransport` over `DirectTransport`, each of which may be wrapped. See
-                `Transport`. Whether calls share requests to the embedding models is
-                `batching`'s to say.
+                `Transport`. `batching` alone decides whether
+                calls share requests to the embedding models.
 
         Raises:
             InvalidInputError: If the arguments contradict each other.

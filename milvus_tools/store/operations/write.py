@@ -83,7 +83,7 @@ async def upsert_with_vectors(
 
 
 async def flush(session: Session) -> None:
-    """Make what was written fast to search, where Milvus does not do so itself."""
+    """Flush Milvus Lite, so that searches of recently written entities are fast."""
     if await session.collection.schemas.schema_to_write(session.deadline) is not None:
         await session.collection.flusher.flush()
 
@@ -149,7 +149,7 @@ async def _write_once(
         spec, samples = session.collection.settings.spec, [one[0] for one in first]
         spec.require(session.collection.connection.version, samples)
         planned = spec.schema(samples, upsert.documents[0].metadata)
-        # or refuse before anything is made
+        # Wrong Documents are refused before the collection is created.
         await _fit_whole(session, spec.described(planned), upsert, first)
         schema = await session.collection.create(planned, session.deadline)
     await _fit_whole(session, schema, upsert, first)
