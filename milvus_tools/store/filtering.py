@@ -47,6 +47,7 @@ async def write_filter(
         FilterError: If a field, an operator or a value does not fit; the message says what does.
         UnsupportedError: If this Milvus can't answer it.
     """
+
     def written() -> str:
         typed = [_written(one, mapper, scope, lite=lite) for one in filter_.typed]
         return all_of([*typed, filter_.raw])
