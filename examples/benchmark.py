@@ -6,8 +6,7 @@ if the package `milvus` is installed.
 
     python examples/benchmark.py --list
     python examples/benchmark.py searches loading --backend lite
-    python examples/benchmark.py --backend server --uri http://127.0.0.1:19530 --out results
-    python examples/benchmark.py --draw results/*.json --out results
+    python examples/benchmark.py --backend both --out examples/results
 """
 
 import argparse
@@ -24,18 +23,19 @@ from collections.abc import Iterator
 
 from benchmarking.bench import Bench
 from benchmarking.chart import draw
-from benchmarking.report import markdown, summary
-from benchmarking.results import Case, Results
-from benchmarking.scenarios import SCENARIOS, cases_of
-from benchmarking.server import MilvusServer, is_installed
-from benchmarking.service import running_service
+from benchmarking.comparing import Case
+from benchmarking.report import Results, report
+from benchmarking.scenarios import SCENARIOS, TITLES, cases_of
 from pymilvus import MilvusClient
 
+from tests.helpers.milvus_server import MilvusServer, is_installed
+from tests.helpers.openai_process import OpenAIProcess
+
+DIM = 384
 PACKAGES = (
     *("milvus_tools", "langchain-milvus", "pymilvus", "milvus-lite", "langchain-core"),
     *("langchain-openai", "langchain-classic", "openai", "grpcio", "numpy"),
 )
-TITLES = {name: scenario.title for name, scenario in SCENARIOS.items()}
 
 
 def main() -> None:
@@ -46,14 +46,12 @@ def main() -> None:
             print(f"{name:10} {title}")
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
-    results = [Results.load(path) for path in arguments.draw] or [measure(arguments)]
-    for one in results:
-        text = markdown(one, TITLES)
-        (arguments.out / f"benchmark-{one.backend}.md").write_text(text, encoding="utf-8")
-        one.save(arguments.out / f"benchmark-{one.backend}.json")
-        print(text)
-    (arguments.out / "benchmark.md").write_text(summary(results), encoding="utf-8")
+    backends = ["lite", "server"] if arguments.backend == "both" else [arguments.backend]
+    results = [measure(backend, arguments) for backend in backends]
+    text = report(results, TITLES)
+    (arguments.out / "benchmark.md").write_text(text, encoding="utf-8")
     draw(results, arguments.out / "benchmark.png")
+    print(text)
 
 
 def parsed() -> argparse.Namespace:
@@ -61,19 +59,11 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="which; all by default")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
-    parser.add_argument("--backend", choices=["lite", "server"], default="lite")
+    parser.add_argument("--backend", choices=["lite", "server", "both"], default="lite")
     parser.add_argument("--uri", default=os.environ.get("MILVUS_URI"), help="of the server")
-    parser.add_argument("--fast", action="store_true", help="all of it small, to see that it runs")
+    parser.add_argument("--fast", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--repeat", type=int, default=5, help="how many turns count")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(), help="folder to write")
-    parser.add_argument(
-        "--draw",
-        metavar="JSON",
-        nargs="+",
-        type=pathlib.Path,
-        default=[],
-        help="measure nothing; write the tables and one chart of results that were saved",
-    )
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.scenarios) - SCENARIOS.keys())
     if unknown:
@@ -83,27 +73,27 @@ def parsed() -> argparse.Namespace:
     return arguments
 
 
-def measure(arguments: argparse.Namespace) -> Results:
+def measure(backend: str, arguments: argparse.Namespace) -> Results:
     """Run scenarios on a backend."""
     logging.disable()  # what fails stands in the report
     with (
         tempfile.TemporaryDirectory() as folder,
-        backend(arguments, pathlib.Path(folder)) as server,
-        running_service() as service,
+        server_of(backend, arguments.uri, pathlib.Path(folder)) as server,
+        OpenAIProcess(DIM) as service,
     ):
         repeat = 1 if arguments.fast else arguments.repeat
         bench = Bench(service, pathlib.Path(folder), server, repeat, arguments.fast)
         cases = asyncio.run(run(arguments.scenarios or list(SCENARIOS), bench))
-        return Results(about(arguments, server), cases)
+        return Results("server" if server else "Lite", about(bench), cases)
 
 
 @contextlib.contextmanager
-def backend(arguments: argparse.Namespace, folder: pathlib.Path) -> Iterator[str | None]:
-    """Yield the server's address, or nothing for Milvus Lite."""
-    if arguments.backend == "lite":
+def server_of(backend: str, uri: str | None, folder: pathlib.Path) -> Iterator[str | None]:
+    """Yield the server's address, or `None` for Milvus Lite."""
+    if backend == "lite":
         yield None
-    elif arguments.uri:
-        yield arguments.uri
+    elif uri:
+        yield uri
     elif is_installed():
         with MilvusServer(folder / "server").running() as server:
             yield server.uri
@@ -112,7 +102,7 @@ def backend(arguments: argparse.Namespace, folder: pathlib.Path) -> Iterator[str
 
 
 async def run(names: list[str], bench: Bench) -> list[Case]:
-    """Run scenarios, and say on standard error how far they are."""
+    """Run scenarios, and report progress on standard error."""
     cases = []
     for name in names:
         async for case in cases_of(name, bench):
@@ -121,16 +111,15 @@ async def run(names: list[str], bench: Bench) -> list[Case]:
     return cases
 
 
-def about(arguments: argparse.Namespace, server: str | None) -> dict[str, str]:
-    """Say what was measured on."""
+def about(bench: Bench) -> dict[str, str]:
+    """Describe what was measured on."""
     versions = (f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
     return {
-        "backend": arguments.backend,
-        "Milvus": f"server {server_version(server)}" if server else "Lite",
+        "Milvus": f"server {server_version(bench.server)}" if bench.server else "Lite",
         "packages": ", ".join(versions),
         "Python": f"{platform.python_version()}, {platform.system()}",
         "cores": str(os.cpu_count()),
-        "turns": "1, small" if arguments.fast else str(arguments.repeat),
+        "turns": "1, small" if bench.fast else str(bench.repeat),
     }
 
 

@@ -44,7 +44,8 @@ RESAMPLES = 2_000
 MAX_QUERY = 1_000  # characters that the retriever takes
 BASELINE = "single query"
 TUNED = (
-    "The constants of the graph's rules were tuned on these questions: take its lines for high."
+    "The constants of the graph's rules were tuned on these questions; on others they may find "
+    "less."
 )
 QUESTIONS = PARAGRAPHS.with_name("questions.jsonl")
 

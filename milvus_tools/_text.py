@@ -1,8 +1,8 @@
-"""Text for people and models to read: short, on one line where it should be, nothing hidden.
+"""Text for people and models: short, on one line if needed, without hidden characters.
 
-What can't be seen is found by Unicode property. `str.isprintable` is false for control, format,
-private-use, surrogate and unassigned characters; only those that look like letters, marks or
-symbols to Python, and have no look of their own, are listed here.
+Unicode properties tell which characters are invisible. `str.isprintable` is false for control,
+format, private-use, surrogate and unassigned characters. This module lists only the invisible
+characters that Python takes for letters, marks or symbols.
 """
 
 import functools
@@ -15,13 +15,13 @@ from typing import Any, Final
 MAX_CHARS: Final = 200
 MAX_VALUES: Final = 20
 _MAX_REPR: Final = 40
-_MAX_COUNTED: Final = 10_000  # characters beyond what is shown
+_MAX_COUNTED: Final = 10_000  # characters that are counted after the last one that is shown
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, default=str)
 _LAST_OF_FOUR: Final = 0xFFFF
 _PLAIN: Final = re.compile(r"\w[\w.-]*")
 
-# Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, as far as `isprintable` does
-# not tell, and U+2800, a Braille cell without dots.
+# Default_Ignorable_Code_Point in Unicode's DerivedCoreProperties.txt, without the characters that
+# `isprintable` finds, and U+2800, a Braille cell without dots.
 _BLANK: Final = frozenset(
     map(
         chr,
@@ -35,8 +35,8 @@ _KEYS: Final = frozenset("0123456789#*")
 _KEYCAP: Final = "\u20e3"
 _VIRAMA: Final = 9  # its combining class
 _SKIN_TONES: Final = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
-_OTHER_EMOJI: Final = frozenset("\u203c\u2049\u2139\u3030")  # by category they are no symbols
-# The only flags that are written in invisible characters: England, Scotland and Wales.
+_OTHER_EMOJI: Final = frozenset("\u203c\u2049\u2139\u3030")  # symbols by another category
+# The only flags that contain invisible characters: England, Scotland and Wales.
 _FLAGS: Final = "|".join(
     "\U0001f3f4" + "".join(chr(0xE0000 + ord(letter)) for letter in region) + "\U000e007f"
     for region in ("gbeng", "gbsct", "gbwls")
@@ -45,24 +45,24 @@ _UNUSUAL: Final = re.compile(rf"{_FLAGS}|[^\n\t -~]")
 
 
 def visible(text: str) -> str:
-    r"""Write out what can't be seen: `\u200b` for U+200B.
+    r"""Return a text with its invisible characters written out: `\u200b` for U+200B.
 
-    Line ends, tabs and spaces stay. So do joiners between letters whose script needs them, and
-    what makes an emoji of several characters.
+    Line breaks, tabs and spaces stay. So do joiners between letters whose script needs them, and
+    the characters that form an emoji of several characters.
     """
     return _UNUSUAL.sub(functools.partial(_written_out, _as_python), text)
 
 
 def as_json(value: object, most: int | None = None) -> str:
-    """Write a value as JSON on one line, with what can't be seen written out.
+    """Write a value as JSON on one line, with its invisible characters written out.
 
     Args:
-        value: The value; what JSON has no form for becomes its `str`.
+        value: The value. Parts that JSON can't hold are written as their `str`.
         most: The most characters, or `None` for all.
 
     Raises:
-        ValueError: If it holds an integer of thousands of digits, or itself.
-        RecursionError: If it is too deep.
+        ValueError: If the value contains an integer of thousands of digits, or itself.
+        RecursionError: If the value is nested too deeply.
     """
     if most is None:
         return _visible_json(_ENCODER.encode(value))
@@ -72,7 +72,8 @@ def as_json(value: object, most: int | None = None) -> str:
 
 
 def _beginning(value: object, most: int) -> str:
-    """Return the beginning of a value's JSON, a little longer than `most` if it goes on."""
+    """Return the beginning of a value's JSON: more than `most` characters if there are more."""
+    # `iterencode` yields a string in one part, however long it is.
     if isinstance(value, str):
         return _ENCODER.encode(value[: most + 1])
     parts: list[str] = []
@@ -112,9 +113,9 @@ def _is_hidden(character: str) -> bool:
 
 
 def _is_needed(found: re.Match[str]) -> bool:
-    """Tell whether a joiner or a selector does here what it is for.
+    """Tell whether a joiner or a variation selector has an effect at this position.
 
-    The rules for scripts are those of RFC 5892, appendix A, without its tables of joining types.
+    The rules for scripts follow RFC 5892, appendix A, without its tables of joining types.
     """
     text, start = found.string, found.start()
     before, after = text[start - 1 : start], text[start + 1 : start + 2]
@@ -132,7 +133,7 @@ def _is_needed(found: re.Match[str]) -> bool:
 
 def _joins_letters(before: str, after: str) -> bool:
     conjunct = _is_virama(before) or (before.isalpha() and _is_virama(after))
-    # Persian puts a non-joiner between a foreign word, or a number, and its own ending.
+    # Persian has a non-joiner between a foreign word, or a number, and a Persian ending.
     return conjunct or (_is_arabic(after) and (before.isalnum() or _is_arabic(before)))
 
 
@@ -154,13 +155,14 @@ def _is_emoji_part(character: str) -> bool:
 
 
 def cut(text: str, most: int, *, clean: Callable[[str], str] = str, counted: str = "") -> str:
-    """Cut a text, and say how much is left out.
+    """Cut a text, and add the number of characters that are left out.
 
     Args:
         text: The text.
         most: The most characters to keep.
-        clean: Cleans what is kept, which may make it longer; the rest is not read.
-        counted: A word before the number, if the text was longer.
+        clean: A function that cleans the kept part, and may make it longer. It does not see the
+            rest.
+        counted: Text before the number, such as "over " if the number is a lower bound.
     """
     kept = clean(text[:most])
     rest = max(len(text) - most, 0) + max(len(kept) - most, 0)
@@ -168,31 +170,32 @@ def cut(text: str, most: int, *, clean: Callable[[str], str] = str, counted: str
 
 
 def quoted(value: object) -> str:
-    """Return a value as JSON has it, with what can't be seen written out."""
+    """Return a value as JSON, with all its invisible characters written out, and cut."""
     try:
         text = as_json(value, MAX_CHARS)
     except (ValueError, RecursionError):  # an integer of thousands of digits, a list in itself
         return f"a value of type {type(value).__name__}"
-    # Who confirms a value must be able to tell a joiner, or another space, from nothing.
+    # A person who confirms a value must see every joiner, and every space that is not U+0020.
     return "".join(one if one.isprintable() else _as_json(one) for one in text)
 
 
 def listed(values: Sequence[Any]) -> str:
-    """Return values as JSON has them, the first ones if there are many."""
+    """Return the first values as JSON, and the number of the others."""
     some = ", ".join(map(quoted, values[:MAX_VALUES]))
     more = len(values) - MAX_VALUES
     return f"{some} and {more} more" if more > 0 else some
 
 
 def named(field: str) -> str:
-    """Return a field's name, in quotes if it could be read as more than a name."""
+    """Return a field's name, in quotes if it could be read as something else than a name."""
     plain = _PLAIN.fullmatch(field) and visible(field) == field
     return field if plain and len(field) <= MAX_CHARS else quoted(field)
 
 
 def shown(value: object) -> str:
-    """Return a value as Python has it, for a sentence that says what is wrong with it."""
-    if isinstance(value, str | bytes | list | tuple):  # each item has a character at least
+    """Return the beginning of a value's `repr`, for an error message."""
+    # Each item has at least one character in the `repr`, so the first ones are enough.
+    if isinstance(value, str | bytes | list | tuple):
         value = value[: _MAX_REPR + 1]
     try:
         return cut(repr(value), _MAX_REPR)

@@ -3,22 +3,22 @@
 ```
 MilvusToolsError
 ├── InvalidInputError (ValueError)      an argument is wrong; nothing was sent
-│   ├── FilterError                     a filter expression is malformed or unsafe
+│   ├── FilterError                     a filter is malformed or unsafe
 │   └── DimensionError                  a vector does not fit the collection
 ├── ScopeError (PermissionError)        a row or an argument lies outside the store's scope
 ├── StoreClosedError (RuntimeError)     the store was closed
-├── UnsupportedError                    this Milvus can't do that
+├── UnsupportedError                    this Milvus does not support the operation
 ├── CollectionNotFoundError             the collection was dropped
-├── PartialWriteError                   some of a write or delete was done, some not
+├── PartialWriteError                   only a part of a write or delete was done
 ├── EmbeddingError                      the embedding model failed
-└── MilvusError                         Milvus refused or failed
-    ├── UnavailableError (ConnectionError)   nobody answers, or the answer was lost
+└── MilvusError                         Milvus refused the request or failed
+    ├── UnavailableError (ConnectionError)   no connection, or it broke before the answer
     ├── DeadlineError (TimeoutError)         no answer in time
     └── AccessError (PermissionError)        token or privileges are missing
 ```
 
-Messages never hold addresses, tokens or tracebacks, so they can be shown to a model. The
-error of the part below is always there as `__cause__`, for the developer.
+Messages never contain addresses, tokens or tracebacks, so a model may see them. The original
+error is always the `__cause__`, for the developer.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 
 
 class MilvusToolsError(Exception):
-    """Base of all errors that `milvus_tools` raises."""
+    """The base of all errors that `milvus_tools` raises."""
 
 
 class InvalidInputError(MilvusToolsError, ValueError):
@@ -34,11 +34,11 @@ class InvalidInputError(MilvusToolsError, ValueError):
 
 
 class FilterError(InvalidInputError):
-    """A filter expression is malformed, or not safe to join with others."""
+    """A filter is malformed, out of bounds, or not safe to join with others."""
 
 
 class DimensionError(InvalidInputError):
-    """A vector has another dimension than the collection's field, or isn't finite."""
+    """A vector has another dimension than the collection's field, or is not finite."""
 
 
 class ScopeError(MilvusToolsError, PermissionError):
@@ -46,33 +46,33 @@ class ScopeError(MilvusToolsError, PermissionError):
 
 
 class StoreClosedError(MilvusToolsError, RuntimeError):
-    """The store, or the store that a view belongs to, was closed."""
+    """The store, or the store of a scoped view, was closed."""
 
 
 class UnsupportedError(MilvusToolsError):
-    """The Milvus at the other end can't do what was asked."""
+    """This Milvus, or this collection, does not support the operation."""
 
 
 class CollectionNotFoundError(MilvusToolsError):
-    """The collection was there and is gone: somebody dropped it."""
+    """The collection existed, but was dropped."""
 
 
 class PartialWriteError(MilvusToolsError):
     """A write or delete failed after a part of it had been done.
 
     Attributes:
-        written: The ids that Milvus has confirmed, in the order given. Nothing was done with the
-            others, or their outcome is unknown; doing it again with the same ids is safe.
+        written: The ids that Milvus confirmed, in the order given. For the other ids nothing was
+            done, or the outcome is unknown. It is safe to repeat the call with the same ids.
     """
 
     def __init__(self, message: str, written: Sequence[str]) -> None:
-        """Keep the confirmed ids beside the message."""
+        """Keep the message and the confirmed ids."""
         super().__init__(message)
         self.written = list(written)
 
 
 class EmbeddingError(MilvusToolsError):
-    """The embedding model, or the function that makes it, failed. Its own error is the cause."""
+    """The embedding model, or the function that makes it, failed; its error is the cause."""
 
 
 class MilvusError(MilvusToolsError):
@@ -83,21 +83,21 @@ class MilvusError(MilvusToolsError):
     """
 
     def __init__(self, message: str, code: int = 0) -> None:
-        """Keep Milvus's code beside the message."""
+        """Keep the message and Milvus's error code."""
         super().__init__(message)
         self.code = code
 
 
 class UnavailableError(MilvusError, ConnectionError):
-    """Milvus can't be reached, or the connection broke before the answer came."""
+    """Milvus can't be reached, or the connection broke before the answer."""
 
 
 class DeadlineError(MilvusError, TimeoutError):
-    """No answer came within the deadline. A write's outcome is then unknown."""
+    """Milvus did not answer within the deadline. The outcome of a write is then unknown."""
 
 
 class AccessError(MilvusError, PermissionError):
-    """Milvus refused the token, or the user may not do this."""
+    """Milvus refused the token, or the user lacks the privilege."""
 
 
 _EMBEDDING = "The embedding model failed; no vector was made."
@@ -105,7 +105,7 @@ _EMBEDDING = "The embedding model failed; no vector was made."
 
 @contextlib.contextmanager
 def embedding() -> Iterator[None]:
-    """Turn whatever an embedding model raises into an `EmbeddingError`.
+    """Turn every error of an embedding model into an `EmbeddingError`.
 
     Raises:
         MilvusToolsError: In place of the foreign error, which becomes its cause.

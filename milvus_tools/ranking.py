@@ -1,4 +1,4 @@
-"""Rankings: fusing several, and picking hits that differ (MMR). Pure functions, best first."""
+"""Fusion of rankings, and maximal marginal relevance (MMR). Pure functions."""
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -16,13 +16,13 @@ Floats = npt.NDArray[np.floating[Any]]
 
 RANK_CONSTANT: Final = 60.0
 RETRIEVAL: Final = "retrieval"
-# What takes about a second on one core: reading so many numbers, and multiplying so many.
+# To read this many numbers, or to multiply this many, takes about a second on one core.
 MAX_NUMBERS: Final = 4_000_000
 MAX_PRODUCTS: Final = 400_000_000
 
 
 def unique(keys: Iterable[Key]) -> list[Key]:
-    """Return keys in their order, each once."""
+    """Return keys without repetitions, in the order of their first occurrence."""
     return list(dict.fromkeys(keys))
 
 
@@ -31,36 +31,38 @@ def reciprocal_rank_fusion(
     weights: Sequence[float] | None = None,
     rank_constant: float = RANK_CONSTANT,
 ) -> dict[Key, float]:
-    """Fuse rankings by rank, whatever their scores mean.
+    """Fuse rankings by rank; their scores play no part (T24).
 
     A key's score is the sum of `weight / (rank_constant + rank)` over the rankings that have it,
     with ranks from 1 (Cormack, Clarke and Büttcher, 2009, "Reciprocal rank fusion outperforms
     Condorcet and individual rank learning methods").
 
     Args:
-        rankings: Keys, best first; of a key that a ranking has twice, the better rank counts.
-        weights: A weight of 0 or more per ranking; all 1 if `None`.
-        rank_constant: The greater, the less the first ranks count before the others.
+        rankings: Keys, best first. If a ranking has a key twice, the better rank counts.
+        weights: A weight of 0 or more for each ranking; all 1 if `None`.
+        rank_constant: The greater it is, the less the first ranks stand out from the others.
 
     Returns:
-        The scores, best first; of equal ones, the key that was met first comes first.
+        The scores, best first. Keys with the same score are in the order of the rankings.
 
     Raises:
-        ValueError: If there is not one weight per ranking, or one is negative.
+        ValueError: If there is not one weight for each ranking, or a weight is negative.
     """
     weights = [1.0] * len(rankings) if weights is None else weights
+    # `not >=`, which is also true for NaN.
     if len(weights) != len(rankings) or any(not weight >= 0 for weight in weights):
-        msg = f"weights must be {len(rankings)} numbers of 0 or more, one per ranking."
+        msg = f"weights must be {len(rankings)} numbers of 0 or more, one for each ranking."
         raise ValueError(msg)
     scores: dict[Key, float] = {}
     for ranking, weight in zip(rankings, weights, strict=True):
         for rank, key in enumerate(unique(ranking), start=1):
             scores[key] = scores.get(key, 0.0) + weight / (rank_constant + rank)
+    # `sorted` is stable: keys with the same score keep their order.
     return dict(sorted(scores.items(), key=lambda item: item[1], reverse=True))
 
 
 def interleave(rankings: Sequence[Sequence[Key]]) -> list[Key]:
-    """Take the first of each ranking, then the second of each, and so on, each key once."""
+    """Return the first key of each ranking, then the second of each, and so on, each key once."""
     longest = max(map(len, rankings), default=0)
     return unique(
         ranking[rank] for rank in range(longest) for ranking in rankings if rank < len(ranking)
@@ -76,21 +78,21 @@ def fuse(
     key: str = RETRIEVAL,
     failed: Sequence[Mapping[str, object]] = (),
 ) -> list[Document]:
-    """Fuse what queries found by reciprocal rank.
+    """Fuse the hits of several queries by reciprocal rank.
 
     Args:
-        found: Per query its Documents with their scores, best first; `None` where a search has
-            no score.
+        found: For each query its Documents with their scores, best first. A score is `None` if
+            the search has no scores.
         k: The most Documents to return.
-        weights: A weight per query; all 1 if `None`.
+        weights: A weight for each query; all 1 if `None`.
         rank_constant: See `reciprocal_rank_fusion`.
-        key: The metadata key to tell it under; what the Document has there is left out.
-        failed: What to tell there, as `failed`, of queries that found nothing because they failed.
+        key: The metadata key for the result. It replaces the Document's own value there.
+        failed: Descriptions of the queries that failed, for `failed` in the result.
 
     Returns:
-        The Documents, best first, each id once. `metadata["retrieval"]` of each is
-        `{"score": …, "found_by": [{"query": …, "rank": …, "score": …}]}`: the fused score, and the
-        queries that found it, with its rank from 1 and its score there.
+        The Documents, best first, each id once. `metadata["retrieval"]` of each Document is
+        `{"score": …, "found_by": [{"query": …, "rank": …, "score": …}]}`: the fused score, and
+        for each query that found the Document its rank, from 1, and its score.
     """
     documents: dict[str | None, Document] = {}
     found_by: dict[str | None, list[dict[str, object]]] = {}
@@ -110,7 +112,7 @@ def fuse(
 
 
 def _failures(failed: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """Return a copy for each Document: none shares anything with another."""
+    """Return a new copy for each Document, so that a change in one does not show in another."""
     return {"failed": [dict(one) for one in failed]} if failed else {}
 
 
@@ -120,42 +122,43 @@ def _with(document: Document, key: str, value: object) -> Document:
 
 
 def check_mmr_cost(k: int, count: int, dim: int) -> None:
-    """Check that picking keeps one core busy for about a second at most.
+    """Check that MMR keeps one core busy for at most about a second.
 
     Args:
-        k: How many are to be picked.
-        count: How many there are to pick from.
+        k: The number of hits to pick.
+        count: The number of hits to pick from.
         dim: The dimension of their vectors.
 
     Raises:
-        InvalidInputError: If it would.
+        InvalidInputError: If MMR would take longer.
     """
     most = min(MAX_NUMBERS // dim, MAX_PRODUCTS // (dim * k))
     if count > most:
         raise InvalidInputError(
-            f"fetch_k can be {most} at most for k={k} and vectors of {dim} dimensions, not "
-            f"{count}: picking from more takes too long."
+            f"fetch_k can be at most {most} for k={k} and vectors of {dim} dimensions, not "
+            f"{count}: picking from more hits takes too long."
         )
 
 
 def maximal_marginal_relevance(
     query: Floats, vectors: Floats, lambda_mult: float, k: int
 ) -> list[int]:
-    """Pick vectors that are near a query and far from those picked before.
+    """Pick vectors that are near a query and far from the vectors picked before.
 
-    Each step takes the one with the greatest `lambda_mult * nearness - (1 - lambda_mult) *
-    redundancy`: its cosine to the query, and its greatest cosine to one that is picked already
-    (Carbonell and Goldstein, 1998, "The use of MMR, diversity-based reranking for reordering
-    documents"). A vector of length 0 has cosine 0 to all others.
+    Each step picks the vector with the greatest `lambda_mult * nearness - (1 - lambda_mult) *
+    redundancy`. Nearness is its cosine to the query, redundancy its greatest cosine to a picked
+    vector (Carbonell and Goldstein, 1998, "The use of MMR, diversity-based reranking for
+    reordering documents"). A vector of length 0 has cosine 0 to all others.
 
     Args:
         query: The query vector, of shape `(dim,)`.
         vectors: The vectors, of shape `(n, dim)`.
         lambda_mult: 1 for the nearest, 0 for the most diverse.
-        k: How many to pick.
+        k: The number of vectors to pick.
 
     Returns:
-        The indices of the picked, in the order of picking; of equal ones the first is taken.
+        The indices of the picked vectors, in the order of picking. Of equal vectors, the first is
+        picked.
     """
     if not len(vectors):
         return []

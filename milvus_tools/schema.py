@@ -1,13 +1,14 @@
-"""What a collection is, as Milvus describes it: read and never guessed.
+"""`Schema`: a collection as Milvus describes it, read and never guessed.
 
 See <https://milvus.io/docs/schema.md>.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
-from pymilvus import DataType, FunctionType, MilvusClient
+from pymilvus import DataType, FunctionType
 
 from milvus_tools.errors import InvalidInputError
 
@@ -81,6 +82,11 @@ class Index:
     metric_type: str
     index_type: str
 
+    @classmethod
+    def from_description(cls, index: Mapping[str, Any]) -> "Index":
+        """Read pymilvus's `describe_index`, or the parameters that make an index."""
+        return cls(str(index.get("metric_type", "")), str(index.get("index_type", "")))
+
 
 # Those that look at every entity.
 _EXHAUSTIVE = frozenset({"FLAT", "BIN_FLAT", "SPARSE_INVERTED_INDEX"})
@@ -109,23 +115,10 @@ class Schema:
     dynamic: bool
     bm25_inputs: Mapping[str, str]
 
-    @property
+    @functools.cached_property
     def searches_all(self) -> bool:
         """Whether every search looks at every entity that its filter leaves."""
         return all(index.index_type in _EXHAUSTIVE for index in self.indexes.values())
-
-    @classmethod
-    def read(cls, client: MilvusClient, collection_name: str, timeout: float) -> "Schema":
-        """Ask Milvus. Blocks: run it in a thread."""
-        description = client.describe_collection(collection_name, timeout=timeout)
-        indexes = {}
-        for name in client.list_indexes(collection_name, timeout=timeout):
-            index = client.describe_index(collection_name, name, timeout=timeout)
-            indexes[index["field_name"]] = Index(
-                metric_type=str(index.get("metric_type", "")),
-                index_type=str(index.get("index_type", "")),
-            )
-        return cls.from_description(description, indexes)
 
     @classmethod
     def from_description(
@@ -137,6 +130,7 @@ class Schema:
         others = {name: field for name, field in fields.items() if name != primary}
         return cls(
             collection_id=int(description.get("collection_id") or 0),
+            # Milvus says `auto_id` of the field or of the collection, as its version has it.
             primary=dataclasses.replace(
                 fields[primary], auto_id=fields[primary].auto_id or bool(description["auto_id"])
             ),
@@ -151,17 +145,17 @@ class Schema:
             },
         )
 
-    @property
-    def output_fields(self) -> list[str]:
+    @functools.cached_property
+    def output_fields(self) -> tuple[str, ...]:
         """All that a Document is made of: every field but the vectors, and the dynamic keys.
 
         The dynamic keys are asked for as a whole: naming them one by one breaks on a key that is
         no identifier.
         """
-        names = [self.primary.name, *self.scalars]
-        return [*names, DYNAMIC_FIELD] if self.dynamic else names
+        names = (self.primary.name, *self.scalars)
+        return (*names, DYNAMIC_FIELD) if self.dynamic else names
 
-    @property
+    @functools.cached_property
     def has_partition_key(self) -> bool:
         """Whether a field routes rows to partitions."""
         return any(field.is_partition_key for field in self.scalars.values())

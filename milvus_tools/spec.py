@@ -1,19 +1,19 @@
-"""What a new collection is to be: what the store was told, for when there is none yet.
+"""`CollectionSpec`: how to make a collection that is not there yet.
 
 See <https://milvus.io/docs/schema.md>.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from langchain_milvus.function import BaseMilvusBuiltInFunction, BM25BuiltInFunction
-from pymilvus import CollectionSchema, DataType, FunctionType, MilvusClient
-from pymilvus.milvus_client.index import IndexParams
+from pymilvus import CollectionSchema, DataType, FunctionType
 
 from milvus_tools.errors import DimensionError, InvalidInputError, UnsupportedError
-from milvus_tools.schema import MAX_VARCHAR
+from milvus_tools.schema import MAX_VARCHAR, Index, Schema
 
 _PYTHON_TYPES: dict[type, DataType] = {
     bool: DataType.BOOL,
@@ -26,7 +26,7 @@ _PYTHON_TYPES: dict[type, DataType] = {
 
 @dataclasses.dataclass(frozen=True)
 class CollectionSpec:
-    """What a new collection is to be: `MilvusStore`'s arguments that say so.
+    """Describes a new collection, by those arguments of `MilvusStore` that do so.
 
     Attributes:
         collection_name: Its name.
@@ -76,16 +76,16 @@ class CollectionSpec:
         """Return what it is on Milvus Lite.
 
         Lite loads no single partitions. With AUTOINDEX, which is HNSW there, a filtered search of
-        flushed entities finds but some of those that match; with FLAT it finds them all.
+        flushed entities finds only some of those that match; with FLAT it finds them all.
         """
         return dataclasses.replace(self, dense_index="FLAT", loads_whole=True)
 
-    @property
+    @functools.cached_property
     def function_fields(self) -> tuple[str, ...]:
         """The fields that Milvus's functions fill."""
         return filled_by(self.functions)
 
-    @property
+    @functools.cached_property
     def all_vector_fields(self) -> tuple[str, ...]:
         """Every vector field: those of the embeddings, then those of the functions."""
         return self.vector_fields + self.function_fields
@@ -124,8 +124,12 @@ class CollectionSpec:
             metadata: The first document's metadata, which fixes the fields of a collection
                 without dynamic field.
         """
-        schema = MilvusClient.create_schema(
-            auto_id=self.auto_id, enable_dynamic_field=self.dynamic, description=self.description
+        schema = CollectionSchema(
+            [],  # which are added below, and so not checked yet
+            self.description,
+            auto_id=self.auto_id,
+            enable_dynamic_field=self.dynamic,
+            check_fields=False,
         )
         self._add_text(schema)
         self._add_primary(schema)
@@ -139,13 +143,14 @@ class CollectionSpec:
             schema.add_field(name, **parameters)
         return schema
 
-    def indexes(self, schema: CollectionSchema) -> IndexParams:
-        """Write the index parameters for the schema's vector fields."""
-        indexes = MilvusClient.prepare_index_params()
-        for field in schema.fields:
-            if field.name in self.all_vector_fields:
-                indexes.add_index(field.name, **self.index_of(field.name, field.dtype))
-        return indexes
+    def described(self, planned: CollectionSchema) -> Schema:
+        """Return what `schema` wrote as Milvus will describe it once the collection is there."""
+        indexes = {
+            field.name: Index.from_description(self.index_of(field.name, field.dtype))
+            for field in planned.fields
+            if field.name in self.all_vector_fields
+        }
+        return Schema.from_description(planned.to_dict(), indexes)
 
     def index_of(self, name: str, type_: DataType) -> dict[str, Any]:
         """Return a vector field's index parameters: the caller's, else ours."""
@@ -161,7 +166,7 @@ class CollectionSpec:
         return {"index_type": self.dense_index, "metric_type": "COSINE", "params": {}}
 
     def _add_text(self, schema: CollectionSchema) -> None:
-        analyzer: dict[str, Any] = {}
+        analyzer: dict[str, Any] = {}  # which BM25 wants on the field that it reads
         for function in self.functions:
             reads = self.text_field in listed(function.input_field_names)
             if reads and isinstance(function, BM25BuiltInFunction):

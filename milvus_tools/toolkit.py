@@ -1,4 +1,4 @@
-"""`MilvusToolkit`: the tools of one collection, and what an agent needs around them."""
+"""`MilvusToolkit`: the tools of one collection, a text for the prompt, and approval of writes."""
 
 import asyncio
 import functools
@@ -35,8 +35,8 @@ _EXAMPLE_CHARS: Final = 40
 class MilvusToolkit(ToolSettings, BaseToolkit):
     """Tools for an agent over one collection: search, search by metadata, upsert and delete.
 
-    Read-only unless `allow_writes=True`. What the operator fixed here, or as the store's scope,
-    no model can change.
+    The toolkit is read-only unless `allow_writes=True`. No model can change the settings or the
+    store's scope.
 
     Example:
         ```python
@@ -51,27 +51,27 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
     """
 
     def __init__(self, store: AnyStore, **settings: Any) -> None:
-        """Keep the settings.
+        """Check and keep the settings.
 
         Args:
-            store: The store, or a view of it.
+            store: The store, or a scoped view of it.
             **settings: The attributes of this class.
 
         Raises:
-            ValidationError: If one is unknown, out of bounds, or contradicts another.
+            ValidationError: If a setting is unknown, out of bounds, or contradicts another.
         """
         super().__init__(store=store, **settings)
 
     async def aget_tools(self) -> list[BaseTool]:
-        """Return the tools; those that write are there only if they are allowed.
+        """Return the tools. The tools that write are among them only if they are allowed.
 
-        Without `filter_fields` the collection's schema says what may be filtered on: it is read
-        now.
+        Without `filter_fields`, this reads the collection's schema for the fields that the model
+        may filter on.
 
         Raises:
-            ImportError: If `scope_from` or `scope_from_user` is given and the extra `agents` is
-                not installed.
-            MilvusToolsError: If the collection must be read and can't be.
+            ImportError: If `scope_from` or `scope_from_user` is set and the extra `agents` is not
+                installed.
+            MilvusToolsError: If the schema is needed and can't be read.
         """
         fields = await self._fields()
         makers = [search_tool, search_by_metadata_tool]
@@ -88,14 +88,17 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
         return known_fields(self, schema)
 
     def interrupt_on(self) -> dict[str, Any]:
-        """Return what `HumanInTheLoopMiddleware` needs to ask before each write.
+        """Return the configuration with which `HumanInTheLoopMiddleware` asks before each write.
+
+        A person can approve a call, edit it, reject it, or respond in its place: then nothing is
+        written, and the model reads the person's words as the tool's answer.
 
         Example:
             ```python
             HumanInTheLoopMiddleware(interrupt_on=toolkit.interrupt_on())
             ```
         """
-        decisions = ["approve", "edit", "reject"]
+        decisions = ["approve", "edit", "reject", "respond"]
         questions = {"upsert": upsert_question} if self.upserts else {}
         questions |= {"delete": delete_question} if self.deletes else {}
         return {
@@ -109,27 +112,28 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
     def _question(
         self, question: Callable[[ToolSettings, Any], str], call: Mapping[str, Any], *_: Any
     ) -> str:
-        """Say what a call would do, as far as it would not be refused."""
+        """Return the question for a call, or say that the tool would refuse it."""
+        # The middleware also passes the state and the runtime, which are ignored.
         try:
             return question(self, call.get("args", {}))
         except MilvusToolsError as error:
             return f"Nothing would happen: the call will be refused. {error}"
 
     async def aget_context(self, context: Any = None, *, user: Any = None) -> str:
-        """Return text for a system prompt: the collection, its fields with examples, its size.
+        """Return text for a system prompt: the collection, its size, its fields with examples.
 
-        The examples are data from the collection: short, quoted, and still what somebody wrote.
-        Without the context or the user that `scope_from` and `scope_from_user` need, neither
-        examples nor size are told.
+        The examples are short and quoted, but they are data from the collection: do not trust
+        them as instructions. Without the context or the user that `scope_from` or
+        `scope_from_user` needs, the text has neither examples nor the size.
 
         Args:
-            context: The run's context, if `scope_from` is given.
-            user: The authenticated user, `runtime.server_info.user`, if `scope_from_user` is
-                given.
+            context: The run's context, if `scope_from` is set.
+            user: The authenticated user, `runtime.server_info.user`, if `scope_from_user` is set.
         """
         fields = await self._fields()
         lines = [f"The collection {inline(self.store.collection_name)} holds {self._what()}."]
         store = scoped_store(self, context, user)
+        # Without the scope nothing is read: examples and size could be those of another tenant.
         samples: Sequence[Document] = []
         if store is not None:
             count, samples = await asyncio.gather(

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from benchmarking.server import MilvusServer
 from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore
+from tests.helpers.milvus_server import MilvusServer
 from tests.helpers.support import embeddings, raw_client
 
 _numbers = itertools.count(1)

@@ -75,7 +75,7 @@ async def _on_io_loop(store: MilvusStore, work: Callable[[], object]) -> None:
     async def there(*_: object) -> None:
         work()
 
-    await store._lifecycle.run(there, None)
+    await store._run(there, None)
 
 
 async def calls() -> Iterator[tuple[str, Frames]]:

@@ -1,9 +1,9 @@
-"""What `examples/benchmark.py` is made of.
+"""The parts of `examples/benchmark.py`.
 
-- `scenarios`: what is measured, a function each;
-- `bench`: what a scenario works with: the backend, both sides' stores, the embedding service;
-- `comparing`: runs the sides in turns, and lets no figure count whose answer differs;
-- `results`: the figures, and their arithmetic;
-- `report` and `chart`: the table and the picture;
-- `service`, `service_process` and `server`: the processes beside this one.
+- `scenarios`: functions that yield the cases to measure;
+- `work`: the work that both sides are given, and the answers it must have;
+- `sides`: the stores of both sides, and ways past them to the collection;
+- `bench`: times work on a backend;
+- `comparing`: runs the sides in turns, and drops figures whose answers differ;
+- `report` and `chart`: the table and the picture.
 """

@@ -1,42 +1,28 @@
-"""What a scenario works with: a backend, the stores of both sides, and the embedding service."""
+"""A backend to measure on, and an embedding service."""
 
+import asyncio
+import contextlib
 import dataclasses
 import itertools
+import multiprocessing
 import os
 import pathlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeVar
 
-from benchmarking.comparing import Contender, compare
-from benchmarking.results import OURS, PEER, Case, Run
-from benchmarking.service import EmbeddingService
-from benchmarking.sides import Place, Subject
+from benchmarking import work
+from benchmarking.comparing import OURS, PEER, Case, Run, Turn, compare
+from benchmarking.sides import Place, Subject, openai_model
+from benchmarking.work import Job, Plan
+from tests.helpers.openai_process import OpenAIProcess
+
+Result = TypeVar("Result")
+Subjects = Mapping[str, Subject]
 
 _numbers = itertools.count(1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """Work to be timed.
-
-    Attributes:
-        work: The work.
-        answer: Tells what is to be compared of what it came to; not timed.
-        calls: How many calls of the store it makes, each of which langchain-milvus sends to
-            Milvus in a request of its own.
-        counts: What else is to be counted of what it came to.
-    """
-
-    work: Callable[[], Awaitable[Any]]
-    answer: Callable[[Any], Awaitable[object]]
-    calls: int
-    counts: Callable[[Any], Mapping[str, float]] = lambda _: {}
-
-
-# Makes a subject ready for a turn, and says what to time.
-Plan = Callable[[Subject, int], Awaitable[Job]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,19 +34,14 @@ class Bench:
         folder: Where Milvus Lite's files go.
         server: The server's address; `None` for Milvus Lite.
         repeat: How many turns each side has in a case.
-        fast: Whether to do all of it small.
+        fast: Whether to measure small sizes only.
     """
 
-    service: EmbeddingService
+    service: OpenAIProcess
     folder: pathlib.Path
     server: str | None = None
     repeat: int = 5
     fast: bool = False
-
-    @property
-    def lite(self) -> bool:
-        """Whether Milvus Lite is measured."""
-        return self.server is None
 
     def size(self, thorough: int, fast: int) -> int:
         """Choose a number by how thorough this run is."""
@@ -72,60 +53,62 @@ class Bench:
         return Place(uri, f"benchmark_{os.getpid()}_{next(_numbers)}")
 
     def subject(self, side: str) -> AbstractAsyncContextManager[Subject]:
-        """Make a side's store, as `Subject.opened` does."""
-        return Subject.opened(side, self.service.model(), self.place(side))
+        """Open a side's store, without a collection."""
+        return Subject.opened(side, openai_model(self.service.base_url), self.place(side))
 
-    async def compare(self, name: str, contenders: Sequence[Contender], **about: str) -> Case:
-        """Run contenders in turns, as `comparing.compare` does."""
-        return await compare(name, contenders, self.repeat, **about)
+    @contextlib.asynccontextmanager
+    async def pair(self, **behaviour: Any) -> AsyncIterator[Subjects]:
+        """Open both sides' stores with the same Documents, then configure the service."""
+        async with self.subject(PEER) as peer, self.subject(OURS) as ours:
+            for subject in (peer, ours):
+                await self.fill(subject)
+            self.service.configure(**behaviour)
+            yield {PEER: peer, OURS: ours}
 
-    def contender(self, side: str, subject: Subject, plan: Plan) -> Contender:
-        """Let a subject do in each turn what a plan makes of it."""
+    async def fill(self, subject: Subject) -> None:
+        """Add the Documents that searches find."""
+        await work.add_at_once(subject.store, work.documents(self.size(1000, 50)))
+
+    async def compare(self, name: str, sides: Mapping[str, Turn], **about: str) -> Case:
+        """Run sides in turns, as `comparing.compare` does."""
+        return await compare(name, sides, self.repeat, **about)
+
+    async def compare_pair(self, name: str, pair: Subjects, plan: Plan, **about: str) -> Case:
+        """Give all subjects of a pair the same work."""
+        sides = {side: self.turn(subject, plan) for side, subject in pair.items()}
+        return await self.compare(name, sides, **about)
+
+    def turn(self, subject: Subject, plan: Plan) -> Turn:
+        """Return a function that does a plan's work on a subject in a turn."""
 
         async def run(turn: int) -> Run:
-            return await self.measure(subject, await plan(subject, turn))
+            return await self._measure(subject, await plan(subject, turn))
 
-        return Contender(side, run)
+        return run
 
-    def newcomer(self, side: str, plan: Plan) -> Contender:
-        """Let a side do in each turn what a plan says, with a new store and no collection yet."""
+    def turn_of_new_store(self, side: str, plan: Plan) -> Turn:
+        """Return the same for a store that is new in each turn, and has no collection yet."""
 
         async def run(turn: int) -> Run:
             async with self.subject(side) as subject:
-                return await self.measure(subject, await plan(subject, turn))
+                return await self._measure(subject, await plan(subject, turn))
 
-        return Contender(side, run)
+        return run
 
-    async def measure(self, subject: Subject, job: Job) -> Run:
-        """Time a job, and count what it asked for."""
-        before, sent = self.service.counters.requests, subject.sent
+    async def _measure(self, subject: Subject, job: Job) -> Run:
+        embedded, sent = self.service.embedding_requests, subject.sent
         start = time.perf_counter()
         result = await job.work()
         seconds = time.perf_counter() - start
         counts = {
-            "embedding": self.service.counters.requests - before,
+            "embedding": self.service.embedding_requests - embedded,
             "Milvus": subject.sent - sent or job.calls,
-            **job.counts(result),
         }
         return Run(seconds, await job.answer(result), counts)
 
 
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    """Both sides' stores, with the same Documents in them.
-
-    Attributes:
-        bench: What they stand on.
-        peer: langchain-milvus's.
-        ours: Ours.
-    """
-
-    bench: Bench
-    peer: Subject
-    ours: Subject
-
-    async def compare(self, name: str, plan: Plan, **about: str) -> Case:
-        """Let both do the same."""
-        sides = {PEER: self.peer, OURS: self.ours}
-        contenders = [self.bench.contender(side, store, plan) for side, store in sides.items()]
-        return await self.bench.compare(name, contenders, **about)
+async def in_new_process(work: Callable[[], Result]) -> Result:
+    """Run a function in a process of its own, which has opened nothing yet."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)

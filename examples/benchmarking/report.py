@@ -1,63 +1,73 @@
 """The results as Markdown."""
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from benchmarking.results import OURS, PEER, Case, Measured, Results
+from benchmarking.comparing import OURS, PEER, Case, Measured
 
 LEFT_OUT: Final = """
-- All of it runs on one machine, with no network between the processes: a real one adds the same
-  to each request, and there sharing requests saves more.
-- The embedding service answers after a fixed time, with vectors of 384 dimensions that mean
-  nothing. Nothing is said about recall, nor about money, though fewer requests may cost less.
-- The index is FLAT and the metric COSINE, so that both sides must find the same; other index
-  types, filters, hybrid search and collections of millions are left out.
-- All questions of a run differ; filters, limits and collections don't. Calls that differ in those
+- All of it runs on one machine, without a network between the processes. A real network adds the
+  same time to each request, so sharing requests saves more there.
+- The embedding service answers after a fixed time, with vectors of 384 dimensions without a
+  meaning. Neither recall nor cost is measured, though fewer requests may cost less.
+- The index is FLAT and the metric COSINE, so that both sides must find the same. Other index
+  types, filters, hybrid search and collections of millions are not measured.
+- All questions of a run differ; filters, limits and collections do not. Calls that differ in those
   share no request to Milvus.
-- One process uses the store; several processes don't share requests.
+- One process uses the store. Several processes share no requests.
 """.strip()
 _HOW: Final = (
-    "Medians of the turns that the sides took one after the other; a figure counts only if ids, "
-    "texts and numbers of rows were what they had to be on both sides. In brackets: how many "
-    "times our figure it is; then the requests to the embedding service and to Milvus."
+    "Each figure is the median of its turns, which the sides take one after the other. It counts "
+    "only if ids, texts and numbers of rows are right on both sides. In brackets: the figure as a "
+    "multiple of ours, or what it adds to pymilvus's. After the dot, in the second table: the "
+    "requests to the embedding service and to Milvus."
 )
 
 
-def markdown(results: Results, titles: Mapping[str, str]) -> str:
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """The figures of one backend.
+
+    Attributes:
+        backend: `Lite` or `server`.
+        about: Versions and the machine.
+        cases: The figures.
+    """
+
+    backend: str
+    about: Mapping[str, str]
+    cases: Sequence[Case]
+
+
+def report(results: Sequence[Results], titles: Mapping[str, str]) -> str:
     """Write the whole report.
 
     Args:
-        results: What was measured.
+        results: The figures of each backend.
         titles: The scenarios' titles, by name.
     """
-    parts = [f"# milvus_tools and langchain-milvus on Milvus {_backend(results)}", _HOW]
-    for scenario in dict.fromkeys(case.scenario for case in results.cases):
-        cases = [case for case in results.cases if case.scenario == scenario]
-        parts += [f"## {titles.get(scenario, scenario)}", *_tables(cases)]
-    parts += ["## What is left out", LEFT_OUT]
-    about = "\n".join(f"- {name}: {value}" for name, value in results.about.items())
-    parts += ["## What it ran on", about]
+    parts = ["# milvus_tools and langchain-milvus", _HOW, summary(results).strip()]
+    parts += ["## All cases", _all_cases(results, titles), "## What is left out", LEFT_OUT]
+    for one in results:
+        about = "\n".join(f"- {name}: {value}" for name, value in one.about.items())
+        parts += [f"## The run on {one.backend}", about]
     return "\n\n".join(parts) + "\n"
 
 
 def summary(results: Sequence[Results]) -> str:
-    """Write the cases that have a headline as one table, with two columns per backend.
-
-    Args:
-        results: What was measured on each backend.
-    """
+    """Write the cases that have a headline as one table, with two columns per backend."""
     by = [{case.headline: case for case in one.cases if case.headline} for one in results]
-    heads = [f"{_backend(one)}: {side}" for one in results for side in (PEER, OURS)]
+    heads = [f"{one.backend}: {side}" for one in results for side in (PEER, OURS)]
     rows = [
         [headline, *itertools.chain.from_iterable(_pair(cases.get(headline)) for cases in by)]
         for headline in dict.fromkeys(itertools.chain.from_iterable(by))
     ]
-    return _table(heads, rows) + "\n"
+    return _table(["", *heads], rows) + "\n"
 
 
 def _pair(case: Case | None) -> tuple[str, str]:
-    """Write both sides' figures, and by how much the other's is ours."""
     if case is None:
         return "", ""
     peer, ours = (_brief(case, case.of(side)) for side in (PEER, OURS))
@@ -71,25 +81,33 @@ def _brief(case: Case, one: Measured) -> str:
     return figure(one.median, case.unit)
 
 
-def _backend(results: Results) -> str:
-    return "Lite" if results.backend == "lite" else "server"
+def _all_cases(results: Sequence[Results], titles: Mapping[str, str]) -> str:
+    """Write a row for each side of each case, and a row above for each scenario."""
+    by = [
+        {
+            (case.scenario, case.name, m.side): _cell(case, m)
+            for case in one.cases
+            for m in case.measured
+        }
+        for one in results
+    ]
+    rows = []
+    keys = dict.fromkeys(itertools.chain.from_iterable(by))
+    for scenario, group in itertools.groupby(keys, key=lambda key: key[0]):
+        rows.append([f"**{titles.get(scenario, scenario)}**", "", *[""] * len(by)])
+        rows += [[key[1], key[2], *(cells.get(key, "") for cells in by)] for key in group]
+    return _table(["case", "side", *(one.backend for one in results)], rows)
 
 
-def _tables(cases: Sequence[Case]) -> Iterator[str]:
-    """Write a table for all cases that have the same sides."""
-    for sides in dict.fromkeys(tuple(one.side for one in case.measured) for case in cases):
-        alike = [case for case in cases if tuple(one.side for one in case.measured) == sides]
-        yield _table(sides, map(_cells, alike))
+def _cells(cases: Sequence[Case]) -> Iterator[tuple[tuple[str, str, str], str]]:
+    for case in cases:
+        for one in case.measured:
+            yield (case.scenario, case.name, one.side), _cell(case, one)
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write rows, each with its name first, under the heads of the others."""
-    lines = [["", *heads], ["---"] * (len(heads) + 1), *rows]
+    lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _cells(case: Case) -> list[str]:
-    return [case.name, *(_cell(case, one) for one in case.measured)]
 
 
 def _cell(case: Case, one: Measured) -> str:
@@ -112,7 +130,7 @@ def _compared(case: Case, one: Measured) -> Iterator[str]:
 
 
 def figure(value: float, unit: str) -> str:
-    """Write a figure with three digits that count: seconds as milliseconds where they are few."""
+    """Write a figure with three significant digits: less than a second as milliseconds."""
     if unit == "s" and value < 1:
         value, unit = value * 1000, "ms"
     return f"{_three_digits(value)} {unit}"

@@ -1,23 +1,37 @@
 """The work that sides are given: adding, searching and deleting, one by one or all at once."""
 
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from langchain_core.documents import Document
 
-from benchmarking.bench import Bench, Job, Pair, Plan
 from benchmarking.comparing import CallsFailedError, together
-from benchmarking.results import OURS, PEER
 from benchmarking.sides import Pairs, Store, Subject, found
 
 K: Final = 3
 _PATIENCE: Final = 600.0  # seconds for loading
 _WORDS: Final = ("milvus", "kite", "bird", "prey", "vector", "store", "agent", "river", "night")
 
-Adding = Callable[[Store, Sequence[Document]], Awaitable[object]]
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Work to be timed.
+
+    Attributes:
+        work: The work.
+        answer: Turns its result into what must be the same on both sides; not timed.
+        calls: How many requests langchain-milvus sends to Milvus for it.
+    """
+
+    work: Callable[[], Awaitable[Any]]
+    answer: Callable[[Any], Awaitable[object]]
+    calls: int
+
+
+# Prepares a subject for a turn, and returns the work to time.
+Plan = Callable[[Subject, int], Awaitable[Job]]
 Searching = Callable[[Store, Sequence[str]], Awaitable[list[list[Document]]]]
-Deleting = Callable[[Store, Sequence[Document]], Awaitable[object]]
 
 
 def documents(count: int, label: str = "document") -> Iterator[Document]:
@@ -33,23 +47,8 @@ def documents(count: int, label: str = "document") -> Iterator[Document]:
 
 
 def questions(count: int, turn: int) -> list[str]:
-    """Return questions that no other turn asks, none twice."""
+    """Return questions that differ from each other and from those of other turns."""
     return [f"Question {number} of turn {turn}: which kite is it?" for number in range(count)]
-
-
-@contextlib.asynccontextmanager
-async def pair(bench: Bench, count: int, **behaviour: Any) -> AsyncIterator[Pair]:
-    """Give both sides a collection with Documents; from then on the service behaves so."""
-    async with bench.subject(PEER) as peer, bench.subject(OURS) as ours:
-        for subject in (peer, ours):
-            await load(subject, count)
-        bench.service.behave(**behaviour)
-        yield Pair(bench, peer, ours)
-
-
-async def load(subject: Subject, count: int, label: str = "document") -> None:
-    """Fill a collection with Documents."""
-    await add_at_once(subject.store, documents(count, label))
 
 
 async def add_at_once(store: Store, given: Iterable[Document]) -> object:
@@ -58,62 +57,18 @@ async def add_at_once(store: Store, given: Iterable[Document]) -> object:
     return await store.aadd_documents(added, ids=_ids(added), timeout=_PATIENCE)
 
 
-async def add_each(store: Store, given: Sequence[Document]) -> object:
-    """Add each in a call of its own, all calls at the same time."""
-    return await together(store.aadd_documents([one], ids=_ids([one])) for one in given)
-
-
-async def add_one_by_one(store: Store, given: Sequence[Document]) -> object:
-    """Add each in a blocking call of its own, one after the other."""
-    return [store.add_documents([one], ids=_ids([one])) for one in given]
-
-
 async def search_each(store: Store, asked: Sequence[str]) -> list[list[Document]]:
-    """Ask all questions at the same time."""
+    """Search for all questions at the same time."""
     return await together(store.asimilarity_search(one, k=K) for one in asked)
 
 
 async def search_one_by_one(store: Store, asked: Sequence[str]) -> list[list[Document]]:
-    """Ask the questions in blocking calls, one after the other."""
+    """Search in blocking calls, one after the other."""
     return [store.similarity_search(one, k=K) for one in asked]
 
 
-async def delete_each(store: Store, given: Sequence[Document]) -> object:
-    """Delete each by an expression of its own, all at the same time."""
-    return await together(store.adelete(expr=expression) for expression in _naming(given))
-
-
-async def delete_one_by_one(store: Store, given: Sequence[Document]) -> object:
-    """Delete each by an expression of its own, in blocking calls, one after the other."""
-    return [store.delete(expr=expression) for expression in _naming(given)]
-
-
-def adding(count: int, add: Adding) -> Plan:
-    """Plan to add Documents; the answer is what is there afterwards."""
-
-    async def plan(subject: Subject, turn: int) -> Job:
-        label = f"added-{count}-{turn}"
-        new = list(documents(count, label))
-
-        async def work() -> None:
-            try:
-                await add(subject.store, new)
-            except CallsFailedError as error:
-                arrived = len(await subject.rows(_labelled(label)))
-                raise CallsFailedError(
-                    f"{error}, {arrived} of {count} documents are there"
-                ) from error
-
-        async def answer(_: object) -> Pairs:
-            return await there(subject, new, label)
-
-        return Job(work, answer, count)
-
-    return plan
-
-
-def searching(count: int, search: Searching) -> Plan:
-    """Plan to ask questions; the answer is what was found."""
+def searching(count: int, search: Searching = search_each) -> Plan:
+    """Plan to search for questions; the answer is the hits of each."""
 
     async def plan(subject: Subject, turn: int) -> Job:
         return Job(lambda: search(subject.store, questions(count, turn)), pairs_of, count)
@@ -121,50 +76,88 @@ def searching(count: int, search: Searching) -> Plan:
     return plan
 
 
-def deleting(count: int, delete: Deleting) -> Plan:
-    """Plan to delete Documents, which are added first; the answer is what is left of them."""
+def adding(count: int, *, blocking: bool = False) -> Plan:
+    """Plan to add Documents, each in a call of its own; the answer is the rows in the end.
+
+    Args:
+        count: How many.
+        blocking: Whether to add one after the other, rather than all at the same time.
+    """
+
+    async def plan(subject: Subject, turn: int) -> Job:
+        label = f"added-{count}-{turn}"
+        new = list(documents(count, label))
+
+        async def work() -> None:
+            try:
+                if blocking:
+                    for one in new:
+                        subject.store.add_documents([one], ids=_ids([one]))
+                else:
+                    await together(
+                        subject.store.aadd_documents([one], ids=_ids([one])) for one in new
+                    )
+            except CallsFailedError as error:
+                arrived = len(await _labelled(subject, label))
+                raise CallsFailedError(
+                    f"{error}, {arrived} of {count} documents are there"
+                ) from error
+
+        async def answer(_: object) -> Pairs:
+            return await _require_all(subject, new, label)
+
+        return Job(work, answer, count)
+
+    return plan
+
+
+def deleting(count: int, *, blocking: bool = False) -> Plan:
+    """Plan to delete Documents, each by an expression; the answer is that none is left.
+
+    Args:
+        count: How many.
+        blocking: Whether to delete one after the other, rather than all at the same time.
+    """
 
     async def plan(subject: Subject, turn: int) -> Job:
         label = f"deleted-{count}-{turn}"
         doomed = list(documents(count, label))
         await add_at_once(subject.store, doomed)
-        await there(subject, doomed, label)
+        await _require_all(subject, doomed, label)
 
-        async def answer(_: object) -> Pairs:
-            left = await subject.rows(_labelled(label))
-            if left:
+        async def work() -> None:
+            expressions = [f'name == "{one.id}"' for one in doomed]
+            if blocking:
+                for one in expressions:
+                    subject.store.delete(expr=one)
+            else:
+                await together(subject.store.adelete(expr=one) for one in expressions)
+
+        async def answer(_: object) -> None:
+            if left := await _labelled(subject, label):
                 raise CallsFailedError(f"{len(left)} of {count} are still there")
-            return left
 
-        return Job(lambda: delete(subject.store, doomed), answer, count)
+        return Job(work, answer, count)
 
     return plan
 
 
-async def there(subject: Subject, given: Sequence[Document], label: str) -> Pairs:
-    """Return what is there of some Documents.
+async def pairs_of(hits: Iterable[Iterable[Document]]) -> list[Pairs]:
+    """Return the ids and texts that each question found."""
+    return [found(some) for some in hits]
 
-    Raises:
-        CallsFailedError: If one is missing, or another text has its id.
-    """
-    stored = await subject.rows(_labelled(label))
+
+async def _require_all(subject: Subject, given: Sequence[Document], label: str) -> Pairs:
+    """Return the rows of some Documents; fail if one is missing, or another text has its id."""
+    stored = await _labelled(subject, label)
     if stored != sorted(found(given)):
         raise CallsFailedError(f"{len(stored)} of {len(given)} documents are there")
     return stored
 
 
-async def pairs_of(hits: Iterable[Iterable[Document]]) -> list[Pairs]:
-    """Return what each question found."""
-    return [found(some) for some in hits]
+async def _labelled(subject: Subject, label: str) -> Pairs:
+    return await subject.rows(f'pk like "{label}-%"')
 
 
 def _ids(given: Sequence[Document]) -> list[str]:
     return [str(one.id) for one in given]
-
-
-def _naming(given: Sequence[Document]) -> list[str]:
-    return [f'name == "{one.id}"' for one in given]
-
-
-def _labelled(label: str) -> str:
-    return f'pk like "{label}-%"'

@@ -32,13 +32,13 @@ def batches_of(
     """Read items in batches.
 
     An async iterable is read in one task, any other in one thread of its own: it may block. A
-    generator is closed with the batches, in the place where it is read; if it blocks its thread
-    just then, nobody waits: the thread closes it when it can.
+    generator is closed with the batches, in the place where it is read. If it blocks its thread
+    just then, closing does not wait: the thread closes it when it can.
 
     Args:
         items: The items.
         size: How many make a batch; the last may have fewer.
-        change: What is done to each item.
+        change: Applied to each item.
 
     Raises:
         InvalidInputError: If they are no iterable, or a string.
@@ -54,7 +54,7 @@ def batches_of(
 async def closing(
     batches: AsyncGenerator[Item, None],
 ) -> AsyncIterator[AsyncGenerator[Item, None]]:
-    """Close batches at the end; what that raises is logged where another error is on its way."""
+    """Close batches at the end; log what that raises if another error is on its way."""
     try:
         yield batches
     except BaseException:

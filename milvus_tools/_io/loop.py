@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, TypeVar, TypeVarTuple
 
-from milvus_tools._io.threads import THREAD_NAME, Threads, threads_in_use
+from milvus_tools._io.thread_pools import THREAD_NAME, Threads, threads_in_use
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
@@ -87,12 +87,12 @@ class _Server(threading.Thread):
 class Portal:
     """Runs coroutines on the I/O loop for callers on other loops and threads.
 
-    The thread runs while somebody holds the portal: see `acquire` and `release`.
+    The thread runs while anything holds the portal: see `acquire` and `release`.
 
     Attributes:
         forked_from_open: Whether this process was forked while its parent held a portal.
         waiting: Threads in which blocking calls wait for Milvus or a file.
-        computing: Threads for what keeps a core busy.
+        computing: Threads for computation.
     """
 
     def __init__(self, *, forked_from_open: bool = False) -> None:
@@ -112,7 +112,7 @@ class Portal:
         self._previous: _Server | None = None
 
     def acquire(self) -> None:
-        """Hold the portal, and start its thread if nobody held it."""
+        """Hold the portal, and start its thread if it does not run."""
         with self._lock:
             self._holders += 1
             if self._thread is None:
@@ -123,7 +123,7 @@ class Portal:
         """Let go of the portal.
 
         Returns:
-            The thread, if it is stopping now because nobody holds the portal any more.
+            The thread, if it stops now because this was the last holder; else `None`.
         """
         with self._lock:
             self._holders -= 1
@@ -136,8 +136,8 @@ class Portal:
     def threads_of(self, model: object) -> Threads:
         """Return the threads for calls of an embedding model, which may block them for ever.
 
-        All who use the model share them. They end when nobody keeps them any more, at the latest
-        when the portal's thread stops.
+        All users of the model share them. They end when the last user lets go of them, at the
+        latest when the portal's thread stops.
         """
         with self._lock:
             threads = self._threads_of.get(id(model))
@@ -174,7 +174,7 @@ class Portal:
         """Run `work` on the I/O loop and wait for it, whatever loop the caller may be on.
 
         Raises:
-            RuntimeError: If called from the I/O loop itself, which would wait for ever.
+            RuntimeError: If called from the I/O loop itself: it would wait for ever.
         """
         try:
             self.require_elsewhere()
@@ -216,10 +216,10 @@ class Portal:
             raise RuntimeError(msg)
 
     def run_and_release(self, work: Coroutine[Any, Any, object]) -> "Ending":
-        """Run `work` to its end, whatever becomes of those who wait for it; then release.
+        """Run `work` to its end, also if the callers that wait for it are cancelled; then release.
 
         Args:
-            work: What ends the use of something; the caller holds the portal for it.
+            work: Closes something; the caller holds the portal for it.
         """
         ending: Ending = Future()
 
@@ -253,7 +253,7 @@ def copy_outcome(
     done: asyncio.Task[Any] | Future[Any],
     result: Callable[[], Result],
 ) -> None:
-    """Give what came of some work to whoever waits for it, on a loop or in a thread."""
+    """Give the outcome of some work to the future that a loop or a thread waits for."""
     if done.cancelled():
         answer.cancel()
     elif (error := done.exception()) is not None:
@@ -263,7 +263,7 @@ def copy_outcome(
 
 
 def run_sync(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run `work` on the I/O loop and wait for it: what every sync face of an async one does.
+    """Run `work` on the I/O loop and wait for it, as all blocking methods do.
 
     Raises:
         RuntimeError: If called from the I/O loop itself.
@@ -289,13 +289,13 @@ async def ajoin(thread: _Server | None) -> None:
 
 
 def finished(ending: Ending | None) -> None:
-    """Wait for what `run_and_release` began, if it did; it goes on if the wait is interrupted."""
+    """Wait for a future of `run_and_release`; its work goes on if the wait is interrupted."""
     if ending is not None:
         join(_result_of(ending))
 
 
 async def afinished(ending: Ending | None) -> None:
-    """Wait for it without blocking the caller's loop; it goes on if the wait is cancelled."""
+    """Await a future of `run_and_release`; its work goes on if the caller is cancelled."""
     if ending is not None:
         await ajoin(await asyncio.shield(asyncio.wrap_future(ending)))
 
@@ -304,7 +304,7 @@ class _Quiet(logging.Filter):
     """Drops pymilvus's traceback of an error that we raise, translated, to the caller."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Keep what other threads log: it isn't ours to drop."""
+        """Keep what other threads log."""
         return not (record.threadName or "").startswith(THREAD_NAME)
 
 

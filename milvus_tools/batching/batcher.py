@@ -1,8 +1,9 @@
 """The micro-batcher.
 
-1. `submit` lets a request wait, or joins it to an identical one that has no result yet.
-2. `_advance` sees that, at the end of the tick, `_dispatch` starts batches while slots are free.
-3. `_attempt` sends a batch; `_finish` hands out what came of it, and goes on with step 2.
+1. `submit` queues a request, or joins it to an identical one that has no result yet.
+2. `_advance` schedules `_dispatch` for the end of the tick, if a slot is free.
+3. `_dispatch` starts batches, and `_attempt` sends each of them.
+4. `_finish` hands out the outcome of a batch, and goes on with step 2.
 """
 
 import asyncio
@@ -10,9 +11,8 @@ import contextvars
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from typing import Any, Generic
+from typing import Generic
 
-from milvus_tools.batching.entries import Batch, Entry, Failure, Request, Result, copied
 from milvus_tools.batching.types import (
     BatchCancelledError,
     BatcherClosedError,
@@ -21,8 +21,9 @@ from milvus_tools.batching.types import (
     Limits,
     WrongLoopError,
     WrongNumberOfResultsError,
+    copy_error,
 )
-from milvus_tools.batching.waiting import Waiting
+from milvus_tools.batching.waiting import Batch, Entry, Failure, Request, Result, Waiting
 
 _logger = logging.getLogger(__name__)
 
@@ -30,9 +31,9 @@ _logger = logging.getLogger(__name__)
 class MicroBatcher(Generic[Request, Result]):
     """Sends requests that are made in the same tick of the event loop together.
 
-    There is no timer: a lone request waits for the end of the tick only. While all slots are
-    busy, requests pile up, and go out together when one is free. All of it happens on one event
-    loop, that of the first call; an idle batcher has no task, and nothing keeps it alive.
+    There is no timer: a lone request waits only for the end of the tick. While all slots are
+    busy, requests queue up, and they go out together when a slot is free. A batcher belongs to
+    the event loop of its first call. When idle, it has no task, and nothing keeps it alive.
 
     Each batch runs in an empty context, as a new thread would: what one caller keeps in context
     variables, such as its trace, must not see the requests of the others.
@@ -51,29 +52,30 @@ class MicroBatcher(Generic[Request, Result]):
         send: Callable[[Sequence[Request]], Awaitable[Sequence[Result | BaseException]]],
         *,
         limits: Limits | None = None,
-        group_key: Callable[[Request], Hashable] = lambda _: None,
-        weigh: Callable[[Request], float] = lambda _: 1,
-        identity: Callable[[Request], Hashable | None] = lambda _: None,
+        group_key: Callable[[Request], Hashable] | None = None,
+        weigh: Callable[[Request], float] | None = None,
+        identity: Callable[[Request], Hashable | None] | None = None,
         is_invalid: Callable[[Exception], bool] = lambda _: False,
         cancel_abandoned: bool = False,
         on_batch: Callable[[BatchInfo], None] | None = None,
     ) -> None:
-        """Say how requests become batches.
+        """Configure how requests become batches.
 
         Args:
             send: Sends a batch, and returns one result per request, in order; a result that is
                 an exception fails the callers of its request.
             limits: The bounds.
-            group_key: Only requests of equal keys share a batch.
-            weigh: What a request counts towards `max_batch_weight`.
+            group_key: Only requests of equal keys share a batch. `None` puts all in one group.
+            weigh: What a request counts towards `max_batch_weight`. `None` counts each as 1.
             identity: Requests of one group and of equal identity are sent once as long as there
-                is no result, and all their callers get the same object; `None` is never shared.
-                A read that joins another sees only what was written before the other was sent.
+                is no result, and all their callers get the same object; an identity of `None` is
+                never shared. A read that joins another sees only what was written before the
+                other was sent.
             is_invalid: Whether an error of `send` says that a request of the batch is wrong and
-                nothing was done. Then they are sent once more, one by one; after any other
+                nothing was done. Then each request is sent once more, by itself; after any other
                 error, nothing is sent twice.
-            cancel_abandoned: Whether a batch in flight is cancelled when its last caller has
-                gone: right for reads; a write is better finished.
+            cancel_abandoned: Whether to cancel a batch in flight when its last caller has left:
+                right for reads; a write is better finished.
             on_batch: Called after each batch; what it raises is logged.
         """
         self._send = send
@@ -121,15 +123,17 @@ class MicroBatcher(Generic[Request, Result]):
             BatcherError: If the batcher is closed, belongs to another loop, or got no results
                 or the wrong number.
         """
-        loop = self._bound_loop()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._bind(loop)
         if self._closed is not None:
-            raise copied(self._closed)
+            raise copy_error(self._closed)
         entry = self._entry(request)
-        answer = entry.join(loop)
+        future = entry.join(loop)
         try:
-            outcome = await answer
+            outcome = await future
         except asyncio.CancelledError:
-            if entry.leave(answer):
+            if entry.leave(future):
                 self._abandon(entry)
             raise
         if isinstance(outcome, Failure):
@@ -140,7 +144,7 @@ class MicroBatcher(Generic[Request, Result]):
         """Refuse new calls, and return when nothing is under way any more.
 
         Args:
-            drain: Whether what waits and what is in flight is finished first. Else it is
+            drain: Whether to finish first what waits and what is in flight. Otherwise it is
                 cancelled, and its callers get `error` at once.
             error: What callers get from now on, in place of a `BatcherClosedError`.
 
@@ -148,7 +152,7 @@ class MicroBatcher(Generic[Request, Result]):
             WrongLoopError: If the batcher belongs to another loop.
         """
         if self._loop is not None:
-            self._bound_loop()
+            self._bind(asyncio.get_running_loop())
         if self._closed is None or error is not None:
             self._closed = error or BatcherClosedError("The batcher is closed; make a new one.")
         if not drain:
@@ -156,8 +160,8 @@ class MicroBatcher(Generic[Request, Result]):
         self._advance()
         await self._ended.wait()
 
-    def _bound_loop(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.get_running_loop()
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Belong to the loop of the first call, and refuse any other."""
         if self._loop is None:
             self._loop = loop
         if self._loop is not loop:
@@ -165,64 +169,62 @@ class MicroBatcher(Generic[Request, Result]):
                 "This batcher belongs to the event loop of its first call: call it there, or "
                 "make a batcher for each loop."
             )
-        return loop
 
     def _entry(self, request: Request) -> Entry[Request, Result]:
-        """Find the entry of an identical request, or add one."""
-        group, identity = self._group_key(request), self._identity(request)
+        """Return the entry of an identical request, or a new one."""
+        group = None if self._group_key is None else self._group_key(request)
+        identity = None if self._identity is None else self._identity(request)
         entry = self._unanswered.get((group, identity))
-        if entry is None:
-            entry = self._add(Entry(request, group, identity, float(self._weigh(request))))
-        else:
+        if entry is not None:
             self._shared += 1
+        else:
+            weight = 1.0 if self._weigh is None else float(self._weigh(request))
+            entry = Entry(request, group, identity, weight)
+            if identity is not None:
+                self._unanswered[group, identity] = entry
+            self._waiting.add(entry)
+            self._advance()
         self._calls += 1
         return entry
 
-    def _add(self, entry: Entry[Request, Result]) -> Entry[Request, Result]:
-        if entry.identity is not None:
-            self._unanswered[entry.group, entry.identity] = entry
-        self._waiting.add(entry)
-        self._advance()
-        return entry
-
     def _forget(self, entries: Iterable[Entry[Request, Result]]) -> None:
-        """Let no identical request join them any more."""
+        """Let no identical request join these entries any more."""
         for entry in entries:
             key = (entry.group, entry.identity)
-            if self._unanswered.get(key) is entry:
+            if entry.identity is not None and self._unanswered.get(key) is entry:
                 del self._unanswered[key]
 
     def _advance(self) -> None:
-        """Dispatch at the end of the tick, or see that all has ended."""
-        if self._waiting:
-            self._dispatch_soon()
+        """Dispatch at the end of the tick if a slot is free, or note that all has ended."""
+        if self._waiting.queue or self._waiting.alone:
+            if not self._dispatching and len(self._running) < self._limits.max_in_flight:
+                self._dispatching = True
+                # Each batch gets a copy of this empty context.
+                context = contextvars.Context()
+                asyncio.get_running_loop().call_soon(self._dispatch, context=context)
         elif self._closed is not None and not self._running:
             self._ended.set()
 
-    def _dispatch_soon(self) -> None:
-        if self._loop is not None and not self._dispatching and self._has_slot():
-            self._dispatching = True
-            nobodys = contextvars.Context()  # which each batch gets a copy of
-            self._loop.call_soon(self._dispatch, self._loop, context=nobodys)
-
-    def _has_slot(self) -> bool:
-        return len(self._running) < self._limits.max_in_flight
-
-    def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start batches while somebody waits and a slot is free."""
+    def _dispatch(self) -> None:
+        """Start batches while slots are free."""
         self._dispatching = False
-        while self._waiting and self._has_slot():
-            batch = Batch(self._waiting.take_batch())
-            task = loop.create_task(self._attempt(batch))
+        waiting = self._waiting
+        most = self._limits.max_in_flight
+        while (waiting.queue or waiting.alone) and len(self._running) < most:
+            batch = waiting.take_batch()
+            task = asyncio.get_running_loop().create_task(self._attempt(batch))
             self._running[batch] = task
             task.add_done_callback(functools.partial(self._finish, batch))
 
     async def _attempt(self, batch: Batch) -> list[Result | BaseException]:
-        """Send a batch, without those whose callers have gone by now."""
-        self._forget(batch.drop_unwanted())
+        """Send a batch, without the requests whose callers have left by now."""
+        if abandoned := batch.drop_abandoned():
+            self._forget(abandoned)
         if not batch.entries:
             return []
-        self._count(batch)
+        batch.started = asyncio.get_running_loop().time()
+        self._batches += 1
+        self._largest = max(self._largest, len(batch.entries))
         try:
             results = list(await self._send([entry.request for entry in batch.entries]))
         except Exception as error:
@@ -232,44 +234,34 @@ class MicroBatcher(Generic[Request, Result]):
             raise WrongNumberOfResultsError(len(batch.entries), len(results))
         return results
 
-    def _count(self, batch: Batch) -> None:
-        batch.started = asyncio.get_running_loop().time()
-        self._batches += 1
-        self._largest = max(self._largest, len(batch.entries))
-
     def _finish(self, batch: Batch, task: asyncio.Task[list[Result | BaseException]]) -> None:
-        """Hand out what came of a batch, and use the slot that is free now."""
+        """Hand out the outcome of a batch, and use the slot that is free now."""
         del self._running[batch]
-        error = _error_of(task)
+        error: BaseException | None
+        if task.cancelled():
+            error = BatchCancelledError("The batch was cancelled; its outcome is unknown.")
+        else:
+            error = task.exception()
         if batch.invalid:
             self._waiting.add_alone(batch.entries)
         else:
             self._forget(batch.entries)
             batch.settle(task.result() if error is None else [error] * len(batch.entries))
         self._advance()
-        self._report(batch, error)
-
-    def _report(self, batch: Batch, error: BaseException | None) -> None:
-        if self._on_batch is None or batch.started is None:
-            return
-        seconds = asyncio.get_running_loop().time() - batch.started
-        try:
-            self._on_batch(BatchInfo(batch.group, len(batch.entries), seconds, error))
-        except Exception:
-            _logger.exception("The hook of a batcher failed; the batch's results are not lost.")
+        if self._on_batch is not None:
+            _report(self._on_batch, batch, error)
 
     def _abandon(self, entry: Entry[Request, Result]) -> None:
-        """Don't send what nobody waits for; cancel a batch that nobody waits for, if told to."""
-        if entry.place is not None:
+        """Don't send a request without callers; cancel a batch without callers, if told to."""
+        if self._waiting.remove(entry):
             self._forget([entry])
-            self._waiting.remove(entry)
             self._advance()
-        elif self._cancel_abandoned and entry.batch in self._running and not entry.batch.wanted:
+        elif self._cancel_abandoned and entry.batch in self._running and not entry.batch.callers:
             self._forget(entry.batch.entries)
             self._running[entry.batch].cancel()
 
     def _abort(self, error: BaseException) -> None:
-        """Fail everybody, and cancel what is in flight."""
+        """Fail all callers, and cancel what is in flight."""
         entries = self._waiting.take_all()
         for batch, task in self._running.items():
             entries += batch.entries
@@ -279,7 +271,13 @@ class MicroBatcher(Generic[Request, Result]):
             entry.fail(error, shared=True)
 
 
-def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
-    if task.cancelled():
-        return BatchCancelledError("The batch was cancelled; what became of it is unknown.")
-    return task.exception()
+def _report(
+    on_batch: Callable[[BatchInfo], None], batch: Batch, error: BaseException | None
+) -> None:
+    if batch.started is None:
+        return  # it was never sent
+    seconds = asyncio.get_running_loop().time() - batch.started
+    try:
+        on_batch(BatchInfo(batch.entries[0].group, len(batch.entries), seconds, error))
+    except Exception:
+        _logger.exception("The hook of a batcher failed; the batch's results are not lost.")

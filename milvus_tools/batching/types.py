@@ -1,4 +1,4 @@
-"""What a batcher is told, what it tells, and its errors.
+"""The limits, statistics and errors of a batcher.
 
 ```
 BatcherError (RuntimeError)
@@ -9,8 +9,13 @@ BatcherError (RuntimeError)
 ```
 """
 
+import contextlib
+import copy
 import dataclasses
 from collections.abc import Hashable
+from typing import TypeVar
+
+Error = TypeVar("Error", bound=BaseException)
 
 
 class BatcherError(RuntimeError):
@@ -75,7 +80,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class BatcherStats:
-    """What a batcher has done, and what it holds now.
+    """How much a batcher has done, and how much it holds now.
 
     Attributes:
         calls: Calls made.
@@ -101,13 +106,44 @@ class BatchInfo:
     """A batch that has ended.
 
     Attributes:
-        group: What its requests have in common.
+        group: The group key of its requests.
         size: How many requests it had.
         seconds: How long it took.
-        error: What failed it as a whole, or `None`; errors of single requests don't show here.
+        error: The error of the batch as a whole, or `None`; not those of single requests.
     """
 
     group: Hashable
     size: int
     seconds: float
     error: BaseException | None
+
+
+def copy_error(error: Error) -> Error:
+    """Copy an error, so that each of several callers raises its own.
+
+    Raising writes to an error: its traceback and context. The copy has the cause, context,
+    traceback and notes that the error had so far. One that can't be copied is returned itself.
+    """
+    for copy_of in (copy.copy, _bare_copy):
+        with contextlib.suppress(Exception):
+            twin = copy_of(error)
+            if type(twin) is type(error) and twin is not error:
+                return _with_history(twin, error)
+    return error
+
+
+def _bare_copy(error: Error) -> Error:
+    """Copy without `__init__`, which may want other arguments than the error keeps."""
+    twin = type(error).__new__(type(error))
+    vars(twin).update(vars(error))
+    return twin
+
+
+def _with_history(twin: Error, error: Error) -> Error:
+    twin.args = error.args  # `__init__` may have made a message of the message
+    twin.__cause__ = error.__cause__
+    twin.__context__ = error.__context__
+    twin.__suppress_context__ = error.__suppress_context__
+    if hasattr(error, "__notes__"):
+        twin.__notes__ = list(error.__notes__)
+    return twin.with_traceback(error.__traceback__)

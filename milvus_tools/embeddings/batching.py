@@ -2,29 +2,15 @@
 
 import asyncio
 import functools
-import os
-import threading
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
 
 from langchain_core.embeddings import Embeddings
 
-from milvus_tools._io.calls import run_on_io_loop
-from milvus_tools._io.loop import Ending, afinished, finished, portal, run_sync
-from milvus_tools.batching import BatcherClosedError, BatcherStats, Limits
-from milvus_tools.embeddings.client import CLOSED, EmbeddingClient
-from milvus_tools.embeddings.models import document_method, query_method, retries_itself
-from milvus_tools.embeddings.retrying import RetryPolicy, Sleep
+from milvus_tools._io.lifecycle import Lifecycle
+from milvus_tools.batching import BatcherClosedError, BatcherStats
+from milvus_tools.embeddings.client import CLOSED, EmbeddingClient, client_maker
+from milvus_tools.embeddings.retrying import Sleep
 from milvus_tools.embeddings.vectors import Embed, Vector, as_list
-
-Result = TypeVar("Result")
-
-_RETRIES: Final = 4
-_QUERIES: Final = 256  # in one request
-_DOCUMENTS: Final = 1_000  # as LangChain's models for services have it
-_IN_FLIGHT: Final = 16  # of queries: threads, who come one by one, soon have taken four
-_IN_FLIGHT_DOCUMENTS: Final = 4
-_IN_FLIGHT_ALONE: Final = 64  # for queries that can't share a request
 
 
 class BatchingEmbeddings(Embeddings):
@@ -47,8 +33,6 @@ class BatchingEmbeddings(Embeddings):
     await model.aclose()
     ```
     """
-
-    _holds = False
 
     def __init__(
         self,
@@ -87,40 +71,27 @@ class BatchingEmbeddings(Embeddings):
             ValueError: If a bound can't be meant, or `embeds_alike` and `embed_queries` are both
                 given.
         """
-        if embeds_alike and embed_queries is not None:
-            raise ValueError("Give embeds_alike=True or embed_queries, not both.")
-        method = query_method(model, embeds_alike, embed_queries)
-        if retries is None:
-            retries = 0 if retries_itself(model) else _RETRIES
-        self._make = functools.partial(
-            EmbeddingClient,
+        make = client_maker(
             model,
-            method,
-            document_method(model),
-            _limits(
-                _QUERIES if max_batch_size is None else max_batch_size,
-                (_IN_FLIGHT if method.shared else _IN_FLIGHT_ALONE)
-                if max_in_flight is None
-                else max_in_flight,
-            ),
-            _limits(
-                _DOCUMENTS if max_batch_size is None else max_batch_size,
-                _IN_FLIGHT_DOCUMENTS if max_in_flight is None else max_in_flight,
-            ),
-            RetryPolicy(retries, retry_seconds, sleep),
+            embeds_alike=embeds_alike,
+            embed_queries=embed_queries,
+            max_batch_size=max_batch_size,
+            max_in_flight=max_in_flight,
+            retries=retries,
+            retry_seconds=retry_seconds,
+            sleep=sleep,
         )
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
-        self._sender: EmbeddingClient | None = None
-        self._abandoned: list[EmbeddingClient] = []
-        self._closed = False
-        self._ending: Ending | None = None
+        # A store that calls on the I/O loop holds its thread: it goes when the store closes,
+        # whether or not these embeddings are closed.
+        self._lifecycle = Lifecycle(
+            make, functools.partial(BatcherClosedError, CLOSED), held_from_io_loop=False
+        )
 
     @property
     def stats(self) -> BatcherStats:
         """How many queries became how many requests; those sent again count once."""
-        sender = self._sender
-        return BatcherStats() if sender is None else sender.stats
+        client = self._lifecycle.resource
+        return BatcherStats() if client is None else client.stats
 
     async def aembed_query(self, text: str) -> list[float]:
         """Embed a query, in a request that it shares with others.
@@ -136,7 +107,7 @@ class BatchingEmbeddings(Embeddings):
             DimensionError: If the model made more vectors than texts, or fewer.
             Exception: What the model raised, as it is.
         """
-        return as_list(await self._run(lambda sender: sender.query(text)))
+        return as_list(await self._lifecycle.run(EmbeddingClient.query, text))
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts, in as many requests as their number needs.
@@ -152,7 +123,7 @@ class BatchingEmbeddings(Embeddings):
             DimensionError: If the model made more vectors than texts, or fewer.
             Exception: What the model raised, as it is.
         """
-        return list(map(as_list, await self._run(lambda sender: sender.documents(texts))))
+        return list(map(as_list, await self._lifecycle.run(EmbeddingClient.documents, texts)))
 
     async def avectors(self, texts: Sequence[str], *, query: bool) -> Sequence[Vector]:
         """Embed texts as queries or as documents, in float32 arrays where the model makes them.
@@ -168,82 +139,24 @@ class BatchingEmbeddings(Embeddings):
             Exception: What those raise.
         """
         if query:
-            return [
-                await self._run(functools.partial(EmbeddingClient.query, text=text))
-                for text in texts
-            ]
-        return await self._run(lambda sender: sender.documents(texts))
+            return [await self._lifecycle.run(EmbeddingClient.query, text) for text in texts]
+        return await self._lifecycle.run(EmbeddingClient.documents, texts)
 
     def embed_query(self, text: str) -> list[float]:
         """The blocking version of `aembed_query`; threads share requests too."""
-        return as_list(self._wait(lambda sender: sender.query(text)))
+        return as_list(self._lifecycle.run_sync(EmbeddingClient.query, text))
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """The blocking version of `aembed_documents`; threads share requests too."""
-        return list(map(as_list, self._wait(lambda sender: sender.documents(texts))))
+        return list(map(as_list, self._lifecycle.run_sync(EmbeddingClient.documents, texts)))
 
     async def aclose(self) -> None:
         """Refuse new calls, and return when those under way have ended.
 
-        It goes on if the caller is cancelled; whoever calls this again waits for the same.
+        It goes on if the caller is cancelled; a second call waits for the same end.
         """
-        await afinished(self._end())
+        await self._lifecycle.aclose()
 
     def close(self) -> None:
         """The blocking version of `aclose`."""
-        portal().require_elsewhere()
-        finished(self._end())
-
-    def __del__(self) -> None:
-        """Let the I/O loop's thread go, without waiting for it."""
-        if self._holds and self._sender is not None and self._pid == os.getpid():
-            portal().run_detached(self._sender.close())
-
-    async def _run(self, work: Callable[[EmbeddingClient], Coroutine[Any, Any, Result]]) -> Result:
-        if portal().is_current():
-            return await work(self._enter(hold=False))  # whoever calls there holds the portal
-        return await run_on_io_loop(work(self._enter()))
-
-    def _wait(self, work: Callable[[EmbeddingClient], Coroutine[Any, Any, Result]]) -> Result:
-        portal().require_elsewhere()
-        return run_sync(work(self._enter()))
-
-    def _enter(self, *, hold: bool = True) -> EmbeddingClient:
-        """Return the sender; hold the portal until these embeddings are closed or forgotten."""
-        self._notice_fork()
-        with self._lock:
-            if self._closed:
-                raise BatcherClosedError(CLOSED)
-            if self._sender is None:
-                self._sender = self._make()
-            if hold and not self._holds:
-                portal().acquire()
-                self._holds = True
-            return self._sender
-
-    def _end(self) -> Ending | None:
-        """Begin to close, once; return the end that is to come, if there was anything to close."""
-        self._notice_fork()
-        with self._lock:
-            if not self._closed and self._sender is not None:
-                if not self._holds:
-                    portal().acquire()
-                self._ending = portal().run_and_release(self._sender.close())
-            self._closed, self._holds = True, False
-            return self._ending
-
-    def _notice_fork(self) -> None:
-        if self._pid == os.getpid():
-            return
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        if self._sender is not None:
-            # Kept, as the parent's I/O loop is: its tasks would complain of being destroyed.
-            self._abandoned.append(self._sender)
-            self._sender = None
-        self._holds = False
-        self._ending = None
-
-
-def _limits(size: int, in_flight: int) -> Limits:
-    return Limits(max_batch_size=size, max_batch_weight=size, max_in_flight=in_flight)
+        self._lifecycle.close()

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from langchain_core.embeddings import Embeddings
@@ -17,12 +17,23 @@ from milvus_tools.batching import (
     MicroBatcher,
 )
 from milvus_tools.embeddings.failures import is_invalid
-from milvus_tools.embeddings.models import QueryEmbedder
-from milvus_tools.embeddings.retrying import RetryPolicy
+from milvus_tools.embeddings.models import (
+    QueryEmbedder,
+    document_method,
+    query_method,
+    retries_itself,
+)
+from milvus_tools.embeddings.retrying import RetryPolicy, Sleep
 from milvus_tools.embeddings.vectors import Embed, Vector
 from milvus_tools.errors import DimensionError
 
 CLOSED: Final = "These embeddings are closed; make new ones."
+_RETRIES: Final = 4
+_QUERIES: Final = 256  # in one request
+_DOCUMENTS: Final = 1_000  # as LangChain's models for services have it
+_IN_FLIGHT: Final = 16  # of queries: threads, who come one by one, soon have taken four
+_IN_FLIGHT_DOCUMENTS: Final = 4
+_IN_FLIGHT_ALONE: Final = 64  # for queries that can't share a request
 
 
 class EmbeddingClient:
@@ -70,7 +81,7 @@ class EmbeddingClient:
 
     @property
     def stats(self) -> BatcherStats:
-        """What became of the queries."""
+        """How many queries became how many requests."""
         return self._queries.stats
 
     async def query(self, text: str) -> Vector:
@@ -119,6 +130,49 @@ class EmbeddingClient:
                 f"{'text' if len(texts) == 1 else 'texts'}."
             )
         return vectors
+
+
+def client_maker(
+    model: Embeddings,
+    *,
+    embeds_alike: bool | None = None,
+    embed_queries: Embed | None = None,
+    max_batch_size: int | None = None,
+    max_in_flight: int | None = None,
+    retries: int | None = None,
+    retry_seconds: float = 60.0,
+    sleep: Sleep = asyncio.sleep,
+) -> Callable[..., EmbeddingClient]:
+    """Read the arguments of `BatchingEmbeddings`; return what makes clients of the model.
+
+    Raises:
+        ValueError: If a bound can't be meant, or `embeds_alike` and `embed_queries` are both
+            given.
+    """
+    if embeds_alike and embed_queries is not None:
+        raise ValueError("Give embeds_alike=True or embed_queries, not both.")
+    method = query_method(model, embeds_alike, embed_queries)
+    in_flight = _IN_FLIGHT if method.shared else _IN_FLIGHT_ALONE
+    queries = _limits(max_batch_size, _QUERIES, max_in_flight, in_flight)
+    documents = _limits(max_batch_size, _DOCUMENTS, max_in_flight, _IN_FLIGHT_DOCUMENTS)
+    embed_documents = document_method(model)
+    if retries is None:
+        retries = 0 if retries_itself(model) else _RETRIES
+    policy = RetryPolicy(retries, retry_seconds, sleep)
+
+    def make(*_: object) -> EmbeddingClient:
+        return EmbeddingClient(model, method, embed_documents, queries, documents, policy)
+
+    return make
+
+
+def _limits(size: int | None, usual: int, in_flight: int | None, usual_in_flight: int) -> Limits:
+    most = usual if size is None else size
+    return Limits(
+        max_batch_size=most,
+        max_batch_weight=most,
+        max_in_flight=usual_in_flight if in_flight is None else in_flight,
+    )
 
 
 def _one_at_a_time(limits: Limits) -> Limits:

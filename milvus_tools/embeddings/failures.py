@@ -1,4 +1,4 @@
-"""What the errors of embedding models say, whichever client they come from.
+"""Tells what an embedding model's error means, whichever client it comes from.
 
 No client is imported: an error is known by the HTTP status and headers that it or its cause
 carries, or by the name of its class.
@@ -48,7 +48,7 @@ def is_invalid(error: BaseException) -> bool:
     """Tell whether one of the texts may be to blame, so that the others would do without it.
 
     A model on this machine says so by a `ValueError`, and so does a client for a text that is
-    no valid Unicode; but an answer that can't be read, or is wrong, is nobody's fault.
+    no valid Unicode; but an answer that can't be read, or is wrong, is no text's fault.
     """
     status = _status(error)
     if status is not None:

@@ -1,4 +1,4 @@
-"""What can be known of an embedding model without importing it, and without guessing."""
+"""How a model embeds queries and documents, told from its class without importing it."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple

@@ -43,9 +43,6 @@ class RetryPolicy:
         if self.retries == 0:
             return await call(*args)
 
-        async def attempt() -> Result:
-            return await call(*args)
-
         retrying = tenacity.AsyncRetrying(
             sleep=self.sleep,
             stop=tenacity.stop_after_attempt(self.retries + 1),
@@ -53,7 +50,7 @@ class RetryPolicy:
             retry=self._is_worth_it,
             reraise=True,
         )
-        return await retrying(attempt)
+        return await retrying(call, *args)
 
     def _is_worth_it(self, state: tenacity.RetryCallState) -> bool:
         error = _error(state)

@@ -46,6 +46,7 @@ class ModelSource:
             InvalidInputError: If what it makes is no model.
         """
         if self._make is not None:
+            # In threads of its own: loading a model may take minutes, and others' must not wait.
             with portal().threads_of(self._make).used():
                 made = await asyncio.to_thread(self._make)
             if not _embeds(made):

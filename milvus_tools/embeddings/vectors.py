@@ -1,4 +1,4 @@
-"""What embedding models make."""
+"""The vectors that embedding models make, and the functions that make them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 

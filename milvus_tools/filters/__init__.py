@@ -1,4 +1,4 @@
-"""Typed conditions: what a model or a form fills in, and the filter expressions made of it."""
+"""Typed conditions that a model or a form fills in, and the filter expressions made of them."""
 
 from milvus_tools.filters.conditions import (
     All,

@@ -1,13 +1,13 @@
 """Typed conditions: filters that a model or a form fills in.
 
-A condition names a field, an operator and a value; conditions are joined by all, any and not. They
-mean what they mean in Python, on Milvus Lite and on the server alike:
+A condition has a field, an operator and a value; `all`, `any` and `not` combine conditions. A
+filter finds the rows that Python would find, on Milvus Lite and on the server alike:
 
-- A row without the field matches `ne`, `not_in` and whatever else is negated, and nothing else. A
-  null, or `None` in a Document's metadata, is as good as no field.
-- What can't be compared, as a text with a number, is not equal, and in no order: it matches `ne`
-  and `not_in`, and neither `gt` nor its negation.
-- Where any scalar may be, `True` is 1 and `False` is 0.
+- A row without the field matches `ne`, `not_in` and every other negation, and nothing else. A
+  null, and `None` in a Document's metadata, count as a missing field.
+- Values that can't be compared, such as a string and a number, are not equal and have no order:
+  they match `ne` and `not_in`, but neither `gt` nor its negation.
+- In a field that can hold any scalar, `True` equals 1 and `False` equals 0.
 """
 
 import dataclasses
@@ -20,23 +20,26 @@ from milvus_tools._text import listed, named, quoted, shown
 from milvus_tools.errors import FilterError
 from milvus_tools.filters.literals import MAX_EXPRESSION
 
+# Models and forms send filters: these bounds keep the work of reading and writing them short.
 MAX_DEPTH: Final = 4
 MAX_VALUES: Final = 1_000
 MAX_CONDITIONS: Final = 100
-MAX_ALL_VALUES: Final = MAX_EXPRESSION // 3  # a digit, a comma and a space are the least
+MAX_ALL_VALUES: Final = MAX_EXPRESSION // 3  # each takes a digit, a comma and a space at least
 MAX_KEYS: Final = 3
 _MEAN_CHARS: Final = 4  # of a number
-MAX_HINT_CHARS: Final = 100  # what is longer is no misspelled name
+# A longer name is not a misspelled one, and `difflib` would take long to compare it.
+MAX_HINT_CHARS: Final = 100
 
 _FORM: Final = (
     'A condition is {"field": …, "operator": …, "value": …}; groups are {"all": […]}, '
     '{"any": […]} and {"not": …}.'
 )
-_EMPTY: Final = "A group of filters needs at least one filter in it."
+_TOO_DEEP: Final = f"A filter can nest at most {MAX_DEPTH} levels deep."
+_EMPTY: Final = "A group of filters needs at least one filter."
 
 
 class Operator(enum.StrEnum):
-    """What a condition compares with."""
+    """The operators of conditions."""
 
     EQ = "eq"
     NE = "ne"
@@ -55,7 +58,7 @@ class Operator(enum.StrEnum):
 
 
 class FieldType(enum.StrEnum):
-    """What a field holds, as far as filters go."""
+    """The types of fields that filters distinguish."""
 
     STRING = "string"
     INTEGER = "integer"
@@ -70,37 +73,37 @@ class FieldType(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """One comparison.
+    """A comparison of one field.
 
     Attributes:
         field: The field's name.
         operator: The operator.
-        value: What to compare with: a scalar; a list for `in`, `not_in`, `contains_any` and
-            `between` (two values, both included); whether for `exists`.
+        value: The value to compare with. A list for `in`, `not_in`, `contains_any` and `between`
+            (two values, both included); a boolean for `exists`; a scalar for the others.
     """
 
     field: str
     operator: Operator
-    value: Any = True
+    value: Any = True  # the default is for `exists`
 
 
 @dataclasses.dataclass(frozen=True)
 class All:
-    """All of some filters hold."""
+    """A group of filters that must all hold."""
 
     filters: Sequence["Filter"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Any_:  # noqa: N801 - typing has the name without the underscore
-    """One of some filters holds, or several."""
+    """A group of filters of which at least one must hold."""
 
     filters: Sequence["Filter"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Not:
-    """A filter does not hold."""
+    """The negation of a filter."""
 
     filter: "Filter"
 
@@ -125,17 +128,18 @@ _PHRASES: Final = {
 
 
 def parse(data: Any) -> Filter:
-    """Read a filter as JSON has it.
+    """Read a filter from its JSON form.
 
     Args:
         data: `{"field": …, "operator": …, "value": …}`, `{"all": […]}`, `{"any": […]}`,
-            `{"not": …}`, or a list, which means all of it.
+            `{"not": …}`, or a list of filters that must all hold.
 
     Returns:
         The filter.
 
     Raises:
-        FilterError: If it has another form, an unknown operator, or is too deep or too long.
+        FilterError: If the filter has another form or an unknown operator, or is too deep or too
+            long.
     """
     filter_ = _parsed(data, iter(range(MAX_CONDITIONS)))
     require_bounds(filter_)
@@ -143,14 +147,16 @@ def parse(data: Any) -> Filter:
 
 
 def _parsed(data: Any, room: Iterator[int], depth: int = 0) -> Filter:
-    """Read a filter, no further than there is room for conditions."""
-    if depth > MAX_DEPTH + 1:  # one more than may be, for the sentence that says so
-        raise FilterError(f"A filter may nest {MAX_DEPTH} levels deep, not deeper.")
+    """Read a filter, and stop at the first condition for which there is no room."""
+    # One level more than allowed is read; `require_bounds` refuses it with the same message.
+    if depth > MAX_DEPTH + 1:
+        raise FilterError(_TOO_DEEP)
     match data:
         case Condition() | All() | Any_() | Not():
             for _ in _conditions(data, depth):
                 _take(room)
             return data
+        # Before the patterns with `**rest`, which copy the mapping, however large it is.
         case Mapping() if len(data) > MAX_KEYS:
             raise FilterError(_FORM)
         case list(parts):
@@ -166,15 +172,15 @@ def _parsed(data: Any, room: Iterator[int], depth: int = 0) -> Filter:
         }:
             _take(room)
             return Condition(field, _known(operator), **_value(operator, rest))
-    raise FilterError(_no_condition(data))
+    raise FilterError(_wrong_form(data))
 
 
-def _no_condition(data: Any) -> str:
-    """Say what form a filter has, with the field that seems to be meant."""
+def _wrong_form(data: Any) -> str:
+    """Return a message with the form of a filter, for the field that was meant if there is one."""
     match data:
         case {**fields} if len(fields) == 1 and isinstance(field := next(iter(fields)), str):
             meant = f'{{"field": {quoted(field)}, "operator": "eq", "value": …}}'
-            return f"A filter by {quoted(field)} is {meant}. {_FORM}"
+            return f"To filter by {quoted(field)}, write {meant}. {_FORM}"
     return _FORM
 
 
@@ -186,7 +192,7 @@ def _all_parsed(parts: Sequence[Any], room: Iterator[int], depth: int) -> list[F
 
 def _take(room: Iterator[int]) -> None:
     if next(room, None) is None:
-        raise FilterError(f"A filter may have {MAX_CONDITIONS} conditions, not more.")
+        raise FilterError(f"A filter can have at most {MAX_CONDITIONS} conditions.")
 
 
 def _known(operator: str) -> Operator:
@@ -207,7 +213,7 @@ def _value(operator: str, rest: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def describe(filter_: Filter) -> str:
-    """Say a filter in words, for people who are to confirm or understand it."""
+    """Describe a filter in words, for people who confirm or read it."""
     match filter_:
         case Condition():
             return _described(filter_)
@@ -233,25 +239,26 @@ def _described(condition: Condition) -> str:
         case [low, high] if condition.operator is Operator.BETWEEN:
             return f"{name} {phrase.format(quoted(low), quoted(high))}"
         case list() | tuple():
-            said = listed(condition.value)
+            value = listed(condition.value)
         case _:
-            said = quoted(condition.value)
-    return f"{name} {phrase.replace('from {} to {}', 'between {}').format(said)}"
+            value = quoted(condition.value)
+    # A `between` without two values is refused only when the expression is written.
+    return f"{name} {phrase.replace('from {} to {}', 'between {}').format(value)}"
 
 
 def require_bounds(filter_: Filter) -> None:
-    """Refuse a filter that is too deep, too long, empty or none, before all of it is read."""
+    """Refuse what is no filter, or is empty, too deep or too long, without reading all of it."""
     room = iter(range(MAX_CONDITIONS))
     values = 0
     for condition in _conditions(filter_):
         _take(room)
         values += len(condition.value) if isinstance(condition.value, list | tuple) else 1
         if values > MAX_ALL_VALUES:
-            raise FilterError(f"A filter may have {MAX_ALL_VALUES} values in all, not more.")
+            raise FilterError(f"A filter can have at most {MAX_ALL_VALUES} values in all.")
 
 
 def size(filter_: Filter) -> int:
-    """Estimate how many characters a filter that is within bounds has as an expression."""
+    """Estimate the characters of a filter's expression; the filter must be within bounds."""
     return sum(_size(condition.value) for condition in _conditions(filter_))
 
 
@@ -262,7 +269,7 @@ def _size(value: Any) -> int:
 
 def _conditions(filter_: Filter, depth: int = 0) -> Iterator[Condition]:
     if depth > MAX_DEPTH:
-        raise FilterError(f"A filter may nest {MAX_DEPTH} levels deep, not deeper.")
+        raise FilterError(_TOO_DEEP)
     match filter_:
         case Condition():
             yield filter_

@@ -1,6 +1,7 @@
-"""Typed conditions as Milvus expressions, for Milvus Lite and for the server.
+"""Typed conditions as Milvus filter expressions, for Milvus Lite and for the server.
 
-Negations are pushed down to the conditions, where a missing field can be told apart.
+Negations are pushed down to the single conditions, because Milvus Lite and the server disagree on
+`not` where a row lacks the field (T54); each operator writes its own negation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,30 +41,30 @@ OPERATORS: Final[Mapping[FieldType, frozenset[Operator]]] = {
 
 
 def expression(filter_: Filter, fields: Fields) -> str:
-    """Write a filter as a Milvus expression.
+    """Write a filter as a Milvus filter expression.
 
     Args:
         filter_: The filter.
-        fields: The fields that it may name, and the kind of Milvus that reads it.
+        fields: The fields that the filter may name, and the kind of Milvus that it is for.
 
     Returns:
         The expression.
 
     Raises:
-        FilterError: If a field, an operator or a value does not fit; the message says what does.
-        UnsupportedError: If this Milvus can't answer it.
+        FilterError: If a field, an operator or a value does not fit. The message says what fits.
+        UnsupportedError: If this Milvus can't answer the filter.
     """
     require_bounds(filter_)
     return write(filter_, fields)
 
 
 def write(filter_: Filter, fields: Fields) -> str:
-    """Write a filter that is within bounds: `expression` without the check of them."""
+    """Write a filter as `expression` does, without checking its bounds, which must hold."""
     return checked(_written(filter_, fields, negated=False))
 
 
 def _written(filter_: Filter, fields: Fields, *, negated: bool) -> str:
-    """Write a filter, or its negation."""
+    """Write a filter, or its negation if `negated`."""
     match filter_:
         case Condition():
             return _condition(filter_, fields.target(filter_.field), negated=negated)
@@ -71,11 +72,12 @@ def _written(filter_: Filter, fields: Fields, *, negated: bool) -> str:
             return _written(inner, fields, negated=not negated)
         case All(filters) | Any_(filters):
             parts = _all_written(filters, fields, negated=negated)
+            # By De Morgan's laws, a negated group is the other kind of group of negations.
             return all_of(parts) if isinstance(filter_, All) != negated else any_of(parts)
 
 
 def _all_written(filters: Sequence[Filter], fields: Fields, *, negated: bool) -> list[str]:
-    """Write filters, no further than an expression may be long."""
+    """Write filters, and stop when they are longer than an expression can be."""
     parts: list[str] = []
     length = 0
     for filter_ in filters:
@@ -83,7 +85,7 @@ def _all_written(filters: Sequence[Filter], fields: Fields, *, negated: bool) ->
         length += len(parts[-1])
         if length > MAX_EXPRESSION:
             raise FilterError(
-                f"The filter is longer as an expression than {MAX_EXPRESSION} characters."
+                f"The filter's expression is longer than {MAX_EXPRESSION} characters."
             )
     return parts
 
@@ -92,16 +94,18 @@ def _condition(condition: Condition, target: Target, *, negated: bool) -> str:
     operator = _operator(condition.operator, target)
     if operator is Operator.EXISTS:
         wanted = flag(condition.value) != negated
+        # A field that every row has is missing in no row, so there the presence is negated.
         return target.present if wanted else target.absent or f"not ({target.present})"
     negated ^= operator in _NEGATIONS
     return WRITERS[_NEGATIONS.get(operator, operator)](target, condition.value, negated)
 
 
 def _operator(operator: Operator, target: Target) -> Operator:
+    # A `Condition` that was not parsed can hold anything as its operator.
     if isinstance(operator, str) and operator in OPERATORS[target.type]:
         return Operator(operator)
     known = ", ".join(sorted(OPERATORS[target.type]))
     raise FilterError(
-        f"The field {target.name!r} is of the type {target.type}; its operators are {known}, "
+        f"The field {target.name!r} has the type {target.type}; its operators are {known}, "
         f"not {shown(str(operator))}."
     )

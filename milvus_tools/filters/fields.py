@@ -1,4 +1,4 @@
-"""The fields that filters may name, and how an expression has them."""
+"""The fields that filters may name, and how a filter expression refers to them."""
 
 import dataclasses
 import difflib
@@ -33,7 +33,7 @@ _LISTS: Final = {item: type_ for type_, item in ITEMS.items()}
 
 
 def field_type(field: Field) -> FieldType | None:
-    """Return what a field of the schema holds, or `None` if no filter may name it."""
+    """Return the type of a field of the schema, or `None` if filters can't name the field."""
     if field.element is not None:
         return _LISTS.get(_SCALARS.get(field.element.type))  # type: ignore[arg-type]
     return _SCALARS.get(field.type)
@@ -41,16 +41,17 @@ def field_type(field: Field) -> FieldType | None:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A field as an expression has it.
+    """A field that a condition names, as a filter expression refers to it.
 
     Attributes:
-        name: The name that a condition has for it.
-        type: What it holds.
-        reference: The field, in an expression.
-        field: The field of the schema, or `None` for a key of JSON, of which Milvus knows neither
-            whether a row has it, nor what.
-        key: A key of JSON with the name of its field; `""` for a field of the schema.
-        lite: Whether Milvus Lite reads the expression, which knows more patterns and fewer keys.
+        name: The name in the condition.
+        type: The type of its values.
+        reference: The field's name in an expression.
+        field: The field of the schema, or `None` for a JSON key. Milvus knows neither whether a
+            row has a JSON key nor the type of its value.
+        key: The JSON key with the name of its field before it; `""` for a field of the schema.
+        lite: Whether the expression is for Milvus Lite, which accepts more patterns and fewer
+            keys than the server.
     """
 
     name: str
@@ -62,32 +63,33 @@ class Target:
 
     @property
     def stored(self) -> DataType | None:
-        """Milvus's type of it, or of its items; `None` for a key of JSON."""
+        """The Milvus type of the field, or of its items; `None` for a JSON key."""
         return (self.field.element or self.field).type if self.field else None
 
     @property
     def absent(self) -> str:
-        """An expression for rows without it, or with null; `""` if there can be none."""
+        """An expression for rows that lack the field or hold null; `""` if there can be none."""
         if self.field is None:
             return f"not ({self.present})"
         return f"{self.reference} is null" if self.field.nullable else ""
 
     @property
     def unknown(self) -> str:
-        """An expression for rows where a comparison may be neither true nor false; `""` for none.
+        """An expression for rows where a comparison can be neither true nor false.
 
-        To Milvus Lite it is, for what is not there; to the server it is false.
+        It is `""` if there can be none. On Milvus Lite that is so where the field is missing;
+        on the server such a comparison is false (T54).
         """
         return self.absent if self.field else f"not (exists {self.key})"
 
     @property
     def present(self) -> str:
-        """An expression for rows that have it, and no null."""
+        """An expression for rows with the field, unless it is null there."""
         if self.field is None:
             return f"exists {self.key}" if self.lite else self._present_on_server
         if self.field.nullable:
             return f"{self.reference} is not null"
-        # No Milvus takes a tautology that is shorter.
+        # Every row has the field, but Milvus refuses `true` and `1 == 1` (T55).
         name, zero = self.reference, {FieldType.STRING: '""', FieldType.BOOLEAN: "true"}
         if self.field.element is not None:
             return f"(array_length({name}) == 0) or (array_length({name}) != 0)"
@@ -95,35 +97,37 @@ class Target:
 
     @property
     def _present_on_server(self) -> str:
-        # To the server a null exists. All that is none is a string, a number, a boolean or a list,
-        # or an object, which it can't tell from null.
+        # On the server `exists` is true for a null. These are the types that it can tell from
+        # null: strings, numbers, booleans and lists. An object looks like null to it.
         kinds = ('>= ""', "* 0 == 0", "== true", "== false", "== [0]", "!= [0]")
         return any_of(f"{self.reference} {kind}" for kind in kinds)
 
 
 @dataclasses.dataclass(frozen=True)
 class Fields:
-    """The fields that filters may name.
+    """The fields that filters can name.
 
-    They are the primary key and the scalar and ARRAY fields of the schema, by their names; and
-    keys of JSON, one level deep, if they are declared or `allow_dynamic` is set:
+    These are the primary key and the scalar and ARRAY fields of the schema. JSON keys, one level
+    deep, can be named if they are declared or `allow_dynamic` is set:
 
-    - A key of the Documents' metadata goes by its own name, whether the collection has a dynamic
-      field or a `metadata_field` for it.
-    - A key of another JSON field goes by the field's name, a dot and the key: `"info.page"`. So a
-      metadata key that begins like that can't be named; with a field `info`, `"info.page"` is
-      never a dynamic key.
+    - The name of a metadata key is the key itself, whether metadata is in the dynamic field or in
+      `metadata_field`.
+    - The name of a key of another JSON field is the field's name, a dot and the key:
+      `"info.page"`. If the schema has a JSON field `info`, a metadata key `"info.page"` can't be
+      named.
 
-    Numbers are compared with a FLOAT or DOUBLE field as that field holds them. Objects in a key
-    can't be compared; to the server one is as good as null, on Milvus Lite it exists.
+    A number is rounded to the type of the FLOAT or DOUBLE field that it is compared with. A key
+    that holds an object can't be compared; it exists on Milvus Lite, but the server treats it as
+    null.
 
     Attributes:
-        schema: The collection.
-        declared: Keys that the operator declared, with their types. A row may hold something else
-            there, but on Milvus Lite `True` is 1 all the same, and on the server it isn't.
-        allow_dynamic: Whether any other key may be named, too, with any scalar.
+        schema: The collection's schema.
+        declared: JSON keys that the operator declared, with their types. If a row holds a boolean
+            under a key that is declared as a number, `True` equals 1 on Milvus Lite, but not on
+            the server.
+        allow_dynamic: Whether filters may also name other keys, and compare them with any scalar.
         lite: Whether the collection is in Milvus Lite.
-        metadata_field: The JSON field that holds all metadata, if there is one.
+        metadata_field: The JSON field that holds all metadata, or `None`.
     """
 
     schema: Schema
@@ -133,10 +137,10 @@ class Fields:
     metadata_field: str | None = None
 
     def target(self, name: str) -> Target:
-        """Look a field up.
+        """Return the field of this name, as an expression refers to it.
 
         Raises:
-            FilterError: If no filter may name it; the message has those that may be named.
+            FilterError: If filters can't name it. The message lists the fields that they can.
         """
         if not isinstance(name, str):
             raise FilterError(f"A field's name must be a string, not {type(name).__name__}.")
@@ -146,6 +150,7 @@ class Fields:
             if type_ is not None:
                 written = reference(name, dynamic=False)
                 return Target(name, type_, written, field, key="", lite=self.lite)
+        # Neither the dynamic field as a whole nor a vector can be compared.
         elif name != DYNAMIC_FIELD and name not in self.schema.vectors:
             target = self._key(name)
             if target is not None:
@@ -157,7 +162,7 @@ class Fields:
         return {self.schema.primary.name: self.schema.primary, **self.schema.scalars}
 
     def _key(self, name: str) -> Target | None:
-        """Return a key of JSON, if it may be named and the collection has a place for it."""
+        """Return a JSON key, or `None` if it may not be named or the collection can't hold it."""
         type_ = self.declared.get(name, FieldType.ANY if self.allow_dynamic else None)
         if type_ is None:
             return None
@@ -174,7 +179,7 @@ class Fields:
 
     @property
     def _json_fields(self) -> list[str]:
-        """The JSON fields whose keys have the field's name before them."""
+        """The JSON fields whose keys are named with the field's name and a dot."""
         return [
             name
             for name, field in self.schema.scalars.items()
@@ -183,13 +188,13 @@ class Fields:
 
     @property
     def names(self) -> list[str]:
-        """The names that are known, in a stable order."""
+        """The names of the fields and of the declared keys, in a stable order."""
         static = [name for name, field in self._static.items() if field_type(field) is not None]
         return list(dict.fromkeys([*static, *self.declared]))
 
     def _unknown(self, name: str) -> str:
         if name in self._json_fields:
-            return f"The field {name!r} is JSON; name one of its keys, as in '{name}.key'."
+            return f"The field {name!r} is JSON; name one of its keys, such as '{name}.key'."
         near = difflib.get_close_matches(name[:MAX_HINT_CHARS], self.names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         known = ", ".join(self.names)

@@ -1,17 +1,22 @@
-"""The guard of raw expressions, which a developer or a model wrote.
+"""The guard of raw filter expressions, which developers and models write.
 
-`checked` refuses what could reach out of its brackets and what would end Milvus rather than the
-search.
+`checked` refuses an expression that could reach out of its brackets, and so out of a scope, and
+one that would crash Milvus or keep it busy without end.
 
-That includes constants that Milvus would have to compute. The server's parser makes nothing of a
-constant part whose types don't fit, such as `!"x"`, `-true` or `1 < "a"`, and crashes when the
-part around it looks at that nothing. So an operator needs a field beside it, and comparisons are
-not chained except as a range.
+Among the latter are constants that Milvus would have to compute. The server's parser produces no
+value for a constant part whose types don't fit, such as `!"x"`, `-true` or `1 < "a"`, and crashes
+when the part around it reads that value. Therefore an operator needs a field beside it, and
+comparisons can be chained only as a range.
 
-To find constants, an expression is read as a row of kinds, one letter a token: `s` a string, `n`
-a number, `b` a boolean, `x` a field or anything else that is no constant, `<` and `=`
-comparisons, `+` arithmetic and signs, `!` a negation, `|` a word or sign that joins, `k` another
-word of the language.
+To find constants, the guard reads an expression as a string of kinds, one letter for each token:
+
+- `s`, `n`, `b`: a string, a number, a boolean
+- `x`: a field, or anything else that is not a constant
+- `<`, `=`: a comparison
+- `+`: arithmetic, or a sign
+- `!`: a negation
+- `|`: an operator that joins conditions
+- `k`: another keyword
 """
 
 import re
@@ -22,7 +27,8 @@ from milvus_tools.filters.literals import MAX_EXPRESSION, MAX_NESTING, MAX_WILDC
 
 _CLOSERS: Final = {")": "(", "]": "["}
 _BRACKET: Final = re.compile(r"[()\[\]\\]")
-# A string, or the rest of the text from a quote on that opens none.
+# A string, or everything after a quote that opens no complete string.
+# The possessive quantifiers keep this and the patterns below from backtracking: linear time.
 _STRING: Final = re.compile(
     r"""("[^"\\\n\r]*+(?:\\[\\"'nrt][^"\\\n\r]*+)*+"|'[^'\\\n\r]*+(?:\\[\\"'nrt][^'\\\n\r]*+)*+')
     |(["'](?s:.*))""",
@@ -36,7 +42,7 @@ _GROWTH: Final = re.compile(r"\*\*|<<")
 _SIGN: Final = re.compile(r"\bnot\b|!(?!=)|[-+~]", re.IGNORECASE)
 _SIGNS: Final = re.compile(rf"(?:(?:{_SIGN.pattern})\s*+)++", re.IGNORECASE)
 _TOKEN: Final = re.compile(
-    r"""[^\w\s".=!&|<>]  # most signs are tokens alone
+    r"""[^\w\s".=!&|<>]  # most signs are tokens of one character
     |(?=\S)(?:
         (?:u8|[uUL])?""
         |[^\W\d]\w*
@@ -57,16 +63,17 @@ _KINDS: Final = {
 }
 _PIECE: Final = re.compile(r"[()\[\]]|[^()\[\]]+")
 _CONSTANT: Final = re.compile(r"s|b|\+*n")
-# In what no bracket is in any more; a part ends at what joins it to the next.
+# Applied to kinds without brackets, in which each group is one letter. A part ends where `|` or a
+# comma joins it to the next part.
 _WRONG: Final = re.compile(
-    r"""[sb]\+|\+[sb]     # arithmetic with what is no number
+    r"""[sb]\+|\+[sb]     # arithmetic with a string or a boolean
     |b<|<b                # an order of booleans
-    |!\+*[sn]             # a negation of what is no boolean
-    |(?<=[snbx<=+k])!(?!k)  # or of one side of a comparison
-    |(?<![^|,])(?:        # in a part, from its beginning:
-        # an operator, no field, and more than a number's signs
+    |!\+*[sn]             # a negation of a string or a number
+    |(?<=[snbx<=+k])!(?!k)  # a negation of one side of a comparison
+    |(?<![^|,])(?:        # from the beginning of a part:
+        # an operator without a field, unless it is the sign of a number
         (?!\+*n(?![^|,]))[^|,x<=+]*+[<=+][^|,x]*+(?![^|,])
-        # two comparisons that are no range
+        # two comparisons that are not a range
         |(?![^|,x<=]*+<x+<[^|,x<=]*+(?![^|,]))[^|,<=]*+[<=][^|,<=]*+[<=]
     )""",
     re.VERBOSE,
@@ -74,23 +81,23 @@ _WRONG: Final = re.compile(
 
 
 def checked(expression: str | None) -> str:
-    """Return a raw expression that can be put in brackets without reaching out of them.
+    """Return a raw expression that is safe to put in brackets and to join with others.
 
-    It is read alone: strings in `"` or `'` with the escapes that every Milvus knows, round and
-    square brackets that close what they open. What would end Milvus rather than the search is
-    refused, too: a division by what may be zero stops the server, as may a tower of negations or
-    constants that it would compute; powers, and `like` with many wildcards, need not end on
-    Milvus Lite. What else is inside is Milvus's to judge.
+    Brackets alone don't hold an expression (T56). On its own, it must have strings in `"` or `'`
+    with only the escapes that every Milvus knows, and round and square brackets that match.
+
+    Expressions that would stop Milvus are refused, too. A division by zero stops the server, and
+    so can many negations in a row and constants that it would have to compute. On Milvus Lite,
+    powers and `like` with many wildcards may never end. Milvus itself checks the rest.
 
     Args:
-        expression: What a developer wrote, or `None` for no filter.
+        expression: The expression, or `None` for no filter.
 
     Returns:
-        The expression without the white space around it; `""` for none.
+        The expression without the white space around it; `""` for no filter.
 
     Raises:
-        FilterError: If the text could end before its own end, or begin before its beginning, or
-            is too much for Milvus.
+        FilterError: If the expression is not safe to join with others, or too much for Milvus.
     """
     if expression is None:
         return ""
@@ -98,7 +105,7 @@ def checked(expression: str | None) -> str:
         raise FilterError(f"expr must be a string, not {type(expression).__name__}.")
     if len(expression) > MAX_EXPRESSION:
         raise FilterError(
-            f"A filter expression may have {MAX_EXPRESSION} characters; this one has "
+            f"A filter expression can have at most {MAX_EXPRESSION} characters; this one has "
             f"{len(expression)}."
         )
     _require_light(_without_strings(unicode(expression)))
@@ -106,16 +113,18 @@ def checked(expression: str | None) -> str:
 
 
 def _require_light(code: str) -> None:
-    """Refuse what Milvus could not bear, in an expression without its strings."""
+    """Refuse an expression, with its strings emptied, that is too much for Milvus."""
     _require_closed_brackets(code)
     if wrong := _WRONG_DIVISION.search(code):
         raise FilterError(
             f"In a filter expression {wrong[0]} must be followed by a number above 0."
         )
     if grown := _GROWTH.search(code):
-        raise FilterError(f"A filter expression may not have {grown[0]}, whose result has no end.")
+        raise FilterError(
+            f"A filter expression can't have {grown[0]}, whose result can grow without end."
+        )
     if any(len(_SIGN.findall(signs)) >= MAX_NESTING for signs in _SIGNS.findall(code)):
-        raise FilterError(f"A filter expression has more than {MAX_NESTING} signs in a row.")
+        raise FilterError(f"The filter expression has more than {MAX_NESTING} signs in a row.")
     refuse_constant_folding(code)
 
 
@@ -123,48 +132,48 @@ def _require_closed_brackets(code: str) -> None:
     opened: list[str] = []
     for character in _BRACKET.findall(code):
         if character == "\\":
-            raise FilterError("A filter expression has a backslash outside a string.")
+            raise FilterError("The filter expression has a backslash outside a string.")
         if character not in _CLOSERS:
             opened.append(character)
         elif not opened or opened.pop() != _CLOSERS[character]:
             raise FilterError(f"The filter expression has a '{character}' that closes nothing.")
         if len(opened) > MAX_NESTING:
-            raise FilterError(f"A filter expression nests deeper than {MAX_NESTING} brackets.")
+            raise FilterError(f"The filter expression nests more than {MAX_NESTING} brackets.")
     if opened:
         raise FilterError(f"The filter expression leaves a '{opened[-1]}' open.")
 
 
 def _without_strings(expression: str) -> str:
-    """Return the expression with each string literal empty."""
+    """Return the expression with its strings emptied."""
     pieces = _STRING.split(expression)
     code, strings, unread = pieces[::3], pieces[1::3], pieces[2::3]
     if any(unread):
         raise FilterError(_why_unread(unread[-1]))
     for before, string in zip(code, strings, strict=False):
         if len(_WILDCARD.findall(string)) > MAX_WILDCARDS and _LIKE.search(before):
-            raise FilterError(f"A pattern of like may have {MAX_WILDCARDS} wildcards.")
+            raise FilterError(f"A pattern of like can have at most {MAX_WILDCARDS} wildcards.")
     return '""'.join(code)
 
 
 def _why_unread(text: str) -> str:
-    """Say why a string that begins a text does not end."""
+    """Return a message that says why the string at the beginning of a text does not end."""
     readable = _READABLE.match(text)
     match text[readable.end() :] if readable else text:
         case "":
             return "A string in the filter expression is not closed."
         case rest if rest[0] == "\\":
             return (
-                "A string in a filter expression has an escape other than "
+                "A string in the filter expression has an escape other than "
                 "\\\\ \\\" \\' \\n \\r \\t, which not every Milvus reads alike."
             )
-    return "A string in a filter expression holds a line break; write \\n."
+    return "A string in the filter expression contains a line break; write \\n instead."
 
 
 def refuse_constant_folding(code: str) -> None:
-    """Refuse constants that Milvus would compute.
+    """Refuse constants that Milvus would have to compute.
 
     Args:
-        code: An expression with its strings emptied, whose brackets are closed.
+        code: An expression with its strings emptied and matching brackets.
 
     Raises:
         FilterError: If an operator has no field beside it, or comparisons are chained.
@@ -186,7 +195,7 @@ def refuse_constant_folding(code: str) -> None:
 
 
 class _Kinds(dict[str, str]):
-    """The kinds of tokens, each worked out once: most stand in an expression many times."""
+    """The kinds of tokens, each determined once: an expression repeats most of them."""
 
     def __missing__(self, token: str) -> str:
         self[token] = kind = _KINDS.get(token.lower()) or _kind(token)
@@ -198,13 +207,13 @@ def _kind(token: str) -> str:
         return "s"
     if token[0].isdecimal() or (token[0] == "." and len(token) > 1):
         return "n"
-    if token[0] in "<>":  # of several, the last one compares
+    if token[0] in "<>":  # of several signs, the last one compares
         return "+" * (len(token.rstrip("=")) - 1) + "<"
     return "x"
 
 
 class _Groups(dict[str, str]):
-    """What stands in the place of a group, which is given from its bracket on."""
+    """The kind that replaces each group; a group is given with its opening bracket."""
 
     def __missing__(self, group: str) -> str:
         content = group[1:]
@@ -218,5 +227,5 @@ def _require_fields(kinds: str) -> None:
     if _WRONG.search(kinds):
         raise FilterError(
             "In a filter expression an operator needs a field beside it, and comparisons are "
-            "joined by and; constants are not computed."
+            "joined with and; constants are not computed."
         )

@@ -1,8 +1,8 @@
-"""Parts of Milvus filter expressions: literals, references to fields, and joins.
+"""The parts of filter expressions: literals, references to fields, and joins.
 
-The grammar is Milvus's `Plan.g4`, see <https://milvus.io/docs/boolean.md>. Values reach an
-expression only through `literal`, names only through `reference`, and raw text only through
-`guard.checked`. None of them trusts its argument.
+The grammar is Milvus's `Plan.g4`, described at <https://milvus.io/docs/boolean.md>. Values reach
+an expression only through `literal`, names only through `reference`, and raw text only through
+`guard.checked`, because each of them can carry an injection (T04, T05).
 """
 
 import math
@@ -18,12 +18,12 @@ MAX_NESTING = 64
 MAX_EXPRESSION = 65_536
 MAX_WILDCARDS = 3
 
-# What both Milvus's lexer and Milvus Lite's take for an escape, and nothing else: an escape that
-# one of them does not know ends the string for it, and what follows would become code.
+# The escapes that both the server and Milvus Lite know (T03, T06). An unknown escape ends the
+# string, and the text after it becomes code.
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-# Keys of the dynamic field that the server cuts in two, or compares with the JSON's own escapes:
-# it would find no row, or another key's.
+# Keys that the server would split, or compare with the escapes of the JSON text: it would find no
+# row, or the rows of another key.
 _UNREADABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]|\]\[")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEYWORDS = frozenset(
@@ -32,25 +32,25 @@ _KEYWORDS = frozenset(
     | {"json_contains", "json_contains_all", "json_contains_any"}
     | {"array_contains", "array_contains_all", "array_contains_any"}
 )
-# Columns of Milvus Lite itself, which a bare key of that name would mean.
+# Internal columns of Milvus Lite, which hide a dynamic key of the same name unless it is quoted.
 _LITE_COLUMNS = frozenset({"_seq", "_partition"})
 
 
 def literal(value: Scalar) -> str:
-    """Write a value as Milvus reads it, whatever it holds.
+    """Write a value as a literal that every Milvus reads as this value.
 
     Args:
         value: A string, integer, finite float or boolean.
 
     Returns:
-        The literal, quoted and escaped where it needs to be.
+        The literal. Strings are quoted and escaped.
 
     Raises:
         FilterError: If the value has no literal: NaN, an infinity, an integer beyond 64 bits, a
-            string that isn't valid Unicode, or another type.
+            string that is not valid Unicode, or a value of another type.
     """
     match value:
-        case bool():
+        case bool():  # before `int`, of which it is a subclass
             return "true" if value else "false"
         case int():
             return _integer(value)
@@ -64,38 +64,39 @@ def literal(value: Scalar) -> str:
 
 
 def _integer(value: int) -> str:
-    # -2**63 is left out: the server reads the digits first and the sign after.
+    # -2**63 is refused: the server reads the digits without the sign, and 2**63 is too great.
     if abs(value) > INT64_MAX:
-        raise FilterError("An integer in a filter must fit into 64 bits.")
+        raise FilterError("An integer in a filter must fit in 64 bits.")
     return str(int(value))
 
 
 def _float(value: float) -> str:
     if not math.isfinite(value):
         raise FilterError("NaN and infinities can't be compared in a filter; use a finite number.")
+    # `float`, because NumPy's floats have another `repr`.
     return repr(float(value))
 
 
 def unicode(text: str) -> str:
-    """Return `text` if it can be sent as UTF-8.
+    """Return a text that can be sent as UTF-8, or refuse it.
 
     Raises:
-        FilterError: If it holds a lone surrogate.
+        FilterError: If the text contains a lone surrogate.
     """
     if _SURROGATE.search(text):
-        raise FilterError("A string holds a lone surrogate, which is not valid Unicode.")
+        raise FilterError("A string contains a lone surrogate, which is not valid Unicode.")
     return text
 
 
 def reference(field: str, *, dynamic: bool) -> str:
-    """Write a field's name.
+    """Write a reference to a field.
 
     Args:
-        field: The name.
-        dynamic: Whether it is a key of the dynamic field rather than a field of the schema.
+        field: The field's name.
+        dynamic: Whether the name is a key of the dynamic field rather than a field of the schema.
 
     Raises:
-        FilterError: If it has a name that no expression can hold, or not for every Milvus.
+        FilterError: If not every Milvus can name the field in an expression.
     """
     if not isinstance(field, str):
         raise FilterError(f"A field's name must be a string, not {type(field).__name__}.")
@@ -108,19 +109,19 @@ def reference(field: str, *, dynamic: bool) -> str:
 
 
 def dynamic_key(field: str) -> str:
-    """Write a key of the dynamic field, as Milvus has it under `$meta`.
+    """Write a reference to a key of the dynamic field: `$meta["key"]`.
 
     Raises:
-        FilterError: If not every Milvus can name it.
+        FilterError: If not every Milvus can name the key in an expression.
     """
     return f"$meta{_in_brackets(field)}"
 
 
 def json_key(field: str, key: str) -> str:
-    """Write a key of a JSON field of the schema.
+    """Write a reference to a key of a JSON field: `field["key"]`.
 
     Raises:
-        FilterError: If not every Milvus can name it.
+        FilterError: If not every Milvus can name the key in an expression.
     """
     return f"{reference(field, dynamic=False)}{_in_brackets(key)}"
 
@@ -132,22 +133,22 @@ def _in_brackets(key: str) -> str:
 
 
 def equals(field: str, value: Scalar, *, dynamic: bool) -> str:
-    """Write the condition that a field has a value."""
+    """Write the condition that a field equals a value."""
     return f"{reference(field, dynamic=dynamic)} == {literal(value)}"
 
 
 def one_of(field: str, values: Sequence[str | int]) -> str:
-    """Write the condition that a field of the schema has one of some values."""
+    """Write the condition that a field of the schema equals one of several values."""
     return f"{reference(field, dynamic=False)} in [{', '.join(map(literal, values))}]"
 
 
 def all_of(expressions: Iterable[str]) -> str:
-    """Join expressions with `and`, each in brackets of its own; empty ones are left out."""
+    """Join expressions with `and`, each in brackets. Empty expressions are left out."""
     return _joined([one for one in expressions if one], "and")
 
 
 def any_of(expressions: Iterable[str]) -> str:
-    """Join expressions with `or`, each in brackets of its own; empty ones are left out."""
+    """Join expressions with `or`, each in brackets. Empty expressions are left out."""
     return _joined([one for one in expressions if one], "or")
 
 

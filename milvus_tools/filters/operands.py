@@ -1,4 +1,4 @@
-"""The values that conditions compare with: checked against the field, and written as literals."""
+"""The values of conditions, checked against the operator and the field."""
 
 import datetime as dt
 import math
@@ -31,43 +31,43 @@ _PHRASES: Final = {
 
 
 def several(value: Any) -> list[Any]:
-    """Check the values of an operator that takes a list."""
+    """Return the values of an operator that takes a list, or refuse them."""
     if not isinstance(value, list | tuple) or not value:
         raise FilterError("The operator takes a list with at least one value.")
     if len(value) > MAX_VALUES:
-        raise FilterError(f"A list of values may have {MAX_VALUES} values, not more.")
+        raise FilterError(f"A list of values can have at most {MAX_VALUES} values.")
     return list(value)
 
 
 def two(value: Any) -> tuple[Any, Any]:
-    """Check the bounds of a range."""
+    """Return the two bounds of `between`, or refuse them."""
     if not isinstance(value, list | tuple) or len(value) != 2:  # noqa: PLR2004
         raise FilterError("The operator between takes a list of two values, both included.")
     return value[0], value[1]
 
 
 def text(value: Any, operator: str) -> str:
-    """Check the value of an operator that takes a string."""
+    """Return the value of an operator that takes a string, or refuse it."""
     if not isinstance(value, str):
         raise FilterError(f"The operator {operator} takes a string.")
     return value
 
 
 def flag(value: Any) -> bool:
-    """Check the value of `exists`."""
+    """Return the value of `exists`, or refuse it."""
     if not isinstance(value, bool):
         raise FilterError("The operator exists takes true or false.")
     return value
 
 
 def fitting(value: Any, target: Target) -> Scalar:
-    """Return a value as the field, or an item of it, is compared with it.
+    """Return a value as it is compared with a field, or with an item of an ARRAY field.
 
     Raises:
-        FilterError: If it is of another type, or no literal can be written of it.
+        FilterError: If the value has the wrong type, or no literal can hold it.
     """
     type_ = ITEMS.get(target.type, target.type)
-    if isinstance(value, dt.date):  # a datetime is one, too
+    if isinstance(value, dt.date):  # a datetime, too, which is a subclass
         value = value.isoformat()
     if type_ is FieldType.INTEGER and isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -77,22 +77,24 @@ def fitting(value: Any, target: Target) -> Scalar:
             f"{shown(value)}."
         )
     if isinstance(value, str) and len(value) > MAX_EXPRESSION:
-        raise FilterError(f"A filter may have {MAX_EXPRESSION} characters, not more.")
+        raise FilterError(f"A string in a filter can have at most {MAX_EXPRESSION} characters.")
     if isinstance(value, int) and abs(value) > INT64_MAX:
-        raise FilterError(f"The value for {target.name!r} must fit into 64 bits.")
+        raise FilterError(f"The value for {target.name!r} must fit in 64 bits.")
     return _as_stored(value, target.stored)
 
 
 def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
     if isinstance(value, float) and not math.isfinite(value):
         return False
+    # `bool` is a subclass of `int`, but a boolean is not a number here.
     return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 
 def _as_stored(value: Scalar, stored: DataType | None) -> Scalar:
-    """Return a number as a FLOAT or DOUBLE field has it; one too great stays what it is."""
+    """Return a number as a FLOAT or DOUBLE field stores it, unless it is too great for that."""
     if stored not in (DataType.FLOAT, DataType.DOUBLE):
         return value
+    # A FLOAT field holds 0.1 as 0.10000000149, which does not equal the double 0.1.
     with np.errstate(over="ignore"):
         narrow = float(np.float32(value) if stored is DataType.FLOAT else value)
     return narrow if math.isfinite(narrow) else float(value)

@@ -1,9 +1,9 @@
-"""One condition as a Milvus expression, for each operator.
+"""Single conditions as Milvus filter expressions: one function for each operator.
 
-See <https://milvus.io/docs/boolean.md>. Milvus Lite and the server differ in what a row without a
-field answers, in what they take on the left of `in`, in the patterns of `like`, and in whether
-`true` is `1`; what is written here means the same on both. Each function writes a condition, or
-its negation, for exactly the rows that it finds in Python.
+The grammar is described at <https://milvus.io/docs/boolean.md>. Milvus Lite and the server differ
+on rows without the field, on the left side of `in`, on the patterns of `like`, and on whether
+`true` equals `1`. The expressions written here mean the same on both. Each function writes a
+condition, or its negation, that finds exactly the rows that the condition finds in Python.
 """
 
 import operator as op
@@ -32,7 +32,7 @@ _OPPOSITES: Final = {
 }
 
 
-def _either(found: str, target: Target, *, negated: bool) -> str:
+def _or_negated(found: str, target: Target, *, negated: bool) -> str:
     return any_of([f"not ({found})", target.unknown]) if negated else found
 
 
@@ -43,14 +43,14 @@ def _equal(target: Target, value: Any, negated: bool) -> str:
 def _in(target: Target, value: Any, negated: bool) -> str:
     values = _twins([fitting(one, target) for one in several(value)], target)
     equal = any_of(_member(group, target) for group in _groups(values, target))
-    return _either(equal, target, negated=negated)
+    return _or_negated(equal, target, negated=negated)
 
 
 def _groups(values: Iterable[Scalar], target: Target) -> Iterable[Sequence[Scalar]]:
-    """Divide values into what one `in` can hold.
+    """Group values so that one `in`, or one `==`, can hold each group.
 
-    Milvus Lite takes no quoted key on its left, and fails where a key holds a list; the server
-    takes values of one type, and is slow with many `==`.
+    Milvus Lite refuses a quoted key on the left of `in` (T55), and fails if a row has a list under
+    the key. The server accepts values of one type only, and is slow with many `==`.
     """
     if target.field is None and target.lite:
         return [[value] for value in values]
@@ -67,7 +67,10 @@ def _member(values: Sequence[Scalar], target: Target) -> str:
 
 
 def _twins(values: Iterable[Scalar], target: Target) -> list[Scalar]:
-    """Add `true` to 1 and `false` to 0, which are one to Milvus Lite, where either may be."""
+    """Add `True` to 1 and `False` to 0, and the reverse, if the field can hold either.
+
+    Milvus Lite compares them as equal by itself.
+    """
     found: dict[str, Scalar] = {}
     may_be_flag = _may_be_flag(target)
     for value in values:
@@ -95,23 +98,27 @@ def _prefix(target: Target, value: Any, negated: bool) -> str:
 
 
 def _beginning(beginning: str, target: Target, negated: bool) -> str:
-    # A range rather than `like`, in which no server can escape a percent sign.
+    # A range, because the server can't escape a percent sign in `like` (T53).
     end = _after(beginning)
     bounds = [(Operator.GTE, beginning), *([] if end is None else [(Operator.LT, end)])]
     return _range(bounds, target, negated)
 
 
 def _after(prefix: str) -> str | None:
-    """Return the first string behind all that begin with the prefix, if there is one."""
-    kept = prefix.rstrip("\U0010ffff")  # the last code point, which none follows
+    """Return the first string that sorts after all strings with the prefix, or `None`."""
+    kept = prefix.rstrip("\U0010ffff")  # no code point follows the last one
     if not kept:
         return None
-    following = 0xE000 if kept[-1] == "\ud7ff" else ord(kept[-1]) + 1  # but for surrogates
+    # UTF-8 can't hold the surrogates between U+D7FF and U+E000.
+    following = 0xE000 if kept[-1] == "\ud7ff" else ord(kept[-1]) + 1
     return kept[:-1] + chr(following)
 
 
 def _range(bounds: Iterable[tuple[Operator, Scalar]], target: Target, negated: bool) -> str:
-    """Write bounds that all hold, or that one does not: what can't be compared is neither."""
+    """Write that all bounds hold, or, if negated, that one does not.
+
+    A value that can't be compared with the bounds matches neither.
+    """
     if not negated:
         return all_of(_bound(operator, bound, target) for operator, bound in bounds)
     outside = [_bound(_OPPOSITES[operator], bound, target) for operator, bound in bounds]
@@ -123,19 +130,20 @@ def _bound(operator: Operator, bound: Scalar, target: Target) -> str:
         return f"{target.reference} {_ORDERS[operator][0]} {literal(bound)}"
     sign, holds = _ORDERS[operator]
     twins = [flag for flag in (False, True) if _may_be_flag(target) and holds(flag, bound)]
-    ordered = f"{target.reference} {sign} {literal(bound + 0)}"  # true is 1
+    # `+ 0` turns `True` into 1: the guard refuses an order of booleans.
+    ordered = f"{target.reference} {sign} {literal(bound + 0)}"
     return any_of([ordered, *(f"{target.reference} == {literal(twin)}" for twin in twins)])
 
 
 def _may_be_flag(target: Target) -> bool:
-    """Tell whether booleans are to be taken for numbers, which Milvus Lite does by itself."""
+    """Tell whether a boolean must be written beside a number; Milvus Lite compares them itself."""
     return target.type is FieldType.ANY and not target.lite
 
 
 def _like(target: Target, value: Any, negated: bool) -> str:
     if not target.lite:
         raise UnsupportedError(
-            "This Milvus can't answer like; use prefix, or search for the text itself."
+            "This Milvus does not support like; use prefix, or search for the text itself."
         )
     first, *rest = _ASTERISKS.split(text(value, "like"))
     if not rest:
@@ -143,17 +151,18 @@ def _like(target: Target, value: Any, negated: bool) -> str:
     if rest == [""]:
         return _beginning(first, target, negated)
     if len(rest) > MAX_WILDCARDS or any(character in value for character in "%_\\"):
-        # One of its two evaluators takes a backslash for an escape, the other for a backslash.
+        # Of the two evaluators of Milvus Lite, only one reads a backslash as an escape.
         raise UnsupportedError(
-            f"Milvus Lite answers like with {MAX_WILDCARDS} asterisks at most, and with %, _ or "
-            "\\ only if the one asterisk stands at the end."
+            f"Milvus Lite supports like with at most {MAX_WILDCARDS} asterisks, and with %, _ or "
+            "\\ only if the one asterisk is at the end."
         )
     return _pattern("%".join([first, *rest]), target, negated)
 
 
 def _pattern(pattern: str, target: Target, negated: bool) -> str:
     matching = [f"{target.reference} like {literal(pattern)}"]
-    if not pattern.endswith("%"):  # one of Lite's evaluators overlooks a line break at the end
+    # One of the evaluators of Milvus Lite ignores a line break at the end of a text.
+    if not pattern.endswith("%"):
         broken = literal(pattern + "\n")
         matching.append(f"not ({target.reference} like {broken})")
     if not negated:
@@ -172,14 +181,15 @@ def _contains_any(target: Target, value: Any, negated: bool) -> str:
         found = f"array_contains_any({target.reference}, {_list(items)})"
     elif target.lite:
         found = _contains_on_lite(target, items)
-    else:  # to which 1 is not in [1.0], but 1.0 is in [1]
+    else:
+        # The server finds 1.0 in a row's [1], but not 1 in a row's [1.0].
         items = [_as_float(item) for item in items]
         found = f"json_contains_any({target.reference}, {_list(items)})"
-    return _either(found, target, negated=negated)
+    return _or_negated(found, target, negated=negated)
 
 
 def _list(items: Iterable[Scalar]) -> str:
-    # A list even of one, since Milvus Lite takes no negative number alone.
+    # A list even of one item, because Milvus Lite refuses a single negative number.
     return f"[{', '.join(map(literal, items))}]"
 
 
@@ -191,10 +201,10 @@ def _as_float(item: Scalar) -> Scalar:
 def _contains_on_lite(target: Target, items: Iterable[Scalar]) -> str:
     if target.reference.startswith("$"):
         raise UnsupportedError(
-            f"Milvus Lite can't look into a list under the key {target.name!r}; only under keys "
-            "of letters, digits and underscores."
+            f"Milvus Lite can't search a list under the key {target.name!r}. It can if the key "
+            "has only letters, digits and underscores."
         )
-    # It would read a list out of a text, too.
+    # Milvus Lite also finds items in a string that looks like a list; `like` excludes strings.
     found = f"json_contains_any({target.reference}, {_list(items)})"
     return all_of([found, f'not ({target.reference} like "%")'])
 

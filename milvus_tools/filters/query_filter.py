@@ -1,4 +1,4 @@
-"""What narrows a call: its `filter` and its `expr`, read once, before the schema is known."""
+"""The filter of a call: its arguments `filter` and `expr`, read before the schema is known."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from milvus_tools.filters.literals import all_of
 
 @dataclasses.dataclass(frozen=True, init=False)
 class TypedFilter:
-    """Conditions, with the dynamic keys that they may name.
+    """Typed conditions, with the dynamic keys that they may name.
 
     Example:
         ```python
@@ -23,8 +23,9 @@ class TypedFilter:
 
     Attributes:
         conditions: The conditions, within bounds.
-        fields: Dynamic keys with the type of their values.
-        allow_dynamic: Whether other dynamic keys may be named, too, with any scalar.
+        fields: Dynamic keys with the types of their values.
+        allow_dynamic: Whether conditions may also name other dynamic keys, and compare them with
+            any scalar.
     """
 
     conditions: Filter
@@ -41,14 +42,15 @@ class TypedFilter:
         """Read the conditions.
 
         Args:
-            conditions: Conditions, or anything that `parse` makes conditions of.
-            fields: Dynamic keys with the type of their values: `{"year": "integer"}`.
-            allow_dynamic: Whether other dynamic keys may be named, too.
+            conditions: Conditions, or a form that `parse` reads.
+            fields: Dynamic keys with the types of their values: `{"year": "integer"}`.
+            allow_dynamic: Whether conditions may also name other dynamic keys.
 
         Raises:
-            FilterError: If the conditions have another form, an unknown operator, or are too deep
-                or too long; or if a type is unknown.
+            FilterError: If the conditions have another form or an unknown operator, or are too
+                deep or too long, or if a type is unknown.
         """
+        # The attributes differ from the arguments, and a frozen class has no other assignment.
         object.__setattr__(self, "conditions", parse(conditions))
         object.__setattr__(self, "fields", _types(fields))
         object.__setattr__(self, "allow_dynamic", allow_dynamic)
@@ -56,7 +58,7 @@ class TypedFilter:
 
 def _types(fields: object) -> dict[str, FieldType]:
     if not isinstance(fields, Mapping | None):
-        raise FilterError("fields must be a dictionary of keys and their types.")
+        raise FilterError("fields must be a dictionary from keys to their types.")
     try:
         return {name: FieldType(type_) for name, type_ in (fields or {}).items()}
     except ValueError as error:
@@ -65,13 +67,13 @@ def _types(fields: object) -> dict[str, FieldType]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class QueryFilter:
-    """All that narrows a call, read and within bounds. `read` makes it.
+    """The whole filter of a call, read by `read` and within bounds.
 
-    The store writes it as one expression when it knows the collection's schema.
+    The store writes it as one expression as soon as it knows the collection's schema.
 
     Attributes:
-        typed: Typed conditions; all of them hold.
-        raw: An expression that `checked` returned; `""` for none.
+        typed: Typed conditions, which must all hold.
+        raw: A raw expression that `checked` returned; `""` for none.
     """
 
     typed: tuple[TypedFilter, ...] = ()
@@ -79,15 +81,16 @@ class QueryFilter:
 
     @classmethod
     def read(cls, filter_: "FilterLike", expr: str | None = None) -> Self:
-        """Read the arguments `filter` and `expr` of a call, which both hold.
+        """Read the arguments `filter` and `expr` of a call, which must both hold.
 
         Args:
-            filter_: A condition, a list of conditions that all hold, a group of them, a
+            filter_: A condition, a list of conditions that must all hold, a group of them, a
                 `TypedFilter`, or a raw expression.
             expr: A raw expression.
 
         Raises:
-            FilterError: If one is malformed, out of bounds, or not safe to join with others.
+            FilterError: If one of them is malformed, out of bounds, or not safe to join with
+                others.
         """
         raw = checked(expr)
         match filter_:
@@ -102,16 +105,16 @@ class QueryFilter:
         return cls((TypedFilter(filter_),), raw)
 
     def __bool__(self) -> bool:
-        """Tell whether it narrows anything."""
+        """Tell whether the filter has any condition."""
         return bool(self.typed or self.raw)
 
     def __and__(self, other: "QueryFilter") -> "QueryFilter":
-        """Join two filters: both hold."""
+        """Join two filters, which must both hold."""
         return QueryFilter(self.typed + other.typed, all_of([self.raw, other.raw]))
 
     @property
     def size(self) -> int:
-        """About how many characters the typed conditions have as an expression."""
+        """The approximate number of characters of the typed conditions' expression."""
         return sum(size(one.conditions) for one in self.typed)
 
 

@@ -1,4 +1,4 @@
-"""Loads Documents of any number into a store."""
+"""Loading of any number of Documents into a store."""
 
 from milvus_tools.ingest.pipeline import (
     IngestProgress,

@@ -1,8 +1,8 @@
-"""Loading: Documents into a store, in a pipeline, from an input of any length.
+"""A pipeline that loads Documents into a store, from an input of any length.
 
-Batches are read, embedded and written at the same time, a few of each. What is in memory is
-bounded by them, not by the input; of what is written only the ids are kept, some 40 bytes each,
-to report them if the load fails.
+A few batches at a time are read, embedded and written. They bound the memory, whatever the length
+of the input. Of written Documents the load keeps only the ids, about 40 bytes each, to report
+them if it fails.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from pymilvus import DataType
 
 from milvus_tools._io.iterables import batches_of, closing
 from milvus_tools._io.loop import run_sync
-from milvus_tools._io.pipeline import run_pipeline
+from milvus_tools._io.tasks import run_pipeline
 from milvus_tools.errors import (
     CollectionNotFoundError,
     DeadlineError,
@@ -37,19 +37,19 @@ Batch = list[Document]
 Documents = Iterable[Document] | AsyncIterable[Document]
 
 BATCH_SIZE = 1_000
-MAX_IN_FLIGHT = 8  # four that are embedded, four that are written
+MAX_IN_FLIGHT = 8  # enough to embed four batches and to write four
 _ID_DIGITS = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class IngestProgress:
-    """How far a load has come.
+    """The progress of a load.
 
     Attributes:
-        written: How many Documents were written; of those with one id each counts.
-        skipped: How many were left out, because their ids were there already.
-        batches: In how many batches they came.
-        seconds: Since the load began.
+        written: The number of Documents written. Documents with the same id count each.
+        skipped: The number of Documents left out because their ids existed.
+        batches: The number of batches done.
+        seconds: The seconds since the load began.
     """
 
     written: int = 0
@@ -60,7 +60,7 @@ class IngestProgress:
 
 @dataclasses.dataclass(frozen=True)
 class IngestResult(IngestProgress):
-    """What a load did, when all of it is done."""
+    """The result of a complete load."""
 
 
 OnProgress = Callable[[IngestProgress], object]
@@ -76,13 +76,14 @@ async def aingest(
     on_progress: OnProgress | None = None,
     timeout: float | None = None,
 ) -> IngestResult:
-    """Write Documents into a store, however many there are.
+    """Write any number of Documents into a store.
 
-    A Document without id gets `content_id`, so that a second run replaces what the first one
-    wrote, and doubles nothing. Of Documents with one id the last is kept. In a collection that
-    makes its ids itself (`auto_id`) all Documents are inserted, and a second run doubles them.
+    A Document without an id gets its `content_id`, so that a second run replaces the Documents of
+    the first and duplicates none. Of Documents with the same id the last is kept. In a collection
+    with `auto_id`, Milvus makes the ids: all Documents are inserted, and a second run duplicates
+    them.
 
-    When all is written, Milvus Lite flushes it, so that it is fast to search.
+    At the end, the load flushes Milvus Lite, which searches rows slowly before that (T48).
 
     Example:
         ```python
@@ -90,37 +91,37 @@ async def aingest(
         ```
 
     Args:
-        store: The store, or a view of it.
-        documents: The Documents. An async iterable is read on the caller's event loop, any other
-            in a thread of its own; a generator runs in one task, or thread, from its beginning to
-            its end. They are read as they are needed, and a generator that was begun is closed in
-            any case: if it blocks just then, by its thread, when it goes on.
-        batch_size: How many Documents are embedded and written together.
+        store: The store, or a scoped view of it.
+        documents: The Documents. An async iterable is read on the caller's event loop, and a sync
+            one in a separate thread. A generator runs in the same task or thread from its
+            beginning to its end. Documents are read as they are needed. A generator is closed in
+            any case; if it is blocked at that time, its thread closes it when it continues.
+        batch_size: The number of Documents that are embedded and written together.
         max_in_flight: The most batches that are read and not yet written.
-        skip_existing: Whether Documents whose ids the collection has already are left out, and
-            not embedded, and so those whose id an earlier batch had. Content ids then tell what
-            is unchanged; ids of your own don't.
-        on_progress: A function, not an async one, that is called on the event loop after each
-            batch. What it raises ends the load.
-        timeout: Seconds for each batch; `None` for the store's.
+        skip_existing: Whether Documents whose ids exist, in the collection or in an earlier batch,
+            are left out, and not embedded. Content ids then tell which Documents are unchanged;
+            other ids can't.
+        on_progress: A plain function, not an async one, that is called on the event loop after
+            each batch. An error that it raises ends the load.
+        timeout: The seconds for each batch; `None` for the store's timeout.
 
     Returns:
-        What was done.
+        The numbers of Documents written and skipped.
 
     Raises:
-        PartialWriteError: If the load failed after something was written. It has all ids that
-            Milvus confirmed; whether a batch was written whose answer did not come is unknown.
-            Its cause is the first failure. After it nothing more is read or begun.
-        MilvusToolsError: If it failed before, or Milvus Lite failed to flush, which may lose
-            what was written.
-        Exception: What `documents` or `on_progress` raised, if nothing was written before.
+        PartialWriteError: If the load failed after Documents were written. The error has all ids
+            that Milvus confirmed. A batch without an answer may or may not have been written. The
+            cause is the first failure, after which no batch is read or begun.
+        MilvusToolsError: If the load failed before that, or if the flush of Milvus Lite failed,
+            which may lose Documents.
+        Exception: An error of `documents` or `on_progress`, if nothing was written before.
     """
     check_limit(batch_size, name="batch_size")
     check_limit(max_in_flight, name="max_in_flight")
     if isinstance(documents, Document):
-        raise InvalidInputError("Documents must be an iterable of them, not one.")
+        raise InvalidInputError("documents must be an iterable of Documents, not one Document.")
     if inspect.iscoroutinefunction(on_progress):
-        raise InvalidInputError("on_progress must be a plain function: nobody would await it.")
+        raise InvalidInputError("on_progress must be a plain function; it is not awaited.")
     load = _Load(store, skip_existing=skip_existing, on_progress=on_progress, timeout=timeout)
     await load.prepare()
     async with closing(batches_of(documents, batch_size, load.named)) as read:
@@ -140,8 +141,8 @@ def ingest(
 ) -> IngestResult:
     """The blocking version of `aingest`.
 
-    It all happens on the store's I/O loop: `on_progress` must not block it, nor call a sync
-    method of a store.
+    The load runs on the store's I/O loop: `on_progress` must not block, and must not call a
+    blocking method of a store.
     """
     return run_sync(
         aingest(
@@ -157,21 +158,21 @@ def ingest(
 
 
 def content_id(document: Document, scope: Any = None) -> str:
-    """Return an id that is made of what a Document holds, and changes when that does.
+    """Return an id that depends only on a Document's content.
 
     Args:
         document: The Document.
-        scope: The scope of the store that it is written into: what two scopes hold can be the
-            same, and must not have the same id.
+        scope: The scope of the store that the Document is for. With it, equal Documents in two
+            scopes have different ids.
 
     Returns:
-        The first 32 digits of the SHA-256 of its text and its metadata, which include the scope.
+        The first 32 digits of the SHA-256 of the text, the metadata and the scope.
     """
     held = [document.page_content, {**document.metadata, **(scope or {})}]
     try:
         text = json.dumps(held, sort_keys=True, default=_plain)
     except (TypeError, ValueError, RecursionError):
-        text = ascii(held)  # the store refuses it, and says why
+        text = ascii(held)  # the store refuses such metadata with a clear error
     return hashlib.sha256(text.encode()).hexdigest()[:_ID_DIGITS]
 
 
@@ -180,7 +181,7 @@ def _plain(value: object) -> object:
 
 
 class _Load:
-    """One load."""
+    """The state of one load."""
 
     def __init__(
         self,
@@ -202,49 +203,52 @@ class _Load:
 
     @property
     def result(self) -> IngestResult:
-        """What was done so far."""
+        """The result so far."""
         return IngestResult(**dataclasses.asdict(self._now()))
 
     async def prepare(self) -> None:
-        """See whether the collection takes ids, and which."""
+        """Find out whether the collection takes ids, and of which type."""
         try:
             schema = await self._store.aschema(self._timeout)
         except CollectionNotFoundError:
-            schema = None  # the first write makes it anew
+            schema = None  # the first write creates it again
         auto_id = self._store.auto_id if schema is None else schema.primary.auto_id
         if auto_id and self._skips:
             raise InvalidInputError(
-                "Milvus makes this collection's ids itself (auto_id): skip_existing can't tell "
-                "which Documents are there."
+                "Milvus makes the ids of this collection (auto_id), so skip_existing can't tell "
+                "which Documents exist."
             )
         strings = schema is None or schema.primary.type == DataType.VARCHAR
         self._names = strings and not auto_id
 
     def named(self, document: Document) -> Document:
-        """Give a Document its id, if it has none; what is no Document the store refuses."""
+        """Return a Document with an id. The store refuses what is not a Document."""
         if not self._names or not isinstance(document, Document) or document.id is not None:
             return document
         return document.model_copy(update={"id": content_id(document, self._scope)})
 
     async def run(self, batches: AsyncIterator[Batch], max_in_flight: int) -> None:
-        """Write batches, and say what was written if one fails."""
+        """Write batches, and report the written ids if one fails."""
         try:
             await run_pipeline(batches, self._write, max_in_flight=max_in_flight, keys=_ids)
         except Exception as error:
             if not self._written:
                 raise
             raise self._partial(error) from error
-        with contextlib.suppress(DeadlineError):  # it goes on, and nothing depends on its end
+        # A flush that is late goes on in Milvus Lite, and the load does not depend on its end.
+        with contextlib.suppress(DeadlineError):
             await self._store.aflush(self._timeout)
 
     async def _write(self, number: int, batch: Batch) -> None:
-        """Write a batch, and tell of it."""
+        """Write a batch, and report the progress."""
         wanted = await self._missing(batch) if self._skips else batch
         try:
+            # The pipeline made the batches: the store must not split them again.
             ids = await self._store.aupsert(
                 documents=wanted, batch_size=len(batch), timeout=self._timeout
             )
         except PartialWriteError as error:
+            # The confirmed part of the batch belongs in the report, too.
             self._note(number, error.written)
             raise
         self._note(number, ids)
@@ -258,7 +262,7 @@ class _Load:
             self._on_progress(self._progress)
 
     async def _missing(self, batch: Batch) -> Batch:
-        """Return the Documents whose ids are not there."""
+        """Return the Documents whose ids do not exist in the collection."""
         ids = [document.id for document in batch if document.id is not None]
         try:
             there = await self._store.aexisting_ids(ids, self._timeout)
@@ -267,6 +271,7 @@ class _Load:
         return [document for document in batch if document.id not in there]
 
     def _note(self, number: int, ids: list[str]) -> None:
+        # As JSON, which takes less memory than a list of strings.
         if ids:
             self._written[number] = json.dumps(ids).encode()
 
@@ -276,6 +281,7 @@ class _Load:
     def _partial(self, error: Exception) -> PartialWriteError:
         batches = (json.loads(self._written[number]) for number in sorted(self._written))
         ids = list(dict.fromkeys(itertools.chain.from_iterable(batches)))
+        # The message of a foreign error can hold addresses, so only its name is told.
         ours = isinstance(error, MilvusToolsError)
         reason = str(error) if ours else f"documents or on_progress raised {type(error).__name__}."
         return PartialWriteError(
@@ -284,5 +290,5 @@ class _Load:
 
 
 def _ids(batch: Batch) -> Collection[str]:
-    """Return the ids in which a later batch must not overtake this one."""
+    """Return the ids of a batch; a later batch with one of them must wait for this batch."""
     return {str(document.id) for document in batch if getattr(document, "id", None) is not None}

@@ -1,8 +1,8 @@
-"""What language models answer when they are asked for queries, read as a list of queries.
+"""The queries in a language model's answer.
 
-Small models seldom keep to the form that they were asked for. They put a preamble before it,
-number the lines, write JSON into text, forget to end it, or answer one string for a list. All
-functions here are pure, and none raises for what a model says.
+Small models often ignore the form that the prompt asks for. They write a preamble, number the
+lines, put JSON into text, leave it unfinished, or answer with one string in place of a list. All
+functions here are pure, and none raises for any answer.
 """
 
 import contextlib
@@ -15,11 +15,12 @@ from typing import Any, Final
 from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
 
-_MAX_TEXT: Final = 50_000  # characters of an answer that are read at all
+# Bounds of what is read: a model in a loop can answer without end.
+_MAX_TEXT: Final = 50_000  # characters of an answer
 _MAX_ITEMS: Final = 500
 _MAX_DEPTH: Final = 4
 _MAX_OPENINGS: Final = 20
-_MAX_PAIRS: Final = 20  # of quotes around one query
+_MAX_PAIRS: Final = 20  # pairs of quotes around one query
 
 _THOUGHT: Final = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL)
 _FENCE: Final = re.compile(r"```\w*")
@@ -50,13 +51,13 @@ _PAIRS: Final = ('""', "''", "``", "__", "“”", "\u2018\u2019", "«»")
 
 
 def read_answer(answer: Any) -> list[str]:
-    """Return the queries in what a model answered.
+    """Return the queries in a model's answer.
 
     Args:
-        answer: A text, a message, or the object that a structured output made of it.
+        answer: A text, a message, or the object of a structured output.
 
     Returns:
-        What it takes for queries, in their order; repeated ones are still there.
+        The queries in the order of the answer, with repetitions.
     """
     match answer:
         case AIMessage(tool_calls=calls, invalid_tool_calls=broken) if calls or broken:
@@ -69,7 +70,7 @@ def read_answer(answer: Any) -> list[str]:
 
 
 def _strings(value: Any, depth: int = 0) -> Iterator[str]:
-    """Yield the strings in a JSON value; of an object with `queries` only what is there."""
+    """Yield the strings in a JSON value; of an object with `queries`, only those in there."""
     match value:
         case str():
             yield value
@@ -91,16 +92,17 @@ def _from_text(text: str) -> list[str]:
 
 
 def _from_items(items: list[str]) -> list[str]:
-    """Return the queries in the strings of a list, any of which may hold several."""
+    """Return the queries in the strings of a list. A string can contain several queries."""
     items = _bounded(items)
     marks = [_LISTED.match(item) for item in items]
+    # Only if all items have a mark: a single "3. " can be a part of a query.
     if len(marks) > 1 and all(marks):
         items = [item[mark.end() :] for item, mark in zip(items, marks, strict=True) if mark]
     return [query for item in items for query in _from_text(item)]
 
 
 def _bounded(items: list[str]) -> list[str]:
-    """Return as much of a list as is read at all."""
+    """Return the part of a list that is within the bounds."""
     items = items[:_MAX_ITEMS]
     starts = itertools.accumulate(map(len, items), initial=0)
     return [
@@ -125,21 +127,21 @@ def _from_json(text: str) -> list[str] | None:
 
 
 def _from_cut_json(text: str) -> list[str] | None:
-    """Return the whole strings of a list that the model did not end."""
+    """Return the complete strings of a JSON list that the model did not finish."""
     opening = _LIST.search(text)
     if opening is None:
         return None
     found: list[str] = []
     position = opening.end()
     while len(found) < _MAX_ITEMS and (string := _STRING.match(text, position)):
-        with contextlib.suppress(ValueError):  # an escape that JSON does not know
+        with contextlib.suppress(ValueError):  # an escape that is not valid JSON
             found.append(json.loads(string["text"]))
         position = string.end()
     return found
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines of a list; if some are marked as its items, only those."""
+    """Return the lines of a list. If some are marked as items, return only those."""
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()][:_MAX_ITEMS]
     if len(lines) == 1 and lines[0].startswith(("1.", "1)", "(1)")):
         lines = _INLINE.split(lines[0])
@@ -152,7 +154,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _begins_with_one(marks: list[re.Match[str] | None]) -> bool:
-    """Tell whether numbers count the items, and are no part of them."""
+    """Tell whether the numbers of a list are marks, and not parts of the items."""
     return next((_number(mark) for mark in marks if mark and _number(mark)), "") in ("0", "1")
 
 
@@ -161,7 +163,7 @@ def _number(mark: re.Match[str]) -> str:
 
 
 def _questions(line: str) -> list[str]:
-    """Take apart questions that stand in one line."""
+    """Split a line after each question mark."""
     return [_bare(part) for part in _AFTER_QUESTION.split(line)]
 
 

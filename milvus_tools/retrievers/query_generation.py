@@ -1,4 +1,4 @@
-"""Queries of a question: asked of a chat model, a Runnable or a function, cleaned and bounded."""
+"""Query generation by a chat model, a Runnable or a function; queries are cleaned and bounded."""
 
 import dataclasses
 import inspect
@@ -31,8 +31,8 @@ QUERY_PROMPT: Final = ChatPromptTemplate.from_messages(
     [("system", _TASK), ("human", "{question}")]
 )
 
-# A schema rather than a class: clients that check a model's answer against a class raise for a
-# small mistake, and what was said is lost.
+# A schema rather than a class: clients that validate an answer against a class raise at a small
+# mistake, and the answer is lost.
 QUERY_SCHEMA: Final[dict[str, Any]] = {
     "title": "search_queries",
     "description": "Search queries for a question.",
@@ -49,7 +49,7 @@ QUERY_SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-# Control characters and lone surrogates, which no embedding service takes alike.
+# Control characters and lone surrogates, which embedding services treat differently.
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -58,11 +58,11 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-    """What is searched for.
+    """A query of a retrieval.
 
     Attributes:
-        text: The text.
-        weight: How much its hits count beside those of others.
+        text: The text to search for.
+        weight: The weight of its hits in the fusion.
     """
 
     text: str
@@ -75,12 +75,13 @@ def tidy(text: str) -> str:
 
 
 def chosen(texts: Iterable[str], *, most: int, max_chars: int) -> list[str]:
-    """Return what of some texts will be searched for.
+    """Return the texts that are fit for a search, each once.
 
     Args:
-        texts: What a model or a function made.
-        most: How many to take.
-        max_chars: Those that are longer are left out: no query, but a model in a loop.
+        texts: The texts that a model or a function made.
+        most: The most texts to return.
+        max_chars: The most characters of a text. A longer one is left out, because it is not a
+            query, but the answer of a model in a loop.
     """
     tidied = [text for text in map(tidy, texts) if text]
     fitting = [text for text in tidied if len(text) <= max_chars]
@@ -95,7 +96,7 @@ def chosen(texts: Iterable[str], *, most: int, max_chars: int) -> list[str]:
 
 
 def distinct(queries: Iterable[Query]) -> list[Query]:
-    """Return queries in their order, each once, whatever its case and white space."""
+    """Return queries in their order, each once; case and white space make no difference."""
     firsts: dict[str, Query] = {}
     for query in queries:
         firsts.setdefault(" ".join(query.text.casefold().split()), query)
@@ -103,19 +104,19 @@ def distinct(queries: Iterable[Query]) -> list[Query]:
 
 
 def require_question(question: object) -> None:
-    """Refuse what can't be searched for.
+    """Refuse a question that can't be searched for.
 
     Raises:
-        InvalidInputError: If it is no text, one with nothing to read in it, or no Unicode.
+        InvalidInputError: If it is not a string, has no visible text, or is not valid Unicode.
     """
     if not isinstance(question, str):
         raise InvalidInputError(
-            f"A retriever is asked with a string, not with a {type(question).__name__}; in a "
-            "chain, take the question out first: itemgetter('question') | retriever."
+            f"A retriever takes a string, not a {type(question).__name__}; in a chain, select the "
+            "question first: itemgetter('question') | retriever."
         )
     if _SURROGATE.search(question):
         raise InvalidInputError(
-            "The question holds a lone surrogate, which is not valid Unicode; it is not changed."
+            "The question contains a lone surrogate, which is not valid Unicode. Remove it."
         )
     if not tidy(question):
         raise InvalidInputError("The question is empty.")
@@ -126,7 +127,7 @@ def planned(
 ) -> list[Query]:
     """Return all queries of one retrieval, the question first.
 
-    If nothing else was made, the question is asked all the same.
+    Without other queries, the question is always among them.
     """
     asked = include_original or not made
     original = [Query(question, original_weight if include_original else 1.0)] if asked else []
@@ -136,12 +137,12 @@ def planned(
 def generator_of_model(
     model: Runnable[Any, Any], prompt: BasePromptTemplate[Any], max_queries: int
 ) -> QueryGenerator:
-    """Return what asks a model for queries: by structured output, if it knows that.
+    """Return a Runnable that asks a model for queries, by structured output if the model has it.
 
     Args:
-        model: A chat model, or what has its methods.
-        prompt: A prompt with the variable `question`, and `max_queries` if it likes.
-        max_queries: How many queries to ask for.
+        model: A chat model, or a Runnable with its methods.
+        prompt: A prompt with the variable `question`, and optionally `max_queries`.
+        max_queries: The most queries to ask for.
     """
     structured = _structured(model)
 
@@ -170,7 +171,7 @@ def generator_of_model(
 
 
 def generator_of_runnable(runnable: Runnable[Any, Any]) -> QueryGenerator:
-    """Return what asks a Runnable for queries; its input is the question."""
+    """Return a Runnable that asks another one for queries; its input is the question."""
 
     def ask(question: str, config: RunnableConfig) -> list[str]:
         return _taken(runnable.invoke(question, config))
@@ -182,7 +183,7 @@ def generator_of_runnable(runnable: Runnable[Any, Any]) -> QueryGenerator:
 
 
 def generator_of_function(function: Callable[[str], Any]) -> QueryGenerator:
-    """Return what asks a function for queries, which may be async."""
+    """Return a Runnable that calls a function, async or not, for queries."""
 
     def ask(question: str) -> list[str]:
         made = function(question)
@@ -191,6 +192,7 @@ def generator_of_function(function: Callable[[str], Any]) -> QueryGenerator:
     async def aask(question: str) -> list[str]:
         return _taken(await function(question))
 
+    # LangChain runs a plain function in a thread if the Runnable has no async one.
     if is_async_callable(function):
         return RunnableLambda(ask, aask, name=NAME)
     return RunnableLambda(ask, name=NAME)
@@ -201,11 +203,12 @@ async def _awaited(made: Any) -> Any:
 
 
 def _structured(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    """Return the model with structured output, or as it is if it has none."""
+    """Return the model with structured output, or unchanged if it does not support that."""
     bind = getattr(model, "with_structured_output", None)
     if bind is None:
         return model
     try:
+        # The raw message may have queries even if it breaks the schema.
         return bind(QUERY_SCHEMA, include_raw=True)  # type: ignore[no-any-return]
     except NotImplementedError:
         return model
@@ -219,23 +222,25 @@ def _read(answer: Any) -> list[str]:
 
 
 def _withheld(error: Exception) -> list[str]:
-    """Return the queries that a model made before it ran into the token limit.
+    """Return the queries that a model wrote before it reached the token limit.
 
-    OpenAI's client raises an error with the answer in it then. A small model in a loop has often
-    said enough by that time; a model that only thought has said nothing.
+    OpenAI's client then raises an error that contains the answer. The answer of a small model in
+    a loop often has enough queries by then; a model that was still reasoning has none.
     """
     choices = getattr(getattr(error, "completion", None), "choices", None)
     if not isinstance(choices, list):
-        return []  # another error, whatever it calls a completion
-    said = [getattr(getattr(one, "message", None), "content", None) for one in choices]
-    return read_answer([content for content in said if isinstance(content, str)])
+        return []  # another kind of error, with an attribute of the same name
+    contents = [getattr(getattr(one, "message", None), "content", None) for one in choices]
+    return read_answer([content for content in contents if isinstance(content, str)])
 
 
 def _taken(made: Any) -> list[str]:
-    """Return the queries that code made as they stand; what a model said is read.
+    """Return the queries in what a Runnable or a function returned.
+
+    A list is taken unchanged; a text or a message is parsed as a model's answer.
 
     Raises:
-        InvalidInputError: If they are no queries.
+        InvalidInputError: If it is neither.
     """
     match made:
         case list() | tuple() if all(isinstance(query, str) for query in made):

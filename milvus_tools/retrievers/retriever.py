@@ -1,10 +1,9 @@
-"""`MilvusMultiQueryRetriever`: asks many queries at once, and gives back one ranked list."""
+"""`MilvusMultiQueryRetriever`: searches for several queries at once and returns one ranking."""
 
-import asyncio
 import dataclasses
 import functools
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, ClassVar, NoReturn, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, NoReturn, Self
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -17,7 +16,8 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import ConfigDict
 
 from milvus_tools._io.loop import run_sync
-from milvus_tools.errors import DeadlineError, InvalidInputError
+from milvus_tools._io.timeouts import within
+from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.retrievers.query_generation import (
     Query,
@@ -37,18 +37,18 @@ from milvus_tools.store.filtering import read_filter
 from milvus_tools.store.options import check_limit
 from milvus_tools.transport.requests import Deadline
 
-Result = TypeVar("Result")
+_LATE: Final = "The queries were not made within the retriever's timeout."
 
 
 @dataclasses.dataclass(frozen=True)
 class _Call:
-    """What one call asks for.
+    """The arguments of one call.
 
     Attributes:
         question: The question.
         k: The most Documents to return.
-        filter: What must hold: the retriever's own filter, and the call's.
-        deadline: The point in time by which all must be done, if there is one.
+        filter: The retriever's own filter and the call's, joined.
+        deadline: The deadline of the whole call, or `None`.
     """
 
     question: str
@@ -58,32 +58,32 @@ class _Call:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds left; `None` for no limit."""
+        """The seconds left, or `None` without a deadline."""
         return None if self.deadline is None else self.deadline.remaining
 
 
 @dataclasses.dataclass(frozen=True)
-class _Made:
-    """The queries that were made, or why none were."""
+class _Queries:
+    """The queries of a call beside the question, or the error that prevented them."""
 
     queries: Sequence[Query] = ()
     failure: Exception | None = None
 
 
 class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
-    """Asks the store several queries at once, and fuses what they find by reciprocal rank.
+    """A retriever that searches for several queries at once and fuses their hits by rank.
 
-    The queries come from a chat model, a list, or a Runnable or function of one's own; the
-    question itself is asked, too, and alone if there is none of these. Calls take `k`, and
-    `filter` and `expr` that hold beside the retriever's own, never in their place.
+    The queries come from a chat model, a list, a Runnable or a function. The question itself is
+    searched for, too; without these sources it is the only query. Calls take `k`, `filter` and
+    `expr`. The filters of a call hold beside the retriever's own filters (T21).
 
-    Each Document tells in `metadata["retrieval"]` its fused `score`, and in `found_by` each
-    `query` that found it, at which `rank`, and with which `score`: what Milvus measured, a
-    distance or a ranker's score; `None` with `mmr`. With `on_error="skip"`, `failed` names the
-    queries that failed, if some did.
+    `metadata["retrieval"]` of each Document has its fused `score`, and in `found_by` each `query`
+    that found it with its `rank` and `score`. That score is Milvus's distance or a ranker's
+    score; with `mmr` it is `None`. With `on_error="skip"`, `failed` names the queries that
+    failed, if there are any.
 
-    A retriever does not change. `model_copy(update={"k": 8})` makes another, over the same store,
-    whose settings are checked as at first.
+    A retriever is immutable. `model_copy(update={"k": 8})` makes another one over the same store,
+    and checks its settings.
 
     Example:
         ```python
@@ -104,20 +104,20 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         llm: Runnable[Any, Any] | None = None,
         **settings: Any,
     ) -> None:
-        """Keep the settings; nothing is asked yet.
+        """Check and keep the settings, without any request.
 
         Args:
-            store: The store, or a view of it.
+            store: The store, or a scoped view of it.
             llm: A chat model that makes the queries.
             **settings: The attributes of this class.
 
         Raises:
-            ValidationError: If one is unknown, out of bounds, or contradicts another.
+            ValidationError: If a setting is unknown, out of bounds, or contradicts another.
         """
         super().__init__(store=store, llm=llm, **settings)
 
     def model_post_init(self, context: Any, /) -> None:
-        """Build what makes the queries, once."""
+        """Build the query generator and read the filters, once."""
         super().model_post_init(context)
         self._own_filter = QueryFilter.read(self.filter, self.expr)
         if self.llm is not None:
@@ -128,47 +128,50 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
             self._generator = generator_of_function(self.query_generator)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Make a retriever with the same settings but some, over the same store.
+        """Return a retriever over the same store, with some settings changed.
 
         Args:
-            update: The settings that differ.
-            deep: Not possible: a store can't be copied.
+            update: The settings to change.
+            deep: Must be false, because a store can't be copied.
 
         Raises:
+            TypeError: If `deep` is true.
             ValidationError: If a setting is unknown, out of bounds, or contradicts another.
         """
         if deep:
             self.__deepcopy__()
+        # Pydantic's own `model_copy` would not check the settings.
         settings = {name: getattr(self, name) for name in self.model_fields_set}
         return type(self)(**{**settings, **(update or {})})
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> NoReturn:
-        """Say why there is no such copy.
+        """Refuse a deep copy.
 
         Raises:
             TypeError: Always.
         """
         raise TypeError(
-            "A retriever can't be copied deeply: its store holds connections. model_copy() and "
-            "copy.copy() make one over the same store."
+            "A retriever can't be copied deeply, because its store holds connections. Use "
+            "model_copy() or copy.copy(), which keep the store."
         )
 
-    # An argument of a call reaches the async method only if the sync one has it, too.
+    # LangChain passes an argument to the async method only if the sync one has it, too (T44).
     def _get_relevant_documents(
         self,
         query: str,
         *,
         run_manager: CallbackManagerForRetrieverRun,
         k: int | None = None,
-        filter: FilterLike = None,  # noqa: A002 - the word that people type
+        filter: FilterLike = None,  # noqa: A002 - the name that callers expect
         expr: str | None = None,
         **unknown: Any,
     ) -> list[Document]:
         call = run_sync(self._call(query, k, filter, expr, unknown))
         if not run_sync(self._can_find(call)):
             return []
-        made = self._made(call, {"callbacks": run_manager.get_child()})
-        return run_sync(self._found(call, made, run_manager.get_child()))
+        # The generator runs in the caller's thread: a blocking model must not hold the I/O loop.
+        made = self._make_queries(call, {"callbacks": run_manager.get_child()})
+        return run_sync(self._search(call, made, run_manager.get_child()))
 
     async def _aget_relevant_documents(
         self,
@@ -176,15 +179,15 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,
         k: int | None = None,
-        filter: FilterLike = None,  # noqa: A002 - the word that people type
+        filter: FilterLike = None,  # noqa: A002 - the name that callers expect
         expr: str | None = None,
         **unknown: Any,
     ) -> list[Document]:
         call = await self._call(query, k, filter, expr, unknown)
         if not await self._can_find(call):
             return []
-        made = await self._amade(call, {"callbacks": run_manager.get_child()})
-        return await self._found(call, made, run_manager.get_child())
+        made = await self._amake_queries(call, {"callbacks": run_manager.get_child()})
+        return await self._search(call, made, run_manager.get_child())
 
     async def _call(
         self,
@@ -195,6 +198,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         unknown: Mapping[str, Any],
     ) -> _Call:
         require_question(question)
+        # A misspelled `filter` must not be ignored.
         if unknown:
             raise InvalidInputError(
                 f"A call of the retriever takes k, filter and expr, not {', '.join(unknown)}."
@@ -207,47 +211,47 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         )
 
     async def _can_find(self, call: _Call) -> bool:
-        """Check, before a model is paid for queries, the filter and that there is a collection."""
+        """Check the filter and that the collection exists, before a model is paid for queries."""
         if self._generator is None:
             return True
         written = await self.store.afilter_expression(call.filter, timeout=call.seconds)
         return written is not None
 
-    def _made(self, call: _Call, config: RunnableConfig) -> _Made:
+    def _make_queries(self, call: _Call, config: RunnableConfig) -> _Queries:
         if self._generator is None:
-            return self._given()
+            return self._given_queries()
         try:
-            return self._chosen(self._generator.invoke(call.question, config))
+            return self._chosen_queries(self._generator.invoke(call.question, config))
         except Exception as error:
             if self.on_error == "raise":
                 raise
-            return _Made(failure=error)
+            return _Queries(failure=error)
 
-    async def _amade(self, call: _Call, config: RunnableConfig) -> _Made:
+    async def _amake_queries(self, call: _Call, config: RunnableConfig) -> _Queries:
         if self._generator is None:
-            return self._given()
+            return self._given_queries()
         try:
-            return self._chosen(
-                await _within(self._generator.ainvoke(call.question, config), call)
-            )
+            async with within(call.seconds, _LATE):
+                texts = await self._generator.ainvoke(call.question, config)
+            return self._chosen_queries(texts)
         except Exception as error:
             if self.on_error == "raise":
                 raise
-            return _Made(failure=error)
+            return _Queries(failure=error)
 
-    def _given(self) -> _Made:
+    def _given_queries(self) -> _Queries:
         queries = self.queries or ()
         weights = [1.0] * len(queries) if self.weights is None else self.weights
-        return _Made([Query(tidy(one), w) for one, w in zip(queries, weights, strict=True)])
+        return _Queries([Query(tidy(one), w) for one, w in zip(queries, weights, strict=True)])
 
-    def _chosen(self, texts: Sequence[str]) -> _Made:
+    def _chosen_queries(self, texts: Sequence[str]) -> _Queries:
         taken = chosen(texts, most=self.max_queries, max_chars=self.max_query_chars)
-        return _Made([Query(text) for text in taken])
+        return _Queries([Query(text) for text in taken])
 
-    async def _found(
-        self, call: _Call, made: _Made, callbacks: BaseCallbackManager
+    async def _search(
+        self, call: _Call, made: _Queries, callbacks: BaseCallbackManager
     ) -> list[Document]:
-        """Search for all queries, and fuse what they find."""
+        """Search for all queries, and fuse their hits."""
         queries = planned(
             call.question,
             made.queries,
@@ -265,7 +269,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         return merged(self, dict(zip(queries, outcomes, strict=True)), call.k, made.failure)
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
-        """Say in traces which store and which embedding model are behind this."""
+        """Return the store and the embedding model, for traces."""
         params = super()._get_ls_params(**kwargs)
         params["ls_vector_store_provider"] = type(self.store).__name__
         embedding = self.store.embeddings
@@ -275,13 +279,3 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
             if isinstance(name, str):
                 params["ls_embedding_model"] = name
         return params
-
-
-async def _within(work: Awaitable[Result], call: _Call) -> Result:
-    try:
-        async with asyncio.timeout(call.seconds) as limit_:
-            return await work
-    except TimeoutError as error:
-        if not limit_.expired():
-            raise
-        raise DeadlineError("The queries were not made within the retriever's time.") from error

@@ -1,9 +1,8 @@
-"""All searches of one retrieval at once: bounded, within a deadline, and fused into one list."""
+"""The concurrent searches of one retrieval: bounded, within a deadline, fused into one list."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.callbacks import (
@@ -14,6 +13,7 @@ from langchain_core.callbacks import (
 from langchain_core.documents import Document
 
 from milvus_tools._io.tasks import cancel_and_wait, gather_or_cancel
+from milvus_tools._io.timeouts import within
 from milvus_tools.errors import DeadlineError, MilvusToolsError, UnsupportedError
 from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.ranking import Hits, fuse
@@ -41,62 +41,54 @@ async def search_all(
     deadline: Deadline | None,
     stop_at_failure: bool,
 ) -> list[Outcome]:
-    """Search for several texts at the same time.
+    """Search for several texts concurrently.
 
-    No search is left under way, and no run open, when it returns, fails or is cancelled.
+    When this returns, fails or is cancelled, all searches have ended, and so have their runs.
 
     Args:
         texts: The texts.
-        search: Searches for one.
-        callbacks: Told of each search as a run of its own: `run_manager.get_child()`.
-        max_concurrency: The most searches at once.
-        deadline: When all of them must be done, and told; `None` for no such limit.
-        stop_at_failure: Whether the first that fails ends all others.
+        search: A function that searches for one text.
+        callbacks: The callbacks, which get a run for each search: `run_manager.get_child()`.
+        max_concurrency: The most searches at the same time.
+        deadline: The deadline of all searches and of their callbacks; `None` for no deadline.
+        stop_at_failure: Whether the first failure cancels all other searches.
 
     Returns:
-        Per text what was found, or the error; `DeadlineError` for what was not done in time.
+        For each text its hits or the error. The error is `DeadlineError` for a search that did
+        not end in time.
 
     Raises:
-        Exception: The first failure, if that is to end all, or what a handler raised that may.
+        Exception: The first failure if `stop_at_failure`, or an error of a callback handler that
+            has `raise_error` set.
     """
     until = asyncio.FIRST_EXCEPTION if stop_at_failure else asyncio.ALL_COMPLETED
     open_runs: list[Run] = []
     tasks: list[asyncio.Task[Hits]] = []
     failed: list[BaseException] = []
     try:
-        async with _given_up_at(deadline):
-            runs = await _started(texts, callbacks, open_runs)
+        async with within(None if deadline is None else deadline.remaining, late=None):
+            runs = await _start_runs(texts, callbacks, open_runs)
             slots = asyncio.Semaphore(max_concurrency)
             for text, run in zip(texts, runs, strict=True):
-                tasks.append(asyncio.create_task(_one(text, search, run, slots, open_runs)))
+                tasks.append(asyncio.create_task(_run_search(text, search, run, slots, open_runs)))
             await asyncio.wait(tasks, return_when=until)
+        # Before the others are cancelled, which can fail at that.
         failed = _failures(tasks) if stop_at_failure else []
     finally:
-        await _ended(tasks, open_runs)
+        await _end_all(tasks, open_runs)
     if failed:
         raise failed[0]
+    # Without tasks, the deadline came before the runs were started.
     return [_outcome(task) for task in tasks] or [_late() for _ in texts]
 
 
-@contextlib.asynccontextmanager
-async def _given_up_at(deadline: Deadline | None) -> AsyncIterator[None]:
-    """Leave what is inside when the deadline comes, without an error."""
-    limit = asyncio.timeout(None if deadline is None else deadline.remaining)
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-
-
-async def _started(
+async def _start_runs(
     texts: Sequence[str], callbacks: BaseCallbackManager, open_runs: list[Run]
 ) -> list[Run]:
     """Start all runs before the first search.
 
-    A handler may run in a thread: searches that begin after their own handlers would come to the
-    store one by one, and share no request.
+    Handlers can run in threads. If each search waited only for its own handlers, the searches
+    would reach the store one by one, and could not share a request.
     """
     manager = AsyncCallbackManager.configure(callbacks)
 
@@ -108,7 +100,7 @@ async def _started(
     return await gather_or_cancel(map(start, texts))
 
 
-async def _one(
+async def _run_search(
     text: str, search: Search, run: Run, slots: asyncio.Semaphore, open_runs: list[Run]
 ) -> Hits:
     async with slots:
@@ -123,12 +115,12 @@ async def _one(
     return hits
 
 
-async def _ended(tasks: Sequence[asyncio.Task[Hits]], open_runs: Sequence[Run]) -> None:
-    """Cancel what is still under way, and wait until it is over; its runs end, too."""
+async def _end_all(tasks: Sequence[asyncio.Task[Hits]], open_runs: Sequence[Run]) -> None:
+    """Cancel the searches that are still running, wait for their end, and end their runs."""
     await cancel_and_wait(tasks)
-    given_up = DeadlineError("The search was given up.")
-    told = [run.on_retriever_error(given_up) for run in open_runs]
-    await asyncio.gather(*told, return_exceptions=True)
+    cancelled = DeadlineError("The search was cancelled before its end.")
+    ends = [run.on_retriever_error(cancelled) for run in open_runs]
+    await asyncio.gather(*ends, return_exceptions=True)
 
 
 def _failures(tasks: Sequence[asyncio.Task[Hits]]) -> list[BaseException]:
@@ -144,7 +136,7 @@ def _outcome(task: asyncio.Task[Hits]) -> Outcome:
 
 
 def _late() -> DeadlineError:
-    return DeadlineError("The search was not done within the retriever's time.")
+    return DeadlineError("The search did not end within the retriever's timeout.")
 
 
 async def search_one(
@@ -155,14 +147,15 @@ async def search_one(
     Args:
         settings: The retriever's settings.
         text: The query.
-        k: How many Documents the call is to return.
-        filter_: What must hold.
+        k: The most Documents that the call returns.
+        filter_: The filter of the call.
 
     Raises:
-        UnsupportedError: If the collection, or this Milvus, has no such search.
+        UnsupportedError: If the collection, or this Milvus, does not support the mode.
     """
     if settings.mode == "mmr":
-        return await _diverse(settings, text, k, filter_)
+        return await _mmr(settings, text, k, filter_)
+    # With one vector field, dense or BM25, there is no mode to choose.
     if len(settings.store.vector_fields) == 1:
         return await _scored(settings, text, k, filter_)
     if settings.mode == "similarity":
@@ -180,17 +173,17 @@ async def _scored(
 ) -> Hits:
     options = {**settings.search_kwargs, **mode}
     if options.get("search_mode") == "dense":
-        options = {**without_ranking(options), **mode}  # there is nothing to rank anew
+        options = {**without_ranking(options), **mode}  # rankers are for hybrid searches only
     return await settings.store.asimilarity_search_with_score(
-        text, _considered(settings, k), filter=filter_, timeout=settings.query_timeout, **options
+        text, _fetch_k(settings, k), filter=filter_, timeout=settings.query_timeout, **options
     )
 
 
-async def _diverse(settings: RetrieverSettings, text: str, k: int, filter_: QueryFilter) -> Hits:
+async def _mmr(settings: RetrieverSettings, text: str, k: int, filter_: QueryFilter) -> Hits:
     found = await settings.store.amax_marginal_relevance_search(
         text,
         k,
-        _considered(settings, k),
+        _fetch_k(settings, k),
         settings.lambda_mult,
         filter=filter_,
         timeout=settings.query_timeout,
@@ -199,7 +192,7 @@ async def _diverse(settings: RetrieverSettings, text: str, k: int, filter_: Quer
     return [(document, None) for document in found]
 
 
-def _considered(settings: RetrieverSettings, k: int) -> int:
+def _fetch_k(settings: RetrieverSettings, k: int) -> int:
     default = DEFAULT_FETCH_K if settings.mode == "mmr" else k
     return max(k, default if settings.fetch_k is None else settings.fetch_k)
 
@@ -210,17 +203,17 @@ def merged(
     k: int,
     not_made: Exception | None,
 ) -> list[Document]:
-    """Fuse what the queries found.
+    """Fuse the hits of the queries.
 
     Args:
         settings: The retriever's settings.
-        outcomes: What came of each query.
+        outcomes: The hits or the error of each query.
         k: The most Documents to return.
-        not_made: Why there are no queries but the question, if they could not be made.
+        not_made: The error that prevented queries beside the question, or `None`.
 
     Raises:
-        Exception: The first failure, if none may be skipped or no query succeeded; a note says
-            why none were made.
+        Exception: The first failure, unless failures may be skipped and a query succeeded. If
+            `not_made` is given, a note has it.
     """
     found: dict[Query, Hits] = {}
     failed: dict[str, Exception] = {}
@@ -230,19 +223,19 @@ def merged(
         else:
             found[query] = outcome
     if failed and (settings.on_error == "raise" or not found):
-        raise _noted(next(iter(failed.values())), not_made)
+        raise _with_note(next(iter(failed.values())), not_made)
     if not_made is not None:
         failed[MAKING] = not_made
     if failed:
         kinds = ", ".join(type(error).__name__ for error in failed.values())
-        _log.warning("A retrieval goes on without what failed (%d): %s", len(failed), kinds)
+        _log.warning("A retrieval continues despite failures (%d): %s", len(failed), kinds)
     return _fused(settings, found, failed, k)
 
 
-def _noted(error: Exception, not_made: Exception | None) -> Exception:
-    """Return the error with a note, if the queries could not be made in the first place."""
+def _with_note(error: Exception, not_made: Exception | None) -> Exception:
+    """Return the error, with a note if the queries could not be made either."""
     if not_made is not None:
-        error.add_note(f"Nor could the queries be made: {_said(not_made)}")
+        error.add_note(f"The queries could not be made either: {_redacted(not_made)}")
         _log.warning(
             "A retrieval failed (%s), and its queries could not be made: %s",
             type(error).__name__,
@@ -263,11 +256,11 @@ def _fused(
         [query.weight for query in found],
         settings.rank_constant,
         key=settings.retrieval_key,
-        failed=[{"query": query, "error": _said(error)} for query, error in failed.items()],
+        failed=[{"query": query, "error": _redacted(error)} for query, error in failed.items()],
     )
 
 
-def _said(error: Exception) -> str:
-    """Say an error, but not what foreign ones might tell of addresses and keys."""
+def _redacted(error: Exception) -> str:
+    """Return the name of an error, and its message if it can't contain addresses and keys."""
     name = type(error).__name__
     return f"{name}: {error}" if isinstance(error, MilvusToolsError) else name

@@ -1,4 +1,4 @@
-"""What an operator decides about a retriever, before anybody asks it."""
+"""Settings of the retriever: the operator decides them before the first call."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
@@ -17,6 +17,7 @@ from milvus_tools.store.options import MAX_LIMIT
 MOST_QUERIES: Final = 100
 _MOST_SECONDS: Final = 3_600.0
 
+# Arguments of the store's searches that the retriever sets itself.
 _OWN: Final = {"k", "fetch_k", "filter", "expr", "timeout", "search_mode", "lambda_mult", "offset"}
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -24,93 +25,96 @@ Seconds = Annotated[float, Field(gt=0, le=_MOST_SECONDS)]
 
 
 class RetrieverSettings(BaseModel):
-    """Where queries come from, how they are searched for, and what becomes of their hits."""
+    """The settings of the retriever: the source of queries, the searches, the fusion of hits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     store: InstanceOf[MilvusStore] | InstanceOf[ScopedMilvusStore]
-    """The store, or a view of it; its scope holds for every search."""
+    """The store, or a scoped view of it. Its scope holds for every search."""
 
     llm: InstanceOf[Runnable] | None = None  # type: ignore[type-arg]
-    """A chat model that makes the queries: by structured output, or, if it has none, as text."""
+    """A chat model that makes the queries, by structured output or, without support, as text."""
 
     queries: Sequence[str] | None = Field(None, max_length=MOST_QUERIES)
-    """Queries that are asked beside every question."""
+    """Queries that are searched for beside every question."""
 
     query_generator: Any = None
-    """A Runnable, or a function, async or not, that makes a list of queries of a question. Such
-    a list is taken as it stands; a text or a message is read as a model's answer."""
+    """A Runnable, or a function, async or not, that makes queries of a question. A list of strings
+    is taken unchanged; a text or a message is parsed as a model's answer."""
 
     prompt: InstanceOf[BasePromptTemplate] = QUERY_PROMPT  # type: ignore[type-arg]
-    """What `llm` is asked, with the variables `question` and, if it likes, `max_queries`."""
+    """The prompt for `llm`, with the variable `question` and optionally `max_queries`."""
 
     include_original: bool = True
-    """Whether the question is asked as well. It always is if no queries were made."""
+    """Whether the question itself is searched for. It always is if there are no other queries."""
 
     max_queries: int = Field(5, ge=1, le=MOST_QUERIES)
     """The most queries that are taken from `llm` or `query_generator`."""
 
-    max_query_chars: int = Field(1_000, ge=1, le=65_535)
-    """Longer queries of theirs are left out, and logged."""
+    max_query_chars: int = Field(1_000, ge=1, le=65_535)  # Milvus's bound of a VARCHAR
+    """The most characters of a query from `llm` or `query_generator`. Longer ones are left out and
+    logged."""
 
     k: int = Field(4, ge=1, le=MAX_LIMIT)
     """The most Documents to return."""
 
     fetch_k: int | None = Field(None, ge=1, le=MAX_LIMIT)
-    """How many hits of each query are considered, at least `k`. With the mode `mmr` each query
-    picks `k` of them, else all are fused. `None` for `k`, or 20 with `mmr`: the last hits of a
-    longer list push others out that one query alone finds."""
+    """The number of hits to fetch for each query, at least `k`. With the mode `mmr`, each query
+    picks `k` of them; with the others, all are fused. `None` means `k`, or 20 with `mmr`. With
+    longer lists, hits at the end of several lists can displace a hit that only one query finds."""
 
     mode: Literal["similarity", "mmr", "hybrid"] = "similarity"
-    """How each query is searched for: by its dense vector (`similarity`), the same with hits that
-    are unlike each other (`mmr`), or by its dense vector and its words, with BM25 or a sparse
-    embedding (`hybrid`). A store of BM25 alone has only `similarity`, which then goes by words."""
+    """The kind of search: by the dense vector (`similarity`), by the dense vector for diverse hits
+    (`mmr`), or by the dense vector and by words, with BM25 or a sparse embedding (`hybrid`). A
+    store that has only BM25 supports only `similarity`, which then searches by words."""
 
     fallback: bool = False
-    """Whether `hybrid` does without words where the collection or Milvus can't search by them;
-    else that is an error."""
+    """Whether `hybrid` falls back to the dense vector if the collection or Milvus does not support
+    hybrid search. If not, that is an error."""
 
     lambda_mult: float = Field(0.5, ge=0, le=1)
-    """For `mmr`: 1 for the nearest, 0 for the most diverse."""
+    """The balance of `mmr`: 1 for the nearest hits, 0 for the most diverse."""
 
     search_kwargs: Mapping[str, Any] = Field(default_factory=dict)
     """Further arguments of the store's searches, such as `param` or `consistency_level`."""
 
     filter: Annotated[Any, AfterValidator(QueryFilter.read)] = None
-    """What holds for every search: a condition, `{"field": "year", "operator": "gte", "value":
-    2000}`, a list of conditions, a group of them, or a filter expression."""
+    """The filter of every search: a condition such as `{"field": "year", "operator": "gte",
+    "value": 2000}`, a list of conditions, a group of them, or a filter expression."""
 
     expr: Annotated[str | None, AfterValidator(checked)] = None
-    """A filter expression that holds beside `filter`."""
+    """A filter expression that must hold beside `filter`."""
 
     original_weight: Weight = 1.0
-    """How much the question's own hits count."""
+    """The weight of the question's own hits."""
 
     weights: Sequence[Weight] | None = None
-    """How much the hits of each of `queries` count; 1 for each if `None`."""
+    """The weights of the hits of `queries`, one for each; all 1 if `None`."""
 
     rank_constant: float = Field(RANK_CONSTANT, gt=0, le=MAX_LIMIT)
-    """The greater, the less the first ranks count before the others."""
+    """The constant of reciprocal rank fusion. The greater it is, the less the first ranks stand
+    out from the others."""
 
     retrieval_key: str = Field(RETRIEVAL, min_length=1)
-    """The metadata key under which a Document tells who found it. What it has there already is
-    replaced: most often that is what an earlier retrieval told, and was written back."""
+    """The metadata key for a Document's fused score and the queries that found it. An existing
+    value is replaced: most often it comes from an earlier retrieval, whose Documents were written
+    back to the store."""
 
     on_error: Literal["raise", "skip"] = "raise"
-    """What to do if some queries fail. `raise` ends the others. `skip` goes on without them, logs
-    it, and names them in every Document's metadata; if the queries can't be made, the question is
-    asked alone. If all fail, the first failure is raised, with a note of why no queries were made
-    if they could not be."""
+    """The reaction to failed queries. `raise` cancels the others and raises. `skip` logs the
+    failures, continues without them, and names them in every Document's metadata; if the queries
+    can't be made, only the question is searched for. If all queries fail, the first failure is
+    raised; if the queries could not be made either, a note says so."""
 
     max_concurrency: int = Field(16, ge=1, le=MOST_QUERIES)
-    """The most queries of one call that are searched for at once."""
+    """The most searches of one call at the same time."""
 
     query_timeout: Seconds | None = None
-    """Seconds for each search; `None` for the store's."""
+    """The timeout of each search in seconds. `None` means the store's timeout."""
 
     timeout: Seconds | None = None
-    """Seconds for the whole call; `None` for no such limit. `invoke` does not interrupt a model
-    or a generator, but counts the time it takes."""
+    """The timeout of the whole call in seconds. `None` means no limit. `invoke` can't interrupt a
+    model or a generator, but the time counts."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -126,7 +130,7 @@ class RetrieverSettings(BaseModel):
         )
         _require(
             self.include_original or given,
-            "Without llm, queries or query_generator only the question is left to ask: "
+            "Without llm, queries or query_generator there is only the question to search for: "
             "include_original can't be False.",
         )
         self._check_queries()
@@ -143,12 +147,12 @@ class RetrieverSettings(BaseModel):
         )
         _require(
             self.weights is None or len(self.weights) == len(queries),
-            "weights must be one number for each of queries.",
+            "weights must have one number for each query in queries.",
         )
         _require(
             "question" in self.prompt.input_variables
             and set(self.prompt.input_variables) <= {"question", "max_queries"},
-            "prompt must have the variable question, and may have max_queries, and no other.",
+            "prompt must have the variable question, and may have max_queries, but no other.",
         )
 
     def _check_search(self) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
+from milvus_tools._io.lifecycle import Lifecycle
 from milvus_tools.errors import StoreClosedError
 from milvus_tools.store.collection import Collection
-from milvus_tools.store.lifecycle import Lifecycle
+from milvus_tools.store.config import Settings, checked_timeout
 from milvus_tools.store.scope import Scope
 from milvus_tools.store.session import Session
 from milvus_tools.transport.requests import Deadline
@@ -15,10 +16,11 @@ Result = TypeVar("Result")
 
 
 class StoreBase:
-    """What every store has: a lifecycle, which views share, and a scope of its own."""
+    """Base of all stores: settings and a life cycle, which views share, and a scope."""
 
-    def __init__(self, lifecycle: Lifecycle, scope: Scope) -> None:
+    def __init__(self, settings: Settings, lifecycle: Lifecycle[Collection], scope: Scope) -> None:
         """Keep the parts."""
+        self._settings = settings
         self._lifecycle = lifecycle
         self._scope = scope
         self._closed_here = False
@@ -31,13 +33,20 @@ class StoreBase:
         *args: Parameters.args,
         **kwargs: Parameters.kwargs,
     ) -> Result:
-        """Run an operation within this store's scope and the call's deadline."""
+        """Run an operation within this store's scope and the call's deadline.
+
+        Raises:
+            StoreClosedError: If the store is closed.
+            DeadlineError: If it took longer than `timeout`.
+        """
         if self._closed_here:
             raise StoreClosedError("The store is closed; make a new one.")
+        seconds = checked_timeout(self._settings.timeout if timeout is None else timeout)
 
+        # On the I/O loop, where the collection is open by then.
         async def in_scope(collection: Collection, deadline: Deadline) -> Result:
             with self._scope.redacting_errors(lite=collection.connection.lite):
                 session = Session(collection, self._scope, deadline)
                 return await operation(session, *args, **kwargs)
 
-        return await self._lifecycle.run(in_scope, timeout)
+        return await self._lifecycle.run(Collection.run, in_scope, seconds)

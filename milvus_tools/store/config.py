@@ -15,6 +15,9 @@ from milvus_tools.store.options import CONSISTENCY_LEVELS
 from milvus_tools.store.scope import Scope
 from milvus_tools.transport.lite import is_lite
 
+DEFAULT_TIMEOUT = 30.0
+_MAX_SECONDS = 1_000_000_000  # gRPC takes some more, and infinity, for a time long past
+
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 Functions = BaseMilvusBuiltInFunction | Sequence[BaseMilvusBuiltInFunction] | None
 
@@ -28,12 +31,14 @@ class Settings:
         sources: The embedding models, one per vector field that is not a function's.
         search_params: Milvus's search parameters per vector field.
         drop_old: Whether to drop the collection when the store opens.
+        timeout: Seconds for a call that gives none.
     """
 
     spec: CollectionSpec
     sources: tuple[ModelSource, ...]
     search_params: Mapping[str, Mapping[str, Any]]
     drop_old: bool
+    timeout: float
 
     def on_lite(self) -> "Settings":
         """Return what they are on Milvus Lite."""
@@ -62,6 +67,7 @@ def read_settings(
     num_shards: int | None,
     replica_number: int,
     drop_old: bool | None,
+    timeout: float | None,
     **plain: Any,
 ) -> Settings:
     """Read what `MilvusStore` was told of its collection, under the names that it has there.
@@ -95,7 +101,21 @@ def read_settings(
         sources=sources,
         search_params=per_field(search_params, order, "search_params"),
         drop_old=bool(drop_old),
+        timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
     )
+
+
+def checked_timeout(seconds: float) -> float:
+    """Return the seconds for a call, if they can be meant.
+
+    Raises:
+        InvalidInputError: If they can't.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+        raise InvalidInputError("timeout must be a number of seconds greater than 0.")
+    if seconds > _MAX_SECONDS:
+        raise InvalidInputError(f"timeout can't be more than {_MAX_SECONDS} seconds.")
+    return seconds
 
 
 def read_scope(values: Mapping[str, Scalar] | None, *, in_keys: bool, auto_id: bool) -> Scope:
@@ -156,7 +176,7 @@ def embedded_fields(
     if len(set(named)) != len(named):
         raise InvalidInputError("The names in vector_field must differ.")
     fields = [name for name in named if name not in filled_by(functions)]
-    if fields == ["vector"] and not models:
+    if fields == ["vector"] and not models:  # the default, where functions fill all fields
         return ()
     if len(fields) > models:
         raise InvalidInputError(

@@ -9,8 +9,6 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final
 from urllib.parse import quote
 
-from pymilvus import MilvusException
-
 from milvus_tools.errors import (
     InvalidInputError,
     MilvusError,
@@ -20,7 +18,7 @@ from milvus_tools.errors import (
 )
 from milvus_tools.filters.literals import Scalar, all_of, equals, literal
 from milvus_tools.schema import Schema
-from milvus_tools.transport.errors import ILLEGAL_ARGUMENT
+from milvus_tools.transport.grpc_errors import ILLEGAL_ARGUMENT, quotes_milvus
 
 _EVALUATED: Final = (
     "Milvus Lite could not evaluate the filter; the reason may lie in rows outside the scope, and "
@@ -143,7 +141,7 @@ class Scope:
             yield
         except MilvusToolsError as error:
             said = error.__cause__ if isinstance(error, PartialWriteError) else error
-            if self and said is not None and _is_foreign(said):
+            if self and said is not None and quotes_milvus(said):
                 told = self._redacted(said, lite=lite)
                 error.args = (str(error).replace(str(said), told), *error.args[1:])
             raise
@@ -203,11 +201,6 @@ def _is_told(value: Scalar, text: str, words: AbstractSet[str]) -> bool:
     if len(value) < _LONG:
         forms = [f"{quote_}{form}{quote_}" for form in forms for quote_ in "\"'"]
     return any(form in text for form in forms)
-
-
-def _is_foreign(error: BaseException) -> bool:
-    """Tell whether an error of ours repeats what Milvus, or its client, says."""
-    return type(error) is MilvusError or isinstance(error.__cause__, MilvusException)
 
 
 def _plain(value: Scalar) -> Scalar:

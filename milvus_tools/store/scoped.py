@@ -7,19 +7,14 @@ from langchain_core.vectorstores import VectorStore
 
 from milvus_tools.errors import InvalidInputError, ScopeError
 from milvus_tools.filters.literals import Scalar
-from milvus_tools.store.config import Settings
-from milvus_tools.store.lifecycle import Lifecycle
 from milvus_tools.store.methods.read import ReadMethods
 from milvus_tools.store.methods.search import SearchMethods, StoreRetriever
 from milvus_tools.store.methods.write import WriteMethods
-from milvus_tools.store.scope import Scope
 
 
 # `delete` returns more than a bool, which is as true as one.
 class StoreMethods(SearchMethods, ReadMethods, WriteMethods, VectorStore):  # type: ignore[misc]
     """All that a store and its views share."""
-
-    _settings: Settings
 
     @property
     def collection_name(self) -> str:
@@ -82,16 +77,11 @@ class StoreMethods(SearchMethods, ReadMethods, WriteMethods, VectorStore):  # ty
         narrowed = self._scope.narrowed({**(scope or {}), **values}, in_keys=in_keys)
         if not narrowed:
             raise InvalidInputError("scoped() needs at least one field value.")
-        return ScopedMilvusStore(self._lifecycle, narrowed, self._settings)
+        return ScopedMilvusStore(self._settings, self._lifecycle, narrowed)
 
 
 class ScopedMilvusStore(StoreMethods):
     """A view of a `MilvusStore`, held to a scope. `MilvusStore.scoped` makes it."""
-
-    def __init__(self, lifecycle: Lifecycle, scope: Scope, settings: Settings) -> None:
-        """Share a store's parts."""
-        super().__init__(lifecycle, scope)
-        self._settings = settings
 
     async def aclose(self) -> None:
         """Close the view; its parent stays open."""

@@ -47,15 +47,15 @@ class Session:
             *args: The arguments.
             **kwargs: The keyword arguments.
         """
-        schema = await self.collection.schema(self.deadline)
+        schema = await self.collection.schemas.schema(self.deadline)
         if schema is None:
             return absent
         try:
             return await operation(self, schema, *args, **kwargs)
         except (MilvusError, CollectionNotFoundError, InvalidInputError) as error:
-            if not await self.collection.has_changed(schema, error, self.deadline):
+            if not await self.collection.schemas.has_changed(schema, error, self.deadline):
                 raise
-        schema = await self.collection.schema(self.deadline)
+        schema = await self.collection.schemas.schema(self.deadline)
         return absent if schema is None else await operation(self, schema, *args, **kwargs)
 
     async def expression(self, schema: Schema, filter_: QueryFilter) -> str:

@@ -10,9 +10,10 @@ from langchain_core.documents import Document
 from pymilvus import AsyncMilvusClient, MilvusClient
 
 from milvus_tools._io.blocking import blocking
+from milvus_tools._io.lifecycle import Lifecycle
 from milvus_tools._io.loop import portal, run_sync
 from milvus_tools.embeddings.source import Embedding
-from milvus_tools.errors import ScopeError, UnsupportedError
+from milvus_tools.errors import ScopeError, StoreClosedError, UnsupportedError
 from milvus_tools.filters.literals import Scalar
 from milvus_tools.store.collection import Collection
 from milvus_tools.store.config import (
@@ -23,19 +24,14 @@ from milvus_tools.store.config import (
     read_settings,
     resolved,
 )
-from milvus_tools.store.lifecycle import Lifecycle
 from milvus_tools.store.scoped import StoreMethods
-from milvus_tools.transport.batching import BatchedTransport, OnBatch, StoreStats
+from milvus_tools.store.session import Session
+from milvus_tools.transport.batching import BatchedTransport, OnBatch
 from milvus_tools.transport.connection import Connection
-from milvus_tools.transport.direct import (
-    DirectTransport,
-    Transport,
-)
-from milvus_tools.transport.requests import (
-    Deadline,
-)
+from milvus_tools.transport.direct import DirectTransport
+from milvus_tools.transport.protocol import StoreStats, Transport
 
-DEFAULT_TIMEOUT = 30.0
+_CLOSED = functools.partial(StoreClosedError, "The store is closed; make a new one.")
 
 
 class MilvusStore(StoreMethods):
@@ -138,13 +134,15 @@ class MilvusStore(StoreMethods):
                 the context variables of callers, of whom there may be several.
             on_batch: Called on the I/O loop after each request that calls may share, with its
                 kind (`search`, `query`, `upsert` or `delete`) and what became of it.
-            transport: Makes what carries requests to Milvus and to the embedding models, in
-                place of the store's own, with or without batching.
+            transport: Makes what carries requests to Milvus, in place of the store's own:
+                `BatchedTransport` over `DirectTransport`, each of which may be wrapped. See
+                `Transport`. Whether calls share requests to the embedding models is
+                `batching`'s to say.
 
         Raises:
             InvalidInputError: If the arguments contradict each other.
         """
-        self._settings = read_settings(
+        settings = read_settings(
             embedding_function,
             builtin_function,
             vector_field,
@@ -160,6 +158,7 @@ class MilvusStore(StoreMethods):
             num_shards=num_shards,
             replica_number=replica_number,
             drop_old=drop_old,
+            timeout=timeout,
             collection_name=collection_name,
             description=collection_description,
             properties=collection_properties,
@@ -170,9 +169,13 @@ class MilvusStore(StoreMethods):
         )
         self._connection_args = resolved(connection_args or {})
         carry = transport or functools.partial(_transport, batching=batching, on_batch=on_batch)
-        make = functools.partial(_make_collection, self._settings, self._connection_args, carry)
-        lifecycle = Lifecycle(make, DEFAULT_TIMEOUT if timeout is None else timeout)
-        super().__init__(lifecycle, read_scope(scope, in_keys=scoped_ids, auto_id=auto_id))
+        make = functools.partial(
+            _make_collection, settings, self._connection_args, carry, batching=batching
+        )
+        # A flush in the background needs the I/O loop's thread, so an open store always holds it.
+        lifecycle = Lifecycle(make, _CLOSED, held_from_io_loop=True)
+        fixed = read_scope(scope, in_keys=scoped_ids, auto_id=auto_id)
+        super().__init__(settings, lifecycle, fixed)
 
     async def aopen(self) -> Self:
         """Connect now, and check that the embedding models fit the collection.
@@ -180,7 +183,7 @@ class MilvusStore(StoreMethods):
         Raises:
             DimensionError: If a model's vectors have another dimension than the collection's.
         """
-        await self._lifecycle.run(Collection.probe, None)
+        await self._run(_probe, None)
         return self
 
     def open(self) -> Self:
@@ -230,7 +233,7 @@ class MilvusStore(StoreMethods):
         self.close()
 
     async def adrop(self, timeout: float | None = None) -> None:
-        """Drop the collection with all that is in it; the next write makes it anew.
+        """Drop the collection with all that is in it; the next write makes it again.
 
         Args:
             timeout: Seconds for the call; `None` for the store's.
@@ -240,7 +243,7 @@ class MilvusStore(StoreMethods):
         """
         if self._scope:
             raise ScopeError("A store with a scope can't drop the collection.")
-        await self._lifecycle.run(Collection.drop, timeout)
+        await self._run(_drop, timeout)
 
     drop = blocking(adrop)
 
@@ -250,7 +253,8 @@ class MilvusStore(StoreMethods):
 
         All is 0 with `batching=False`, and before the first call.
         """
-        return self._lifecycle.stats
+        collection = self._lifecycle.resource
+        return StoreStats() if collection is None else collection.transport.stats
 
     @property
     def client(self) -> MilvusClient:
@@ -262,11 +266,11 @@ class MilvusStore(StoreMethods):
             ScopeError: If the store has a scope, which a client does not know.
             StoreClosedError: If the store is closed.
         """
-        return self._opened().client()
+        return self._opened().given_client()
 
     @property
     def aclient(self) -> AsyncMilvusClient:
-        """A new pymilvus client for the loop that first awaits it; whoever asks closes it.
+        """A new pymilvus client for the loop that first awaits it; its caller closes it.
 
         The store is opened first, if it is not open; its Milvus Lite file is served until the
         store closes.
@@ -277,7 +281,7 @@ class MilvusStore(StoreMethods):
             UnsupportedError: In a process that was forked while a store was open: an async
                 channel would crash it.
         """
-        connection = self._opened().connection
+        connection = self._opened()
         if portal().forked_from_open:
             raise UnsupportedError(
                 "A process that was forked while a store was open can't have an async client; "
@@ -285,15 +289,11 @@ class MilvusStore(StoreMethods):
             )
         return connection.async_client()
 
-    def _opened(self) -> Collection:
-        """Return the collection, open, for one who wants to reach past the store."""
+    def _opened(self) -> Connection:
+        """Return the connection, open, for one who wants to reach past the store."""
         if self._scope:
             raise ScopeError("A store with a scope gives no client.")
-
-        async def itself(collection: Collection, _: Deadline) -> Collection:
-            return collection
-
-        return run_sync(self._lifecycle.run(itself, None))
+        return run_sync(self._run(_connection, None))
 
     @classmethod
     async def afrom_texts(
@@ -399,6 +399,18 @@ class MilvusStore(StoreMethods):
         return run_sync(cls.afrom_documents(documents, embedding, **kwargs))
 
 
+async def _probe(session: Session) -> None:
+    await session.collection.probe(session.deadline)
+
+
+async def _drop(session: Session) -> None:
+    await session.collection.drop(session.deadline)
+
+
+async def _connection(session: Session) -> Connection:
+    return session.collection.connection
+
+
 def _transport(connection: Connection, *, batching: bool, on_batch: OnBatch | None) -> Transport:
     direct = DirectTransport(connection)
     if not batching:
@@ -411,8 +423,10 @@ def _make_collection(
     connection_args: Mapping[str, Any],
     transport: Callable[[Connection], Transport],
     first: bool,
+    *,
+    batching: bool,
 ) -> Collection:
     connection = Connection(connection_args)
-    # What the parent of a fork dropped and wrote anew is not to be dropped again.
+    # The child of a fork must not drop what its parent dropped and wrote since.
     settings = dataclasses.replace(settings, drop_old=settings.drop_old and first)
-    return Collection(settings, connection, transport(connection))
+    return Collection(settings, connection, transport(connection), batching=batching)

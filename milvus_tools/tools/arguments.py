@@ -1,7 +1,7 @@
-"""The argument schemas that models fill in: flat, few, bounded, every field described.
+"""The argument schemas that models fill in: few and flat arguments, bounded and described.
 
-They are built per toolkit, so that a model sees only what it may say. Defaults are made by
-functions, because OpenAI's strict mode refuses the keyword `default`.
+Each toolkit builds its own, so that a model sees only the arguments that it may use. Functions
+make the defaults, because OpenAI's strict mode refuses the keyword `default`.
 """
 
 import json
@@ -24,12 +24,12 @@ from milvus_tools.filters import FieldType, Operator
 from milvus_tools.filters.expression import OPERATORS
 from milvus_tools.tools.settings import FilterField, ToolSettings
 
-RUNTIME: Final = "runtime"  # what LangGraph adds to the arguments; no model can set it
+RUNTIME: Final = "runtime"  # LangGraph adds it to the arguments; a model can't set it (T46)
 MAX_QUERY_CHARS: Final = 2_000
 MAX_ID_CHARS: Final = 1_000
 MAX_EXPR_CHARS: Final = 5_000
-MAX_OFFSET: Final = 16_383
-MAX_PLACE_CHARS: Final = 100
+MAX_OFFSET: Final = 16_383  # Milvus's bound for offset and limit together is 16 384 (T30)
+MAX_PLACE_CHARS: Final = 100  # of the path to a wrong argument, in which a model can write names
 
 _ITEM: Final = {"anyOf": [{"type": "string"}, {"type": "number"}]}
 _VALUE: Final = {
@@ -55,29 +55,29 @@ _GROUPS: Final = (
     "{not: {...}}"
 )
 _QUERY: Final = "What to look for, in plain words"
-_QUERIES: Final = "Further queries, on other aspects; all are searched at once and fused"
+_QUERIES: Final = "More queries, on other aspects; all are searched at once and results are fused"
 _FILTERS: Final = "Conditions that must all hold"
-_NO_TEXT: Final = 'a filter is {"field": …, "operator": …, "value": …}, not a text'
-_EXPR: Final = "A Milvus filter expression that must hold, too"
-_NEW_ID: Final = "Its id: an existing one is replaced; left out, a new one is made"
-_DRY_RUN: Final = "Tell what would be deleted, and delete nothing"
+_NOT_JSON: Final = 'a filter is {"field": …, "operator": …, "value": …}, not a string'
+_EXPR: Final = "A Milvus filter expression that must also hold"
+_NEW_ID: Final = "Its id. A document with the same id is replaced; left out, a new id is made"
+_DRY_RUN: Final = "Say what would be deleted, but delete nothing"
 
 
-def _said(text: str) -> str:
+def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("it is empty")
     return text
 
 
 def _text(most: int) -> Any:
-    return Annotated[str, Field(max_length=most), AfterValidator(_said)]
+    return Annotated[str, Field(max_length=most), AfterValidator(_not_blank)]
 
 
 _Id: Any = _text(MAX_ID_CHARS)
 
 
 class Arguments(BaseModel):
-    """What all schemas share: null means left out, and an unknown name is refused."""
+    """The base of all schemas: `null` counts as left out, and an unknown name is refused."""
 
     @model_validator(mode="before")
     @classmethod
@@ -87,12 +87,16 @@ class Arguments(BaseModel):
         names = [field.alias or name for name, field in cls.model_fields.items()]
         unknown = sorted(map(str, data.keys() - set(names) - {RUNTIME}))
         if unknown:
-            raise ValueError(f"there is no {unknown[0][:50]!r} here; there are {', '.join(names)}")
+            raise ValueError(f"unknown name {unknown[0][:50]!r}; the names are {', '.join(names)}")
+        # OpenAI's strict mode requires every argument: `null` stands for one that is left out.
         return {name: value for name, value in data.items() if value is not None}
 
 
 def explained(error: ValidationError) -> str:
-    """Say what is wrong with arguments, without the values and without pydantic's links."""
+    """Return a message for the model about invalid arguments.
+
+    It has neither the values, which may be long, nor Pydantic's links.
+    """
     wrong = [
         f"{_place(one['loc'])}: {one['msg'].removeprefix('Value error, ')}"
         for one in error.errors(include_url=False, include_input=False, include_context=False)
@@ -102,10 +106,10 @@ def explained(error: ValidationError) -> str:
 
 
 def validated(schema: type[Arguments], arguments: Any) -> Arguments:
-    """Read arguments as the tool of this schema does.
+    """Validate arguments as the tool of this schema does.
 
     Raises:
-        InvalidInputError: If the tool would refuse them; it says what is wrong.
+        InvalidInputError: If the tool would refuse them. The message says what is wrong.
     """
     try:
         return schema.model_validate(arguments)
@@ -118,7 +122,7 @@ def _place(location: Sequence[str | int]) -> str:
 
 
 def search_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:
-    """Return the schema of the search tool."""
+    """Return the argument schema of the search tool."""
     query = _text(MAX_QUERY_CHARS)
     return _schema(
         "SearchArguments",
@@ -132,7 +136,7 @@ def search_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) 
 def metadata_arguments(
     settings: ToolSettings, fields: Mapping[str, FilterField]
 ) -> type[Arguments]:
-    """Return the schema of the search by metadata."""
+    """Return the argument schema of the tool that searches by metadata."""
     return _schema(
         "SearchByMetadataArguments",
         **_filters(settings, fields),
@@ -144,18 +148,15 @@ def metadata_arguments(
 
 
 def upsert_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:
-    """Return the schema of the upsert."""
+    """Return the argument schema of the upsert tool."""
     text = _text(settings.max_text_chars)
     document = _schema(
         "Document",
-        id=(
-            _Id | None,
-            _absent(_NEW_ID),
-        ),
+        id=(_Id | None, _absent(_NEW_ID)),
         text=(text, Field(description="Its text")),
         **_metadata(settings, fields),
     )
-    documents: Any = list[document]  # type: ignore[valid-type] # made here
+    documents: Any = list[document]  # type: ignore[valid-type] # created above
     several = Field(
         min_length=1,
         max_length=settings.max_documents,
@@ -165,15 +166,12 @@ def upsert_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) 
 
 
 def delete_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:
-    """Return the schema of the delete."""
+    """Return the argument schema of the delete tool."""
     return _schema(
         "DeleteArguments",
         ids=_items(_Id, settings.max_delete, "The ids of the documents to delete"),
         **_filters(settings, fields),
-        dry_run=(
-            bool,
-            Field(default_factory=bool, description=_DRY_RUN),
-        ),
+        dry_run=(bool, Field(default_factory=bool, description=_DRY_RUN)),
     )
 
 
@@ -182,8 +180,8 @@ def _schema(name: str, **fields: Any) -> type[Arguments]:
 
 
 def _number(default: int, most: int, description: str, *, least: int = 1) -> Any:
-    said = f"{description}; {default} if left out"
-    return (int, Field(default_factory=lambda: default, ge=least, le=most, description=said))
+    text = f"{description}; {default} if left out"
+    return (int, Field(default_factory=lambda: default, ge=least, le=most, description=text))
 
 
 def _items(item: Any, most: int, description: str) -> Any:
@@ -195,7 +193,7 @@ def _absent(description: str) -> Any:
 
 
 def _filters(settings: ToolSettings, fields: Mapping[str, FilterField]) -> dict[str, Any]:
-    """Return the arguments that narrow a call, as far as the operator allows them."""
+    """Return the arguments that filter, as far as the operator allows them."""
     item: Any = Annotated[Any, WithJsonSchema({"type": "object", "description": _GROUPS})]
     if not settings.nested_filters:
         item = _condition(settings, fields)
@@ -213,18 +211,19 @@ def _filters(settings: ToolSettings, fields: Mapping[str, FilterField]) -> dict[
 
 
 def _from_json(filter_: Any) -> Any:
-    """Read a filter that a model wrote as text: it is JSON, never an expression."""
+    """Parse a filter that a model wrote as a string: as JSON, never as a filter expression."""
     if not isinstance(filter_, str):
         return filter_
     try:
         return json.loads(filter_[: MAX_EXPR_CHARS + 1])
     except (ValueError, RecursionError):
-        raise ValueError(_NO_TEXT) from None
+        raise ValueError(_NOT_JSON) from None
 
 
 def _condition(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:
     types = {field.type for field in fields.values()} | {FieldType.STRING}
     types |= {FieldType.ANY} if settings.allow_dynamic else set()
+    # Without `like`, which only Milvus Lite supports.
     usable = {operator for type_ in types for operator in OPERATORS[type_]} - {Operator.LIKE}
     operators = {"type": "string", "enum": [str(one) for one in Operator if one in usable]}
     return _schema(
@@ -236,14 +235,15 @@ def _condition(settings: ToolSettings, fields: Mapping[str, FilterField]) -> typ
 
 
 def _enum(fields: Mapping[str, FilterField], settings: ToolSettings) -> WithJsonSchema:
-    """Tell the model the names; whoever names another gets a sentence with the nearest one."""
+    # Only the JSON schema lists the names: Pydantic would refuse others without a hint, while
+    # `require_field` suggests the most similar one.
     if settings.allow_dynamic:
         return WithJsonSchema({"type": "string"})
     return WithJsonSchema({"type": "string", "enum": list(fields)})
 
 
 def _listed(fields: Mapping[str, FilterField]) -> str:
-    """Tell what the fields hold, those of a type together."""
+    """List the fields for the model, grouped by type."""
     types = dict.fromkeys(field.type for field in fields.values())
     return "; ".join(
         f"{type_}: {', '.join(_explained(*one) for one in fields.items() if one[1].type is type_)}"
@@ -256,7 +256,7 @@ def _explained(name: str, field: FilterField) -> str:
 
 
 def _metadata(settings: ToolSettings, fields: Mapping[str, FilterField]) -> dict[str, Any]:
-    """Return the metadata to write: the declared fields, or any if none are declared."""
+    """Return the argument for metadata: the declared fields, or any keys if none are declared."""
     description = "Its metadata"
     if settings.filter_fields is None or settings.allow_dynamic:
         free: Any = Field(default_factory=dict, description=description)
@@ -269,8 +269,8 @@ def _metadata(settings: ToolSettings, fields: Mapping[str, FilterField]) -> dict
 
 
 def _key(number: int, name: str, fields: Mapping[str, FilterField]) -> tuple[str, Any]:
-    """Return a metadata key as a field, whose name may be one that no attribute can have."""
+    """Return a metadata key as a field with an alias, because a key need not be an identifier."""
     field = fields[name]
-    said = field.description or None
-    value = Field(default_factory=lambda: None, alias=name, description=said)
+    description = field.description or None
+    value = Field(default_factory=lambda: None, alias=name, description=description)
     return f"key_{number}", (_TYPES[field.type] | None, value)

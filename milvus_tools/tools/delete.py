@@ -1,4 +1,4 @@
-"""The tool that deletes: what it read a moment ago, and never everything."""
+"""The delete tool: reads the ids that match, and deletes those; never without a condition."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -15,12 +15,12 @@ from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
 
 DESCRIPTION: Final = (
-    "Delete {what} that have one of the ids and match the filters, as far as given. "
+    "Delete {what} by ids, by filters, or by both, which must then both match. "
     "At most {most} at once."
 )
 _NO_CONDITION: Final = "Give ids or filters: nothing is deleted without a condition."
 _TOO_MANY: Final = (
-    "Refused: {total} documents match {condition}, and {most} can be deleted at once. "
+    "Refused: {total} documents match {condition}, but at most {most} can be deleted at once. "
     "Narrow the filters. Nothing was deleted."
 )
 _NOTHING: Final = "No document matches {condition}; nothing was deleted."
@@ -30,7 +30,7 @@ MAX_QUESTION_CHARS: Final = 10_000
 
 
 def delete_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> StructuredTool:
-    """Make the tool that deletes."""
+    """Make the delete tool."""
 
     async def delete(
         store: AnyStore,
@@ -40,16 +40,18 @@ def delete_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
         dry_run: bool,
         expr: str | None = None,
     ) -> Answer:
-        narrowed = read_filter(filters, settings, fields, ids=ids, expr=expr)
-        if not narrowed:
+        filter_ = read_filter(filters, settings, fields, ids=ids, expr=expr)
+        if not filter_:
             raise ToolException(_NO_CONDITION)
-        keys = await _matching(store, narrowed, settings.max_delete)
+        keys = await _matching(store, filter_, settings.max_delete)
         if not keys:
-            return _NOTHING.format(condition=_said(narrowed)), _artifact([], 0, dry_run=dry_run)
+            content = _NOTHING.format(condition=_condition(filter_))
+            return content, _artifact([], 0, dry_run=dry_run)
         if dry_run:
             content = f"Would delete {counted(len(keys), 'document')}: {listed(keys)}."
             return content, _artifact(keys, 0, dry_run=True)
-        result = await store.adelete(keys, filter=narrowed)
+        # The filter again, because rows may have changed since they were read.
+        result = await store.adelete(keys, filter=filter_)
         return _content(keys, result.count), _artifact(keys, result.count, dry_run=False)
 
     what = settings.description or "documents of the collection"
@@ -63,41 +65,47 @@ def delete_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
 
 
 def delete_question(settings: ToolSettings, arguments: Any) -> str:
-    """Say what a call would delete, for whoever approves it.
+    """Return the question with which a person approves a delete.
 
-    It says what the validated arguments say, which are those that run, and not what a model wrote.
+    It describes the validated arguments, with which the tool runs, rather than the model's text.
 
     Raises:
         MilvusToolsError: If the tool would refuse the arguments.
     """
     given = dict(validated(delete_arguments(settings, {}), arguments))
     verb = "Show what would be deleted" if given.pop("dry_run") else "Delete"
-    narrowed = read_filter(given.pop("filters"), settings, None, **given)
-    if not narrowed:
+    filter_ = read_filter(given.pop("filters"), settings, None, **given)
+    if not filter_:
         raise InvalidInputError(_NO_CONDITION)
-    condition = cut(described(narrowed), MAX_QUESTION_CHARS)
+    condition = cut(described(filter_), MAX_QUESTION_CHARS)
     return f"{verb} where {condition}, in the collection {settings.store.collection_name}?"
 
 
-async def _matching(store: AnyStore, narrowed: QueryFilter, most: int) -> list[str]:
-    """Read the ids of what matches now, and refuse too many."""
-    keys = await store.aget_pks(filter=narrowed, limit=most + 1, consistency_level=_STRONG)
+async def _matching(store: AnyStore, filter_: QueryFilter, most: int) -> list[str]:
+    """Return the ids that match now, or refuse if there are too many.
+
+    The reads are strong, to see what other processes wrote a moment ago (T20).
+    """
+    # One id more than allowed shows that there are too many.
+    keys = await store.aget_pks(filter=filter_, limit=most + 1, consistency_level=_STRONG)
     if len(keys) > most:
-        total = await store.acount(filter=narrowed, consistency_level=_STRONG)
-        raise ToolException(_TOO_MANY.format(total=total, condition=_said(narrowed), most=most))
+        total = await store.acount(filter=filter_, consistency_level=_STRONG)
+        raise ToolException(
+            _TOO_MANY.format(total=total, condition=_condition(filter_), most=most)
+        )
     return [str(key) for key in keys]
 
 
-def _said(narrowed: QueryFilter) -> str:
-    return cut(described(narrowed), MAX_CONDITION_CHARS, clean=as_data)
+def _condition(filter_: QueryFilter) -> str:
+    return cut(described(filter_), MAX_CONDITION_CHARS, clean=as_data)
 
 
 def _content(keys: Sequence[str], count: int) -> str:
     if count == len(keys):
         return f"Deleted {counted(count, 'document')}: {listed(keys)}."
     return (
-        f"Deleted {count} of {counted(len(keys), 'document')}: somebody else changed or deleted "
-        f"the others meanwhile. Asked for: {listed(keys)}."
+        f"Deleted {count} of {counted(len(keys), 'document')}: the others were changed or deleted "
+        f"in the meantime. Requested: {listed(keys)}."
     )
 
 

@@ -1,4 +1,4 @@
-"""The filters that a model fills in: which fields it may name, and what they say in words."""
+"""The filters of a tool call: which fields a model may name, and a description in words."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -29,12 +29,16 @@ ID: Final = "id"
 
 
 def known_fields(settings: ToolSettings, schema: Schema | None) -> dict[str, FilterField]:
-    """Return the fields that the model may name: the declared ones, else the schema's scalars."""
+    """Return the fields that the model may name.
+
+    They are the declared fields or, if none are declared, the schema's scalar fields, and the id.
+    """
     key = {ID: FilterField(FieldType.STRING)}
     if settings.filter_fields is not None:
         return {**key, **settings.filter_fields}
     if schema is None:
         return key
+    # The text is for the search by meaning, and the scope fixes its fields.
     hidden = {settings.store.text_field, *settings.store.scope, *settings.run_fields}
     types = {
         name: field_type(field) for name, field in schema.scalars.items() if name not in hidden
@@ -50,17 +54,17 @@ def read_filter(
     ids: Sequence[str] = (),
     expr: str | None = None,
 ) -> QueryFilter:
-    """Read what a model said of which Documents it means.
+    """Read the filter that a model gave.
 
     Args:
         filters: Conditions, or groups of them, that must all hold.
         settings: The operator's settings.
-        fields: The fields that may be named, or `None` if that is checked elsewhere.
-        ids: Ids, one of which a Document must have, if any are given.
+        fields: The fields that may be named, or `None` to leave that check to the tool's run.
+        ids: If there are any, a Document must have one of these ids.
         expr: A raw expression.
 
     Raises:
-        FilterError: If a field, an operator or a value does not fit; it says what does.
+        FilterError: If a field, an operator or a value does not fit. The message says what fits.
     """
     parts = [*map(_plain, filters), *([Condition(ID, Operator.IN, list(ids))] if ids else [])]
     if not parts:
@@ -75,13 +79,15 @@ def read_filter(
 
 
 def described(filter_: QueryFilter) -> str:
-    """Say in words what a call is narrowed to."""
-    raw = visible(filter_.raw).replace("\n", "\\n")  # no string in it poses as another line
+    """Describe a call's filter in words."""
+    # Without line breaks, so that no text in it looks like another line of the question.
+    raw = visible(filter_.raw).replace("\n", "\\n")
     typed = [describe(one.conditions) for one in filter_.typed]
     return " and ".join([*typed, *([f"({raw})" if typed else raw] if raw else [])])
 
 
 def _plain(condition: Any) -> Any:
+    # Without unset arguments, so that an operator without its value is refused.
     return (
         condition.model_dump(exclude_unset=True) if isinstance(condition, BaseModel) else condition
     )
@@ -101,10 +107,11 @@ def _require_known(
 
 
 def require_field(name: str, settings: ToolSettings, fields: Mapping[str, FilterField]) -> None:
-    """Refuse a field that the operator did not name.
+    """Refuse a field that the model may not name.
 
     Raises:
-        FilterError: If it is none; the message has those that are, and the nearest one.
+        FilterError: If it is not among the fields. The message lists them, and suggests the most
+            similar one.
     """
     if name in fields or settings.allow_dynamic:
         return

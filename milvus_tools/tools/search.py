@@ -25,7 +25,7 @@ _UNFILTERED: Final = "The collection has no documents that you may see."
 
 
 def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> StructuredTool:
-    """Make the tool that searches by meaning; several queries at once are fused."""
+    """Make the search tool, which fuses the results of several queries."""
 
     async def search(
         store: AnyStore,
@@ -37,11 +37,12 @@ def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
         expr: str | None = None,
     ) -> Answer:
         asked = unique([query, *queries])
-        narrowed = read_filter(filters, settings, fields, expr=expr)
-        found = await gather_or_cancel(_hits(store, one, k, narrowed) for one in asked)
+        filter_ = read_filter(filters, settings, fields, expr=expr)
+        found = await gather_or_cancel(_hits(store, one, k, filter_) for one in asked)
         documents = fuse(dict(zip(asked, found, strict=True)), k)
         if not documents:
-            filtered = narrowed and await store.aschema() is not None
+            # In a collection that does not exist yet, filters are not the reason.
+            filtered = filter_ and await store.aschema() is not None
             return NOTHING.format(advice=_FILTERED if filtered else _UNFILTERED), []
         return _content(documents, settings, store), documents
 
@@ -51,7 +52,7 @@ def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
 
 
 async def _hits(store: AnyStore, query: str, k: int, filter_: QueryFilter) -> Hits:
-    """Search, with scores where the collection's metric has them."""
+    """Search for a query, with scores if the collection's metric type has relevance scores."""
     try:
         return await store.asimilarity_search_with_relevance_scores(query, k, filter=filter_)
     except UnsupportedError:

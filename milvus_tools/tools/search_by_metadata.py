@@ -14,16 +14,16 @@ from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
 
 DESCRIPTION: Final = (
-    "List {what} by their metadata or ids, without search by meaning. Tells how many match in all."
+    "List {what} by metadata or ids, without a search by meaning. Says how many match in all."
 )
 NOTHING: Final = "No document matches."
-PAST_THE_END: Final = "{total} match, and the offset is past them."
+PAST_THE_END: Final = "{total} match, and the offset is past the last one."
 
 
 def search_by_metadata_tool(
     settings: ToolSettings, fields: Mapping[str, FilterField]
 ) -> StructuredTool:
-    """Make the tool that lists what matches a filter, page by page, and counts it."""
+    """Make the tool that lists and counts what matches a filter, page by page."""
 
     async def search_by_metadata(
         store: AnyStore,
@@ -37,11 +37,11 @@ def search_by_metadata_tool(
     ) -> Answer:
         if order_by is not None:
             require_field(order_by, settings, fields)
-        narrowed = read_filter(filters, settings, fields, expr=expr)
+        filter_ = read_filter(filters, settings, fields, expr=expr)
         total, documents = await asyncio.gather(
-            store.acount(filter=narrowed),
+            store.acount(filter=filter_),
             store.asearch_by_metadata(
-                filter=narrowed,
+                filter=filter_,
                 limit=limit,
                 offset=offset,
                 order_by=order_by,

@@ -1,4 +1,4 @@
-"""From a coroutine to a `StructuredTool`: its two faces, its scope, and what it says of errors."""
+"""A `StructuredTool` from a coroutine: async and sync, scoped, with errors for the model."""
 
 import contextlib
 import importlib
@@ -29,11 +29,11 @@ Work = Callable[..., Awaitable[Answer]]
 
 MAX_ERROR_CHARS: Final = 1_000
 _NO_SCOPE: Final = (
-    "Refused: the run does not say for whom it is, so nothing may be read or written. "
+    "Refused: the run does not say whose data it may use, so nothing can be read or written. "
     "Do not try again; tell the user."
 )
 _INTERNAL: Final = "The call failed for a reason that you can't fix. Do not repeat it as it is."
-_LATER: Final = "Nothing is wrong with the arguments; try again later, or go on without it."
+_LATER: Final = "Nothing is wrong with the arguments. Try again later, or go on without this call."
 _ADVICE: Final[Mapping[type[MilvusToolsError], str]] = {
     InvalidInputError: "Fix the arguments and try again.",
     AccessError: "Do not try again; tell the user.",
@@ -48,17 +48,18 @@ _log = logging.getLogger(__name__)
 def make_tool(
     settings: ToolSettings, verb: str, description: str, arguments: type[BaseModel], work: Work
 ) -> StructuredTool:
-    """Make a tool of a coroutine.
+    """Make a tool from a coroutine.
 
     Args:
         settings: The operator's settings.
-        verb: What it does, as its name says.
-        description: What the model reads of it.
-        arguments: The schema of its arguments.
-        work: Does it: takes the store, held to the call's scope, and the arguments, and returns
-            the content and the artifact of the tool's message.
+        verb: The verb in the tool's name.
+        description: The description for the model.
+        arguments: The schema of the arguments.
+        work: The coroutine function. It takes the store, limited to the scope of the call, and
+            the arguments, and returns the content and the artifact of the tool's message.
     """
-    coroutine, func = _faces(settings, work)
+    # With both, the tool works in sync agents and in async ones (T43).
+    coroutine, func = _async_and_sync(settings, work)
     return StructuredTool(
         name=settings.name(verb),
         description=description,
@@ -71,39 +72,39 @@ def make_tool(
     )
 
 
-def _faces(settings: ToolSettings, work: Work) -> tuple[Work, Callable[..., Answer]]:
-    """Return the async face and the sync one, which waits for it."""
+def _async_and_sync(settings: ToolSettings, work: Work) -> tuple[Work, Callable[..., Answer]]:
+    """Return the tool's async function, and the blocking version of it."""
 
-    async def answered(runtime: Any, arguments: Mapping[str, Any]) -> Answer:
+    async def answer(runtime: Any, arguments: Mapping[str, Any]) -> Answer:
         with errors_for_model():
             return await work(_scoped(settings, runtime), **arguments)
 
     if not settings.needs_run:
 
         async def coroutine(**arguments: Any) -> Answer:
-            return await answered(None, arguments)
+            return await answer(None, arguments)
 
         def func(**arguments: Any) -> Answer:
-            return run_sync(answered(None, arguments))
+            return run_sync(answer(None, arguments))
 
         return coroutine, func
 
     runtime_type = _runtime_type()
 
-    # Only a parameter of this type is filled in by LangGraph, and hidden from the model.
+    # LangGraph fills in only a parameter of this type, and hides it from the model (T46).
     async def coroutine_in_run(
         *,
         runtime: runtime_type = None,  # type: ignore[valid-type]
         **arguments: Any,
     ) -> Answer:
-        return await answered(runtime, arguments)
+        return await answer(runtime, arguments)
 
     def func_in_run(
         *,
         runtime: runtime_type = None,  # type: ignore[valid-type]
         **arguments: Any,
     ) -> Answer:
-        return run_sync(answered(runtime, arguments))
+        return run_sync(answer(runtime, arguments))
 
     return coroutine_in_run, func_in_run
 
@@ -119,10 +120,10 @@ def _runtime_type() -> type[Any]:
 
 
 def _scoped(settings: ToolSettings, runtime: Any) -> AnyStore:
-    """Return the store, held to the scope that the run says."""
+    """Return the store, limited to the scope that the run gives."""
     if not settings.needs_run:
         return settings.store
-    # A dictionary that a model made up is no runtime.
+    # A model can pass a dictionary as `runtime`, but not an instance of the class.
     is_run = isinstance(runtime, _runtime_type())
     view = scoped_store(settings, runtime.context, _user_of(runtime)) if is_run else None
     if view is None:
@@ -131,36 +132,40 @@ def _scoped(settings: ToolSettings, runtime: Any) -> AnyStore:
 
 
 def _user_of(runtime: Any) -> Any:
-    # Not `config`: LangGraph takes the user from there only if it is an object. What a client
-    # sends as JSON is none, even where no server overwrites it.
+    # The user is not read from `config`, which a client can send. LangGraph takes the user from
+    # there only if it is an object, and JSON from a client never is.
     return None if runtime.server_info is None else runtime.server_info.user
 
 
 def scoped_store(settings: ToolSettings, context: Any, user: Any) -> AnyStore | None:
-    """Return the store as a run may see it, or `None` if the run does not say its scope."""
+    """Return the store, limited to a run's scope, or `None` if the run does not give all of it."""
     store = settings.store
-    for source, said in ((settings.scope_from_user, user), (settings.scope_from, context)):
+    for source, origin in ((settings.scope_from_user, user), (settings.scope_from, context)):
         if source is None:
             continue
-        values = {} if said is None else _scope_values(source, said)
+        values = {} if origin is None else _scope_values(source, origin)
         if not values or any(value is None or value == "" for value in values.values()):
             return None
         store = store.scoped(values)
     return store
 
 
-def _scope_values(source: ScopeFrom, said: Any) -> Mapping[str, Any]:
+def _scope_values(source: ScopeFrom, origin: Any) -> Mapping[str, Any]:
     if callable(source):
-        return source(said)
+        return source(origin)
     return {
-        field: said.get(name) if isinstance(said, Mapping) else getattr(said, name, None)
+        field: origin.get(name) if isinstance(origin, Mapping) else getattr(origin, name, None)
         for field, name in source.items()
     }
 
 
 @contextlib.contextmanager
 def errors_for_model() -> Iterator[None]:
-    """Turn whatever fails into a sentence for the model; what is not its fault is logged, too."""
+    """Turn every error into a `ToolException` with a message for the model.
+
+    Errors that are not the model's fault are logged, too.
+    """
+    # `create_agent` ends the run at any other exception (T42).
     try:
         yield
     except ToolException:
@@ -170,6 +175,7 @@ def errors_for_model() -> Iterator[None]:
             _log.warning("A tool failed: %s", error)
         raise ToolException(_sentence(error)) from error
     except Exception as error:
+        # The message of a foreign error could hold addresses and keys: the model does not see it.
         _log.exception("A tool failed.")
         raise ToolException(_INTERNAL) from error
 

@@ -1,4 +1,4 @@
-"""The tool that writes."""
+"""The upsert tool."""
 
 import collections
 import json
@@ -17,21 +17,23 @@ from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
 
 DESCRIPTION: Final = (
-    "Write {what}. A document whose id exists replaces that one as a whole. Returns the ids."
+    "Write {what}. A document replaces the one with the same id as a whole. Returns the ids."
 )
-_TWICE: Final = "The id {id} is there twice; give each document an id of its own."
-_TOO_LONG: Final = "The metadata of a document has {chars} characters; {most} are allowed."
+_TWICE: Final = "The id {id} is there twice. Give each document a different id."
+_TOO_LONG: Final = "The metadata of a document has {chars} characters; at most {most} are allowed."
 MAX_SHOWN: Final = 20  # documents in a question
 MAX_SHOWN_CHARS: Final = 200
 
 
 def upsert_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> StructuredTool:
-    """Make the tool that writes documents and tells which were new and which replaced."""
+    """Make the upsert tool, which says which documents are new and which were replaced."""
 
     async def upsert(store: AnyStore, *, documents: Sequence[Arguments]) -> Answer:
         wanted = _documents(documents, settings)
         given = [one.id for one in wanted if one.id is not None]
-        there = await store.aexisting_ids(given)  # somebody else may write in between
+        # Another process can write between the two calls: the answer can then be wrong about
+        # what was new, but not about what was written.
+        there = await store.aexisting_ids(given)
         written = await store.aupsert(documents=wanted)
         new = [id_ for id_ in written if id_ not in there]
         replaced = [id_ for id_ in written if id_ in there]
@@ -43,7 +45,9 @@ def upsert_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
 
 
 def upsert_question(settings: ToolSettings, arguments: Any) -> str:
-    """Say what a call would write, for whoever approves it: every id, and how much is not shown.
+    """Return the question with which a person approves an upsert.
+
+    It shows the first documents, cut to bounds, and says how much is not shown.
 
     Raises:
         MilvusToolsError: If the tool would refuse the arguments.
@@ -68,10 +72,10 @@ def _described(document: Document) -> str:
 
 
 def _documents(given: Sequence[Arguments], settings: ToolSettings) -> list[Document]:
-    """Return what validated arguments ask to write.
+    """Return the Documents that validated arguments describe.
 
     Raises:
-        InvalidInputError: If an id is there twice, or a metadata too long.
+        InvalidInputError: If an id is there twice, or metadata is too long.
     """
     documents = [_document(one, settings) for one in given]
     ids = [one.id for one in documents if one.id is not None]

@@ -1,1 +1,1 @@
-"""All that talks to Milvus: connections, requests, batching, and data definition."""
+"""All that talks to Milvus: connections, requests, batching, data definition, errors of gRPC."""

@@ -13,16 +13,9 @@ from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
-from langchain_core.embeddings import Embeddings
-
-from milvus_tools.batching import BatcherStats, BatchInfo, Limits, MicroBatcher
-from milvus_tools.embeddings import BatchingEmbeddings
-from milvus_tools.embeddings.source import EmbeddingModel
+from milvus_tools._io.tasks import gather_or_cancel
+from milvus_tools.batching import BatchInfo, Limits, MicroBatcher
 from milvus_tools.errors import InvalidInputError, MilvusError, StoreClosedError
-from milvus_tools.transport.direct import (
-    DirectTransport,
-)
-from milvus_tools.transport.errors import ILLEGAL_ARGUMENT
 from milvus_tools.transport.grouping import (
     Timed,
     delete_group,
@@ -31,6 +24,8 @@ from milvus_tools.transport.grouping import (
     search_group,
     write_group,
 )
+from milvus_tools.transport.grpc_errors import ILLEGAL_ARGUMENT
+from milvus_tools.transport.protocol import StoreStats, Transport
 from milvus_tools.transport.requests import (
     MAX_KEY_WEIGHT,
     Deadline,
@@ -40,7 +35,6 @@ from milvus_tools.transport.requests import (
     QueryRequest,
     Row,
     SearchRequest,
-    Vector,
     WriteRequest,
     weight,
 )
@@ -59,43 +53,23 @@ _PATIENCE: Final = 3_600.0  # seconds for a search that callers share; each has 
 OnBatch = Callable[[str, BatchInfo], None]
 
 
-@dataclasses.dataclass(frozen=True)
-class StoreStats:
-    """How many calls became how many requests.
-
-    Attributes:
-        search: Of searches.
-        query: Of reads by key: get by ids, and what upserts and deletes read first.
-        upsert: Of writes.
-        delete: Of deletes by key, which deletes by filter end in, too.
-    """
-
-    search: BatcherStats = dataclasses.field(default_factory=BatcherStats)
-    query: BatcherStats = dataclasses.field(default_factory=BatcherStats)
-    upsert: BatcherStats = dataclasses.field(default_factory=BatcherStats)
-    delete: BatcherStats = dataclasses.field(default_factory=BatcherStats)
-
-
 class BatchedTransport:
     """Sends requests that the store makes at the same time as one.
 
     Milvus Lite answers one request at a time, so there the others pile up meanwhile.
     """
 
-    def __init__(
-        self, direct: DirectTransport, *, lite: bool, on_batch: OnBatch | None = None
-    ) -> None:
+    def __init__(self, below: Transport, *, lite: bool, on_batch: OnBatch | None = None) -> None:
         """Send by another transport.
 
         Args:
-            direct: What sends.
+            below: What sends.
             lite: Whether Milvus Lite is at the other end.
             on_batch: Called after each request with what it was and how it went.
         """
-        self._direct = direct
+        self._below = below
         self._writes = 0
         self._flying: dict[Hashable, asyncio.Event] = {}
-        self._shared: dict[int, BatchingEmbeddings] = {}
         slots = 1 if lite else SLOTS
         make = functools.partial(_batcher, on_batch, slots)
         self._search = make(
@@ -137,14 +111,18 @@ class BatchedTransport:
             self._search.stats, self._query.stats, self._upsert.stats, self._delete.stats
         )
 
-    async def search(self, request: SearchRequest, deadline: Deadline) -> list[Hit]:
+    async def search(
+        self, requests: Sequence[SearchRequest], deadline: Deadline
+    ) -> list[list[Hit]]:
         """Search, together with searches that differ in the vectors alone."""
-        return await self._search.submit((request, deadline))  # type: ignore[no-any-return]
+        if len(requests) == 1:  # as the store asks: it needs no task of its own
+            return [await self._search.submit((requests[0], deadline))]
+        return await gather_or_cancel(self._search.submit((one, deadline)) for one in requests)
 
     async def query(self, request: QueryRequest, deadline: Deadline) -> list[Row]:
         """Read by key together with others, or by filter alone."""
         if request.keys is None or request.options.keys() & {"limit", "offset"}:
-            return await self._direct.query(request, deadline)
+            return await self._below.query(request, deadline)
         return await self._query.submit((request, deadline))  # type: ignore[no-any-return]
 
     async def upsert(self, request: WriteRequest, deadline: Deadline) -> list[Any]:
@@ -154,7 +132,7 @@ class BatchedTransport:
         """
         try:
             if request.key is None:
-                return await self._direct.upsert(request, deadline)
+                return await self._below.upsert(request, deadline)
             return await self._upsert.submit((request, deadline))  # type: ignore[no-any-return]
         finally:
             self._writes += 1
@@ -166,25 +144,12 @@ class BatchedTransport:
         finally:
             self._writes += 1
 
-    async def embed(
-        self, model: EmbeddingModel, texts: Sequence[str], *, query: bool
-    ) -> Sequence[Vector]:
-        """Embed texts together with those of others, as far as the model allows."""
-        if not isinstance(model, Embeddings):
-            return await self._direct.embed(model, texts, query=query)
-        if not isinstance(model, BatchingEmbeddings):
-            model = self._shared.setdefault(id(model), BatchingEmbeddings(model))
-        return await model.avectors(texts, query=query)
-
     async def aclose(self) -> None:
         """Cancel what is under way."""
         closed = StoreClosedError("The store was closed during the call.")
         batchers = (self._search, self._query, self._upsert, self._delete)
-        await asyncio.gather(
-            *(one.aclose(drain=False, error=closed) for one in batchers),
-            *(model.aclose() for model in self._shared.values()),
-        )
-        await self._direct.aclose()
+        await asyncio.gather(*(one.aclose(drain=False, error=closed) for one in batchers))
+        await self._below.aclose()
 
     def _same_search(self, timed: Timed) -> Hashable | None:
         """Tell which searches have the same answer.
@@ -201,13 +166,13 @@ class BatchedTransport:
     async def _search_all(self, batch: Sequence[Timed]) -> list[list[Hit]]:
         # Who joins later may be more patient; when the last caller has gone, it is cancelled.
         patient = Deadline.after(_PATIENCE)
-        return await self._direct.search_all([request for request, _ in batch], patient)
+        return await self._below.search([request for request, _ in batch], patient)
 
     async def _query_all(self, batch: Sequence[Timed]) -> list[list[Row]]:
         requests: list[QueryRequest] = [request for request, _ in batch]
         keys = _all_keys(requests)
         request = dataclasses.replace(requests[0], keys=keys)
-        rows = await self._direct.query(request, _latest(batch))
+        rows = await self._below.query(request, _latest(batch))
         by_key = {row[keys.field]: row for row in rows}
         if len(requests) == 1:
             return [rows]
@@ -222,7 +187,7 @@ class BatchedTransport:
         rows = {row[field]: row for request in requests for row in request.rows}
         request = dataclasses.replace(requests[0], rows=list(rows.values()))
         async with self._in_turn(rows.keys()):
-            written = await self._direct.upsert(request, _latest(batch))
+            written = await self._below.upsert(request, _latest(batch))
         if len(written) != len(rows):
             raise MilvusError(f"Milvus confirmed {len(written)} of {len(rows)} rows.")
         return [[row[field] for row in request.rows] for request in requests]
@@ -246,7 +211,7 @@ class BatchedTransport:
         """Delete the keys of all callers, who hold the locks of theirs, in one request."""
         requests: list[DeleteRequest] = [request for request, _ in batch]
         request = dataclasses.replace(requests[0], keys=_all_keys(requests))
-        count = await self._direct.delete(request, _latest(batch))
+        count = await self._below.delete(request, _latest(batch))
         return [len(_values(one)) if count else 0 for one in requests]
 
 

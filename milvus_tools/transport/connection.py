@@ -8,6 +8,7 @@ import contextlib
 import functools
 import os
 import re
+import threading
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -16,8 +17,10 @@ from pymilvus import AsyncMilvusClient, MilvusClient
 from pymilvus.client.cache import GlobalCache
 
 from milvus_tools._io.loop import portal
-from milvus_tools.transport.errors import translated
+from milvus_tools.errors import StoreClosedError
+from milvus_tools.transport.grpc_errors import translated
 from milvus_tools.transport.lite import files, is_lite
+from milvus_tools.transport.requests import Deadline
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -54,6 +57,7 @@ class Connection:
         lite: Whether Milvus Lite is at the other end.
         version: Major and minor version of the Milvus at the other end, once it is open.
         writing: To hold while writing: Milvus Lite takes one writer at a time.
+        identity: What is at the other end: its URI and its database.
     """
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
@@ -76,11 +80,10 @@ class Connection:
         self._client: AsyncMilvusClient | None = None
         self._file: asyncio.Task[None] | None = None
         self._administering: set[asyncio.Future[Any]] = set()
-
-    @property
-    def identity(self) -> tuple[str, str]:
-        """What is at the other end: its URI and its database."""
-        return self._arguments["uri"], str(self._arguments.get("db_name") or _DEFAULT_DATABASE)
+        self._given: MilvusClient | None = None
+        self._gives = True
+        self._giving = threading.Lock()
+        self.identity = (uri, str(self._arguments.get("db_name") or _DEFAULT_DATABASE))
 
     @property
     def client(self) -> AsyncMilvusClient:
@@ -132,7 +135,7 @@ class Connection:
             raise
 
     async def close(self) -> None:
-        """Close the channel, and free the Lite file if nobody else uses it."""
+        """Close the channel, and free the Lite file unless another store uses it."""
         client, self._client = self._client, None
         file, self._file = self._file, None
         try:
@@ -151,7 +154,7 @@ class Connection:
             await asyncio.wait(self._administering)
 
     def release_when_settled(self, held: contextlib.AsyncExitStack) -> None:
-        """Release locks when what runs in threads now has ended; nobody waits for it."""
+        """Release locks, in the background, once what runs in threads now has ended."""
         acting = [*self._administering]
 
         async def release() -> None:
@@ -181,10 +184,30 @@ class Connection:
         """Return a new client for the loop that first awaits it; its owner closes it."""
         return AsyncMilvusClient(**{**self._arguments, "dedicated": True})
 
+    def given_client(self) -> MilvusClient:
+        """Return the one blocking client that is given away. Blocks, and may be called anywhere.
+
+        Raises:
+            StoreClosedError: If the given client was taken back.
+        """
+        with self._giving:
+            if not self._gives:
+                raise StoreClosedError("The store is closed; make a new one.")
+            if self._given is None:
+                self._given = self.sync_client()
+            return self._given
+
+    def take_back(self) -> None:
+        """Close the client that was given away, and give no other. Blocks."""
+        with self._giving:
+            self._gives = False
+            if self._given is not None:
+                self._given.close()
+
     async def administer(
         self,
-        action: Callable[Concatenate[MilvusClient, Arguments], Result],
-        timeout: float,
+        action: Callable[Concatenate[MilvusClient, Deadline, Arguments], Result],
+        deadline: Deadline,
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Result:
@@ -194,9 +217,9 @@ class Connection:
         """
 
         def act() -> Result:
-            client = self.sync_client(timeout)
+            client = self.sync_client(deadline.remaining)
             try:
-                return action(client, *args, **kwargs)
+                return action(client, deadline, *args, **kwargs)
             finally:
                 client.close()
 

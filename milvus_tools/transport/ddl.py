@@ -1,27 +1,28 @@
-"""Making, opening and dropping a collection, with a blocking client: run it in a thread."""
+"""Data definition: making, opening and dropping a collection, and reading what it is.
+
+`Connection.administer` runs these functions, with a blocking client, in a thread.
+"""
 
 from pymilvus import CollectionSchema, MilvusClient, MilvusException
 
-from milvus_tools.schema import Schema
+from milvus_tools.schema import Index, Schema
 from milvus_tools.spec import CollectionSpec
-from milvus_tools.transport.errors import COLLECTION_NOT_FOUND
-from milvus_tools.transport.requests import (
-    Deadline,
-)
+from milvus_tools.transport.grpc_errors import COLLECTION_NOT_FOUND
+from milvus_tools.transport.requests import Deadline
 
 
-def drop(client: MilvusClient, spec: CollectionSpec, deadline: Deadline) -> None:
+def drop(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) -> None:
     """Drop the collection, if it is there."""
     client.drop_collection(spec.collection_name, timeout=deadline.remaining)
 
 
-def open_existing(client: MilvusClient, spec: CollectionSpec, deadline: Deadline) -> Schema | None:
+def open_existing(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) -> Schema | None:
     """Load the collection and read what it is; `None` if it is not there."""
     name = spec.collection_name
     if not client.has_collection(name, timeout=deadline.remaining):
         return None
     try:
-        return _complete(client, spec, deadline)
+        return _complete(client, deadline, spec)
     except MilvusException as error:
         if error.code == COLLECTION_NOT_FOUND:  # dropped since the line above
             return None
@@ -29,7 +30,7 @@ def open_existing(client: MilvusClient, spec: CollectionSpec, deadline: Deadline
 
 
 def create(
-    client: MilvusClient, spec: CollectionSpec, deadline: Deadline, planned: CollectionSchema
+    client: MilvusClient, deadline: Deadline, spec: CollectionSpec, planned: CollectionSchema
 ) -> Schema:
     """Make the collection, unless it is there by now, load it, and read what it is."""
     try:
@@ -54,13 +55,23 @@ def create(
             properties=dict(spec.properties),
             timeout=deadline.remaining,
         )
-    return _complete(client, spec, deadline)
+    return _complete(client, deadline, spec)
 
 
-def _complete(client: MilvusClient, spec: CollectionSpec, deadline: Deadline) -> Schema:
+def read_schema(client: MilvusClient, deadline: Deadline, collection_name: str) -> Schema:
+    """Ask Milvus what the collection is, and which indexes it has."""
+    description = client.describe_collection(collection_name, timeout=deadline.remaining)
+    indexes = {}
+    for name in client.list_indexes(collection_name, timeout=deadline.remaining):
+        index = client.describe_index(collection_name, name, timeout=deadline.remaining)
+        indexes[index["field_name"]] = Index.from_description(index)
+    return Schema.from_description(description, indexes)
+
+
+def _complete(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) -> Schema:
     """Make the indexes that are missing, load the collection, and read what it is."""
     name = spec.collection_name
-    schema = Schema.read(client, name, deadline.remaining)
+    schema = read_schema(client, deadline, name)
     bare = schema.vectors.keys() - schema.indexes.keys()
     for field in bare.intersection(spec.all_vector_fields):
         indexes = client.prepare_index_params()
@@ -69,13 +80,13 @@ def _complete(client: MilvusClient, spec: CollectionSpec, deadline: Deadline) ->
             client.create_index(name, indexes, timeout=deadline.remaining)
         except MilvusException:
             # Another store may have been faster, as with the collection.
-            if field not in Schema.read(client, name, deadline.remaining).indexes:
+            if field not in read_schema(client, deadline, name).indexes:
                 raise
-    _load(client, spec, deadline)
-    return Schema.read(client, name, deadline.remaining) if bare else schema
+    _load(client, deadline, spec)
+    return read_schema(client, deadline, name) if bare else schema
 
 
-def _load(client: MilvusClient, spec: CollectionSpec, deadline: Deadline) -> None:
+def _load(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) -> None:
     name = spec.collection_name
     replicas = {"replica_number": spec.replica_number, "timeout": deadline.remaining}
     if spec.partition_names is None or spec.loads_whole:

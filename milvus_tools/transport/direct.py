@@ -1,21 +1,17 @@
-"""The seam between the store and what is outside: Milvus, and the embedding models.
-
-The store makes requests, as values; a `Transport` carries them out. Whoever wants to batch,
-count or record them wraps one.
-"""
+"""`DirectTransport`: one request to Milvus per request of the store."""
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from pymilvus import AnnSearchRequest
 
-from milvus_tools.embeddings.source import EmbeddingModel
 from milvus_tools.errors import MilvusError, UnsupportedError
 from milvus_tools.transport.connection import Connection
-from milvus_tools.transport.errors import translated
+from milvus_tools.transport.grpc_errors import translated
 from milvus_tools.transport.lite_flush import unflushed
+from milvus_tools.transport.protocol import StoreStats
 from milvus_tools.transport.requests import (
     Deadline,
     DeleteRequest,
@@ -30,36 +26,6 @@ from milvus_tools.transport.requests import (
 _LONG: Final = 32  # characters
 
 
-class Transport(Protocol):
-    """Carries out requests. All methods run on the I/O loop and raise our errors."""
-
-    async def search(self, request: SearchRequest, deadline: Deadline) -> list[Hit]:
-        """Return the hits, best first, each a row and its distance."""
-        ...
-
-    async def query(self, request: QueryRequest, deadline: Deadline) -> list[Row]:
-        """Return the rows, in no order."""
-        ...
-
-    async def upsert(self, request: WriteRequest, deadline: Deadline) -> list[Any]:
-        """Write the rows and return their keys, in the rows' order."""
-        ...
-
-    async def delete(self, request: DeleteRequest, deadline: Deadline) -> int:
-        """Delete the rows; tell how many Milvus says it has deleted."""
-        ...
-
-    async def embed(
-        self, model: EmbeddingModel, texts: Sequence[str], *, query: bool
-    ) -> Sequence[Vector]:
-        """Embed texts, as a query or as documents; one vector per text."""
-        ...
-
-    async def aclose(self) -> None:
-        """End what is under way; the connection is closed afterwards."""
-        ...
-
-
 class DirectTransport:
     """One request to Milvus per request of the store."""
 
@@ -67,16 +33,16 @@ class DirectTransport:
         """Use a connection, which its owner opens and closes."""
         self._connection = connection
 
-    async def search(self, request: SearchRequest, deadline: Deadline) -> list[Hit]:
-        """Search, in one field or in several."""
-        (hits,) = await self.search_all([request], deadline)
-        return hits
+    @property
+    def stats(self) -> StoreStats:
+        """Nothing is shared here."""
+        return StoreStats()
 
-    async def search_all(
+    async def search(
         self, requests: Sequence[SearchRequest], deadline: Deadline
     ) -> list[list[Hit]]:
         """Make searches that differ in nothing but their vectors, in one request."""
-        first = requests[0]
+        first = requests[0]  # which stands for all, but for its vectors
         vectors = [
             [_on_the_wire(request.searches[number].vector) for request in requests]
             for number in range(len(first.searches))
@@ -91,11 +57,11 @@ class DirectTransport:
             )
         return [[(hit["entity"], hit["distance"]) for hit in hits] for hits in answers]
 
-    async def _search_one(
+    def _search_one(
         self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], timeout: float
     ) -> Any:
         (search,) = request.searches
-        return await self._connection.client.search(
+        return self._connection.client.search(
             request.collection_name,
             data=list(vectors[0]),
             anns_field=search.field,
@@ -107,12 +73,12 @@ class DirectTransport:
             **request.options,
         )
 
-    async def _search_many(
+    def _search_many(
         self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], timeout: float
     ) -> Any:
-        if self._connection.version < (2, 4):
+        if self._connection.version < (2, 4):  # such servers have no method for it
             raise UnsupportedError("Hybrid search needs Milvus 2.4 or Milvus Lite.")
-        return await self._connection.client.hybrid_search(
+        return self._connection.client.hybrid_search(
             request.collection_name,
             reqs=[
                 AnnSearchRequest(
@@ -195,14 +161,6 @@ class DirectTransport:
         """Write when no other write to the same Milvus Lite file is under way."""
         async with self._connection.writing:
             return await write(*args, **kwargs)
-
-    async def embed(
-        self, model: EmbeddingModel, texts: Sequence[str], *, query: bool
-    ) -> Sequence[Vector]:
-        """Embed texts; queries one by one, as LangChain's interface has them."""
-        if query:
-            return [await model.aembed_query(text) for text in texts]
-        return await model.aembed_documents(list(texts))
 
     async def aclose(self) -> None:
         """End nothing: what is under way is its callers'."""

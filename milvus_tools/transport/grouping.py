@@ -1,4 +1,4 @@
-"""What requests must have in common to share one, and which of them are the same."""
+"""Group keys: requests of equal keys may share one; and which searches are the same."""
 
 import json
 from collections.abc import Hashable, Mapping
@@ -22,17 +22,18 @@ Timed = tuple[Any, Deadline]
 def search_group(timed: Timed) -> Hashable:
     """Return what searches share but their vectors."""
     request: SearchRequest = timed[0]
-    searches = tuple(
-        (search.field, _frozen(search.params), search.limit, search.filter)
-        for search in request.searches
-    )
+    searches = [(one.field, one.params, one.limit, one.filter) for one in request.searches]
     return (
-        request.collection_name,
-        searches,
-        request.limit,
-        request.output_fields,
-        _frozen_ranker(request.ranker),
-        _frozen(request.options),
+        _frozen(
+            [
+                request.collection_name,
+                searches,
+                request.limit,
+                request.output_fields,
+                request.options,
+            ]
+        ),
+        None if request.ranker is None else _frozen_ranker(request.ranker),
     )
 
 
@@ -60,19 +61,20 @@ def delete_group(timed: Timed) -> Hashable:
     return request.collection_name, request.filter, request.keys.field, _frozen(request.options)
 
 
-def _frozen(options: Mapping[str, Any]) -> Hashable:
+def _frozen(options: Mapping[str, Any] | list[Any]) -> Hashable:
     """Return something equal for equal options alone; what JSON does not know is itself alone."""
+    # JSON, because a tuple would take `True` for `1`, and one call of its encoder is fast.
     return json.dumps(options, sort_keys=True, default=lambda value: f"{type(value)} {id(value)}")
 
 
 def _frozen_ranker(ranker: Any) -> Hashable:
     if type(ranker) in (RRFRanker, WeightedRanker):
         return _frozen(ranker.dict())
-    return None if ranker is None else id(ranker)
+    return id(ranker)
 
 
 def frozen_vector(vector: Vector) -> Hashable | None:
     """Return something equal for equal vectors alone; `None` for those that can't be told."""
-    if isinstance(vector, np.ndarray):
+    if isinstance(vector, np.ndarray):  # bytes are compared at once, and NaN equals itself
         return vector.dtype.str, vector.tobytes()
     return vector if isinstance(vector, str | bytes) else None

@@ -8,7 +8,7 @@ import traceback
 from typing import Any
 
 from milvus_tools.errors import InvalidInputError, UnavailableError, UnsupportedError
-from milvus_tools.transport.errors import redacted
+from milvus_tools.transport.grpc_errors import redacted
 
 
 def is_lite(uri: str) -> bool:
@@ -34,6 +34,7 @@ class _LiteFiles:
             UnavailableError: If another process holds the file, or it can't be opened.
         """
         with self._lock:
+            # By a client of the application, which closes what it opened.
             if path not in self._holders and self._is_served(path):
                 return
             if path not in self._holders:
@@ -51,7 +52,7 @@ class _LiteFiles:
                 _lite_servers().release_server(path)
 
     def forget(self) -> None:
-        """Start anew after a fork: the servers are the parent's, and so may be the lock."""
+        """Start empty after a fork: the servers are the parent's, and so may be the lock."""
         self._lock = threading.Lock()
         self._holders = {}
 

@@ -28,7 +28,7 @@ from milvus_tools.errors import (
     UnavailableError,
 )
 from milvus_tools.transport.connection import Connection
-from milvus_tools.transport.errors import translated
+from milvus_tools.transport.grpc_errors import translated
 from milvus_tools.transport.requests import Row, weight
 
 _FLUSH_COST: Final = 4_000  # entities that are searched one by one in the time of a flush
@@ -42,7 +42,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Unflushed:
-    """What of a collection Milvus Lite has not flushed, as far as this process wrote it.
+    """Counts what this process wrote to a collection and Milvus Lite has not flushed yet.
 
     All stores of the process share it, and use it on the I/O loop alone.
     """
@@ -51,10 +51,10 @@ class Unflushed:
         """Know of nothing."""
         self._entities = self._bytes = self._searched = 0
         self._growing = self._reading = 0
-        self._nobody_reads = asyncio.Event()
-        self._nobody_reads.set()
-        self._nobody_flushes = asyncio.Event()
-        self._nobody_flushes.set()
+        self._no_reader = asyncio.Event()
+        self._no_reader.set()
+        self._no_flush = asyncio.Event()
+        self._no_flush.set()
 
     @property
     def due(self) -> bool:
@@ -93,27 +93,27 @@ class Unflushed:
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
         """Read while nothing is being flushed."""
-        while not self._nobody_flushes.is_set():
-            await self._nobody_flushes.wait()
+        while not self._no_flush.is_set():
+            await self._no_flush.wait()
         self._reading += 1
-        self._nobody_reads.clear()
+        self._no_reader.clear()
         try:
             yield
         finally:
             self._reading -= 1
             if not self._reading:
-                self._nobody_reads.set()
+                self._no_reader.set()
 
     @contextlib.asynccontextmanager
     async def flushing(self) -> AsyncIterator[None]:
         """Flush while nothing is being read; the caller sees that nothing is being written."""
-        self._nobody_flushes.clear()
+        self._no_flush.clear()
         try:
-            await self._nobody_reads.wait()
+            await self._no_reader.wait()
             self.clear()
             yield
         finally:
-            self._nobody_flushes.set()
+            self._no_flush.set()
 
 
 class Flusher:
@@ -133,7 +133,7 @@ class Flusher:
 
     def flush_if_due(self) -> None:
         """Begin to flush, if it is worth it; a failure is logged."""
-        if self._flushes and self.unflushed.due and self._task is None:
+        if self._task is None and self.unflushed.due and self._flushes:
             self._begin(only_if_due=True).add_done_callback(self._report)
 
     async def flush(self) -> None:
@@ -169,9 +169,10 @@ class Flusher:
             yield
 
     def _begin(self, *, only_if_due: bool = False) -> asyncio.Task[None]:
-        nobodys = contextvars.Context()
-        loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._flush(only_if_due=only_if_due), context=nobodys)
+        # In an empty context: a flush is for all callers, and belongs to the trace of none.
+        self._task = asyncio.get_running_loop().create_task(
+            self._flush(only_if_due=only_if_due), context=contextvars.Context()
+        )
         self._task.add_done_callback(self._forget)
         return self._task
 
@@ -198,7 +199,7 @@ class Flusher:
             with translated():
                 await self._connection.client.flush(self._name, timeout=_SECONDS)
         except CollectionNotFoundError:
-            return  # whoever dropped it wants nothing kept
+            return  # it was dropped, so there is nothing to keep
         except (DeadlineError, UnavailableError):
             raise  # it goes on, or was never begun
         except MilvusError as error:

@@ -49,7 +49,7 @@ class Deadline:
 
 @dataclasses.dataclass(frozen=True)
 class FieldSearch:
-    """What to search in one vector field.
+    """A search in one vector field.
 
     Attributes:
         vector: The query vector, or the query's text where Milvus embeds it.

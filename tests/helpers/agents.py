@@ -1,4 +1,4 @@
-"""A chat model that says what it is told to, and documents for its agents to work on."""
+"""A scripted chat model, and Documents for its agents to work on."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""What an attacker inside the scope `tenant == "a"` gives to every argument of every method.
+"""The payloads of an attacker inside the scope `tenant == "a"`, for all arguments of all methods.
 
 `B_TEXT` and `B_IDS` belong to tenant b. No payload holds `MARK`, so an answer that does is a
 leak.

@@ -1,4 +1,4 @@
-"""Batch functions that do what a test tells them, and what must not be left behind."""
+"""Scripted batch functions, and a check that no task or error is left behind."""
 
 import asyncio
 import gc
@@ -14,7 +14,7 @@ Calls = list[asyncio.Task[Any]]
 
 
 class FakeSend:
-    """A batch function that keeps what it was sent, and answers when the test says so."""
+    """A batch function that keeps its requests, and answers on demand."""
 
     def __init__(self) -> None:
         self.batches: list[list[Any]] = []

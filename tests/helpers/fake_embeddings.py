@@ -1,4 +1,4 @@
-"""Embedding models that do what a test tells them, and errors as HTTP clients raise them."""
+"""Scripted embedding models, and errors as HTTP clients raise them."""
 
 import asyncio
 import collections
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
+
+from tests.helpers.support import DIM, embeddings
 
 BAD = "bad"
 DOCUMENT, QUERY = 1.0, 2.0  # what the vectors of texts and of queries begin with
@@ -21,7 +23,7 @@ class StatusError(Exception):
 
 
 class Response:
-    """What such an error carries."""
+    """The response that such an error carries."""
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
         self.status_code = status
@@ -162,3 +164,53 @@ class Held(FakeModel):
 async def outcomes(*calls: Any) -> list[Any]:
     """Await calls together; return what came of each, errors too."""
     return await asyncio.gather(*calls, return_exceptions=True)
+
+
+class AsyncModel(Embeddings):
+    """A model with async methods of its own, which notes the loops it is used on."""
+
+    def __init__(self, dim: int = DIM) -> None:
+        """Make vectors of a dimension."""
+        self._model = embeddings(dim)
+        self.loops: list[asyncio.AbstractEventLoop] = []
+        self.threads: set[threading.Thread] = set()
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Refuse: a model's async methods are to be used."""
+        raise AssertionError("The async method was there.")
+
+    def embed_query(self, text: str) -> list[float]:
+        """Refuse: a model's async methods are to be used."""
+        raise AssertionError("The async method was there.")
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed texts, after a turn of the loop."""
+        self.loops.append(asyncio.get_running_loop())
+        self.threads.add(threading.current_thread())
+        await asyncio.sleep(0)
+        return self._model.embed_documents(texts)
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Embed a text."""
+        (vector,) = await self.aembed_documents([text])
+        return vector
+
+
+class Hanging(AsyncModel):
+    """A model that embeds documents, and never answers a query."""
+
+    def __init__(self) -> None:
+        """Have been asked nothing."""
+        super().__init__()
+        self.asked = threading.Event()
+        self.cancelled = threading.Event()
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Wait until it is cancelled."""
+        self.asked.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        raise AssertionError(f"{text!r} can't have been answered.")

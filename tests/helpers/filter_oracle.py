@@ -1,4 +1,4 @@
-"""What a filter means, in Python alone: the rows that it finds, and whether it can be asked.
+"""Filters evaluated in Python alone: the rows that they find, and whether they can be asked.
 
 Nothing here is taken from what is tested, but the names of operators and types.
 """

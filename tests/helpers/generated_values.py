@@ -1,4 +1,4 @@
-"""Generated values that try to be taken for something else, the same ones in every run.
+"""Generated hostile values, the same ones in every run.
 
 Hypothesis draws them from a fixed seed; nothing here talks to Milvus, so a test can put many of
 them into one request.
@@ -120,7 +120,7 @@ def _keys(draw: st.DrawFn) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What a caller gives for one entity."""
+    """The arguments for one entity."""
 
     id: Any
     text: Any

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from milvus_tools.environment import PREFIX
+
 ROOT = pathlib.Path(__file__).parents[2]
 START_SECONDS = 120
 STOP_SECONDS = 60
@@ -41,6 +43,11 @@ graph = build_graph(Context(store=wikipedia_store, k=3, max_rounds=1))
 """
 
 
+def _outside() -> dict[str, str]:
+    """Return the tests' own environment, without the deployment that it may name."""
+    return {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+
+
 class DevServer:
     """The server's process, in a folder of its own that the repository is linked into.
 
@@ -59,7 +66,7 @@ class DevServer:
 
     @property
     def log(self) -> str:
-        """What the server has written."""
+        """The server's output so far."""
         text = (self.folder / "log").read_text(encoding="utf-8", errors="replace")
         return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
@@ -98,7 +105,7 @@ class DevServer:
         return subprocess.Popen(
             [*command, "--port", str(self.port), "--n-jobs-per-worker", "4"],
             cwd=self.folder,
-            env={**os.environ, **quiet, **place, **environment},
+            env={**_outside(), **quiet, **place, **environment},
             stdout=log,  # type: ignore[call-overload]
             stderr=subprocess.STDOUT,
         )

@@ -1,4 +1,4 @@
-"""How the work of a function grows with its input: by comparing, never by a time."""
+"""Checks that work is linear in its input: by comparing sizes, never by a fixed time."""
 
 import gc
 import itertools

@@ -1,4 +1,4 @@
-"""What OpenAI's API answers: bodies of completions, of their stream, and of embeddings."""
+"""Bodies of OpenAI's answers: completions, their stream, and embeddings."""
 
 import base64
 import dataclasses
@@ -20,7 +20,7 @@ class ToolCall:
 
     name: str
     arguments: Mapping[str, Any] | str
-    """What it is called with; a text is sent as it stands, right JSON or not."""
+    """The arguments; a text is sent as it stands, right JSON or not."""
 
     @property
     def text(self) -> str:
@@ -30,7 +30,7 @@ class ToolCall:
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """What the model says, does, or refuses."""
+    """A reply of the model: text, tool calls, or a refusal."""
 
     content: str = ""
     tool_calls: Sequence[ToolCall] = ()

@@ -1,15 +1,19 @@
 """LangChain's OpenAI clients, pointed at the scripted service and closed after use."""
 
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import openai
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import SecretStr
 
-from tests.helpers.openai_service import OpenAIService
-
 KEY = "sk-test"
 MODEL = "scripted"
+
+
+class Service(Protocol):
+    """A service that runs here, or in a process of its own."""
+
+    base_url: str
 
 
 class Clients:
@@ -18,7 +22,7 @@ class Clients:
     They belong to the event loop on which they are used, and are closed there.
     """
 
-    def __init__(self, service: OpenAIService) -> None:
+    def __init__(self, service: Service) -> None:
         self._options = {
             "base_url": service.base_url,
             "api_key": SecretStr(KEY),

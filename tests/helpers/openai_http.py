@@ -15,13 +15,14 @@ class Request:
     """A request with a JSON body."""
 
     path: str
+    """From the API's version on, `/v1/…`: clients may put anything before it."""
     headers: Mapping[str, str]
     """Names are in lower case."""
     body: Body
 
 
-async def read_request(reader: asyncio.StreamReader, prefix: str) -> Request:
-    """Read a connection's next request, for a path below `prefix`.
+async def read_request(reader: asyncio.StreamReader) -> Request:
+    """Read a connection's next request.
 
     Raises:
         IncompleteReadError: The connection has ended.
@@ -31,7 +32,8 @@ async def read_request(reader: asyncio.StreamReader, prefix: str) -> Request:
     pairs = (line.partition(":") for line in lines)
     headers = {name.lower(): value.strip() for name, _, value in pairs}
     body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Request(first.split()[1].removeprefix(prefix), headers, json.loads(body or b"{}"))
+    _, version, rest = first.split()[1].partition("/v1")
+    return Request(version + rest, headers, json.loads(body or b"{}"))
 
 
 async def write_answer(

@@ -1,4 +1,4 @@
-"""A small service on loopback that speaks OpenAI's API, says what it is told and fails on demand.
+"""A scripted service on loopback that speaks OpenAI's API, and fails on demand.
 
 Point a client at `base_url`:
 
@@ -57,11 +57,13 @@ class OpenAIService:
             request's body, which may be async and wait for something.
         dim: The embeddings' dimension, unless a request names one.
         latency: How many seconds every answer takes.
+        latency_per_text: How many seconds more an answer takes for each text to embed.
         max_concurrent: How many requests are worked on at once; `None` for all.
         refuse_when_full: Answer 429 to those above `max_concurrent`, rather than let them wait
             in line.
         retry_after: How many seconds a 429 asks to wait.
         numbers_only: Send vectors as numbers though base64 is asked for, as some services do.
+        forbidden: A text that no request for embeddings may hold; such a request gets 400.
     """
 
     def __init__(
@@ -70,17 +72,21 @@ class OpenAIService:
         *,
         dim: int = 8,
         latency: float = 0.0,
+        latency_per_text: float = 0.0,
         max_concurrent: int | None = None,
         refuse_when_full: bool = False,
         retry_after: float = 0.01,
         numbers_only: bool = False,
+        forbidden: str | None = None,
     ) -> None:
         self.dim = dim
         self.latency = latency
+        self.latency_per_text = latency_per_text
         self.max_concurrent = max_concurrent
         self.refuse_when_full = refuse_when_full
         self.retry_after = retry_after
         self.numbers_only = numbers_only
+        self.forbidden = forbidden
         self.empty = False  # answer 200 without a vector
         self.requests: collections.Counter[str] = collections.Counter()
         self.embedding_inputs: list[list[str]] = []
@@ -121,8 +127,7 @@ class OpenAIService:
         listener = socket.create_server((_HOST, 0), backlog=_BACKLOG)
         port = listener.getsockname()[1]
         # A port may come again; LangChain keeps one HTTP client, bound to a loop, per address.
-        self._prefix = f"/{next(_numbers)}"
-        self.base_url = f"http://{_HOST}:{port}{self._prefix}/v1"
+        self.base_url = f"http://{_HOST}:{port}/{next(_numbers)}/v1"
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._loop = self._runner.get_loop()
         self._stop = asyncio.Event()
@@ -165,7 +170,7 @@ class OpenAIService:
         try:
             with gone:
                 while True:
-                    await self._answer(await read_request(reader, self._prefix), writer)
+                    await self._answer(await read_request(reader), writer)
         finally:
             writer.transport.abort()
             with gone:
@@ -204,12 +209,19 @@ class OpenAIService:
         self._fail_if_told(request.path)
         if request.path not in (EMBEDDINGS, CHAT):
             raise _Refused(404, _error(f"Invalid URL (POST {request.path})"))
-        _check(request)
+        self._check(request)
         async with self._work():
-            await asyncio.sleep(self.latency)
+            await asyncio.sleep(self.latency + self.latency_per_text * len(_texts(request.body)))
             if request.path == EMBEDDINGS:
                 return self._embeddings(request.body)
             return await self._chat(request.body)
+
+    def _check(self, request: Request) -> None:
+        problems = _input_problems if request.path == EMBEDDINGS else request_problems
+        for problem in problems(request.body):
+            raise _Refused(400, problem.body)
+        if self.forbidden in _texts(request.body):
+            raise _Refused(400, _error("A text is forbidden."))
 
     def _fail_if_told(self, path: str) -> None:
         for failures in (self._failures[path], self._failures[_EVERY_PATH]):
@@ -263,12 +275,6 @@ class OpenAIService:
 def _in_turn(replies: Sequence[Scripted]) -> Callable[[Body], Scripted]:
     left = collections.deque(replies)
     return lambda _: left.popleft()
-
-
-def _check(request: Request) -> None:
-    problems = _input_problems if request.path == EMBEDDINGS else request_problems
-    for problem in problems(request.body):
-        raise _Refused(400, problem.body)
 
 
 def _input_problems(body: Body) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""What a store must do while its server is gone, and when it is back."""
+"""Checks of a store while its server is gone, and when it is back."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from milvus_tools import MilvusStore
 from milvus_tools.errors import DeadlineError, UnavailableError
-from tests.helpers.probes import texts
+from tests.helpers.support import texts
 
 SECONDS = 3
 CALLS: dict[str, Callable[[MilvusStore], Any]] = {

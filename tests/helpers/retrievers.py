@@ -1,4 +1,4 @@
-"""An embedding model that fails, or never answers, for some queries, and what traces a run."""
+"""An embedding model that fails or hangs for some queries, and a tracer of retrievers' runs."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ BROKEN = "broken"
 ENDLESS = "endless"
 
 
-class Moody(Embeddings):
+class UnreliableModel(Embeddings):
     """Fails for queries with `broken` in them, and never answers those with `endless`.
 
     Attributes:
@@ -57,7 +57,7 @@ class Moody(Embeddings):
 
 
 class Traced(BaseCallbackHandler):
-    """Notes the runs of retrievers: what was asked, by whom, and what came of it."""
+    """Notes the runs of retrievers: their queries, parents and results."""
 
     def __init__(self) -> None:
         self.runs: dict[UUID, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""Whom `langgraph dev` lets in, in the tests of agents that it serves."""
+"""Authentication for `langgraph dev`, in the tests of agents that it serves."""
 
 from typing import Any
 

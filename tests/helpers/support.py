@@ -1,13 +1,14 @@
-"""What several tests need: an embedding model to count, and ways past the store."""
+"""Embedding models, backends, and ways past the store to its collection."""
 
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
+from milvus_lite.db import MilvusLite
 from pymilvus import DataType, MilvusClient
 
 from milvus_tools import MilvusStore
@@ -77,7 +78,7 @@ def make_collection(
     dynamic: bool = True,
     dim: int = DIM,
 ) -> None:
-    """Make a collection as somebody else would have: what it is, its store must find out."""
+    """Make a collection past the store, which has to read its schema."""
     schema = MilvusClient.create_schema(enable_dynamic_field=dynamic)
     schema.add_field("pk", key, is_primary=True, max_length=500)
     schema.add_field("text", DataType.VARCHAR, max_length=1000)
@@ -90,3 +91,13 @@ def make_collection(
 async def texts_of(store: MilvusStore, *ids: str) -> list[str]:
     """Return the texts of the ids that are there."""
     return [document.page_content for document in await store.aget_by_ids(list(ids))]
+
+
+def texts(documents: Sequence[Any]) -> list[str]:
+    """Return the Documents' texts."""
+    return [document.page_content for document in documents]
+
+
+def require_free(path: str) -> None:
+    """Open a Milvus Lite file past all servers, which fails while the file is open elsewhere."""
+    MilvusLite(path).close()

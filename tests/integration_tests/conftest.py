@@ -49,5 +49,5 @@ def birds(shared: MilvusStore, request: pytest.FixtureRequest) -> Birds:
 
 @pytest.fixture
 def own_uri(backend: str, uri: str, tmp_path: pathlib.Path) -> str:
-    """A file of the test's own on Milvus Lite, which nobody has open; the one server else."""
+    """The server, or a file of the test's own on Milvus Lite, which is open nowhere else."""
     return str(tmp_path / "own.db") if backend == "lite" else uri

@@ -13,7 +13,7 @@ from milvus_tools.errors import MilvusError
 from milvus_tools.filters import All, Condition, Operator, query_filter
 from milvus_tools.filters.literals import MAX_EXPRESSION
 from milvus_tools.store import filtering
-from milvus_tools.transport.errors import translated
+from milvus_tools.transport.grpc_errors import translated
 from tests.helpers.linear_time import SIZES, is_linear
 from tests.helpers.rag_graph import DOCUMENTS, QUESTION
 from tests.helpers.support import DIM, ON_LITE
@@ -101,7 +101,7 @@ async def test_r03_a_long_filter_is_written_in_a_thread(
 async def test_r03_the_graphs_rules_run_in_a_thread(
     shared: MilvusStore, monkeypatch: pytest.MonkeyPatch, rule: str
 ) -> None:
-    """What is done without a model, with a long question and many passages, leaves the loop."""
+    """The rules run off the loop for a long question and many passages."""
     watched = Watched(getattr(nodes.rules, rule))
     monkeypatch.setattr(nodes.rules, rule, watched)
     view = shared.scoped(long=rule)

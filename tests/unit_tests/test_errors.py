@@ -28,7 +28,7 @@ from milvus_tools.errors import (
     UnsupportedError,
     embedding,
 )
-from milvus_tools.transport.errors import translated
+from milvus_tools.transport.grpc_errors import translated
 
 SECRETS = [
     *("127.0.0.1", "19530", "milvus.example.org", "unix:", "/run/milvus.sock", "10.0.0.7"),
@@ -190,7 +190,7 @@ def test_messages_hold_no_address_and_no_token(make: Callable[[str], Exception])
     "around", ["{}", "at {}.", "({})", "endpoint={}: refused", "[{}]", '"{}"']
 )
 def test_r07_addresses_paths_and_secrets_are_taken_out(address: str, around: str) -> None:
-    """Whatever Milvus, its client or the file system says, nobody learns where things are."""
+    """No message of Milvus, its client or the file system tells where things are."""
     message = str(translate(MilvusException(1100, around.format(address))))
     assert address not in message
     for secret in re.findall(r"\w{2,}", address.replace("token", "").replace("password", "")):
@@ -212,7 +212,7 @@ def test_r07_expressions_stay_readable(text: str) -> None:
     ['expected "a.b" at 12:30', "field n == 10.5 is not 1.2", "ratio 3:4 in v2.3.5", "x.y == 1"],
 )
 def test_messages_keep_what_is_no_address(text: str) -> None:
-    """What Milvus says of an expression stays readable."""
+    """Messages of Milvus about an expression stay readable."""
     assert text in str(translate(MilvusException(1100, text)))
 
 
@@ -225,7 +225,7 @@ def test_milvus_code_is_kept() -> None:
 
 
 def test_ours_and_the_rest_pass_as_they_are() -> None:
-    """What is ours already, and what is nobody's fault but a bug's, is not touched."""
+    """Errors that are ours already, and those that a bug causes, are not touched."""
     for error in (ScopeError("x"), ValueError("x"), KeyError("x"), KeyboardInterrupt()):
         with pytest.raises(type(error)) as caught, translated():
             raise error
@@ -263,7 +263,7 @@ def test_an_embedding_model_s_error_tells_nothing_but_that_it_failed(error: Exce
     "error", [DimensionError("x"), KeyboardInterrupt(), asyncio.CancelledError(), SystemExit(1)]
 )
 def test_what_is_no_failure_of_the_model_passes(error: BaseException) -> None:
-    """Ours are right already, and nobody holds up an interrupt or a cancellation."""
+    """Ours are right already; interrupts and cancellations are not held up."""
     with pytest.raises(type(error)) as caught, embedding():
         raise error
     assert caught.value is error

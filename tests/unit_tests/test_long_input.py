@@ -15,7 +15,7 @@ from milvus_tools.filters.guard import checked
 from milvus_tools.retrievers.parsing import read_answer
 from milvus_tools.schema import Schema
 from milvus_tools.tools.formatting import as_data
-from milvus_tools.transport.errors import translated
+from milvus_tools.transport.grpc_errors import translated
 from tests.helpers.linear_time import is_linear
 
 SCHEMA = Schema.from_description(
@@ -153,7 +153,7 @@ def test_r03_a_filter_is_written_no_further_than_it_may_be_long() -> None:
 
 @pytest.mark.parametrize("value", ["\n" * 1_000_000, ["a"] * 1_000_000, [["\n"] * 1_000_000]])
 def test_r03_a_value_is_cut_before_it_is_shown(value: Any) -> None:
-    """What is said of a long value is its beginning, whose rest is not written."""
+    """A message shows the beginning of a long value, and the rest is not written."""
     assert len(quoted(value)) < MAX_CHARS + 40
     assert quoted(value).startswith(quoted(value[:500])[:MAX_CHARS])
     assert len(shown(value)) <= MAX_CHARS

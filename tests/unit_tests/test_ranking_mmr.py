@@ -78,7 +78,7 @@ def test_vectors_of_length_0_are_picked_too() -> None:
 
 
 def test_great_numbers_overflow_nothing() -> None:
-    """What float32 can hold has a cosine."""
+    """Every pair of float32 vectors has a cosine."""
     great = np.array([[3e38, 0], [3e38, 3e38], [0, 3e38]], dtype=np.float32)
     assert maximal_marginal_relevance(great[0], great, 1.0, 3) == [0, 1, 2]
 
@@ -102,5 +102,5 @@ def test_what_takes_less_than_a_second_is_affordable(k: int, count: int, dim: in
 )
 def test_what_takes_longer_is_refused(k: int, count: int, dim: int, most: int) -> None:
     """The sentence says how many there can be."""
-    with pytest.raises(InvalidInputError, match=f"fetch_k can be {most} at most for k={k} "):
+    with pytest.raises(InvalidInputError, match=f"fetch_k can be at most {most} for k={k} "):
         check_mmr_cost(k, count, dim)

@@ -89,9 +89,9 @@ def test_a_description_may_leave_things_out() -> None:
 
 def test_the_dynamic_keys_are_asked_for_as_a_whole() -> None:
     """Documents need every field but the vectors, and never a dynamic key by name."""
-    assert described().output_fields == ["id", "text", "team", "note", "n", "$meta"]
+    assert described().output_fields == ("id", "text", "team", "note", "n", "$meta")
     static = described(enable_dynamic_field=False)
-    assert static.output_fields == ["id", "text", "team", "note", "n"]
+    assert static.output_fields == ("id", "text", "team", "note", "n")
 
 
 def test_names_are_fields_or_dynamic_keys() -> None:
@@ -222,9 +222,10 @@ def test_indexes_are_ours_unless_told() -> None:
         functions=(function,),
         index_params={"told": told},
     )
-    indexes = spec.indexes(spec.schema([VECTOR, VECTOR], {}))
-    found = {index.field_name: index.to_dict() for index in indexes}
-    assert set(found) == {"v", "told", "bm25"}
+    planned: CollectionSchema = spec.schema([VECTOR, VECTOR], {})
+    assert set(spec.described(planned).indexes) == {"v", "told", "bm25"}
+    fields = [field for field in planned.fields if field.name in spec.all_vector_fields]
+    found = {field.name: spec.index_of(field.name, field.dtype) for field in fields}
     assert (found["v"]["index_type"], found["v"]["metric_type"]) == ("AUTOINDEX", "COSINE")
     assert (found["told"]["index_type"], found["told"]["metric_type"]) == ("HNSW", "L2")
     sparse = (found["bm25"]["index_type"], found["bm25"]["metric_type"])
@@ -236,7 +237,7 @@ def test_indexes_are_ours_unless_told() -> None:
 
 
 def test_a_given_index_is_not_shared() -> None:
-    """What the caller gave is copied."""
+    """The caller's values are copied."""
     told = {"index_type": "FLAT", "metric_type": "L2"}
     spec = CollectionSpec("c", index_params={"vector": told})
     spec.index_of("vector", DataType.FLOAT_VECTOR)["metric_type"] = "IP"
@@ -244,7 +245,7 @@ def test_a_given_index_is_not_shared() -> None:
 
 
 def test_old_servers_are_told_apart() -> None:
-    """What a server lacks is refused with its version; a plain collection needs nothing."""
+    """Features that a server lacks are refused with its version; plain collections pass."""
     full_text = CollectionSpec("c", functions=(BM25BuiltInFunction(output_field_names="sparse"),))
     several = CollectionSpec("c", vector_fields=("a", "b"))
     for version in [(2, 3), (2, 4), (2, 5), (3, 0)]:

@@ -55,7 +55,7 @@ def test_r06_no_code_point_makes_a_tag() -> None:
 
 @pytest.mark.parametrize("name", READABLE)
 def test_r06_text_with_joiners_and_emoji_stays_readable(name: str) -> None:
-    """What scripts and emoji need is kept."""
+    """Joiners and selectors that scripts and emoji need are kept."""
     assert visible(READABLE[name]) == READABLE[name]
     assert json.loads(as_json(READABLE[name])) == READABLE[name]
 
@@ -78,7 +78,7 @@ def test_what_can_be_seen_is_kept(text: str) -> None:
 
 @given(st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5))
 def test_json_reads_back(value: object) -> None:
-    """What is written out is JSON's own escape."""
+    """Hidden characters are written as JSON's own escapes."""
     assert json.loads(as_json(value)) == value
 
 

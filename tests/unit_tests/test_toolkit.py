@@ -1,4 +1,4 @@
-"""What an operator decides about the tools."""
+"""The settings of the toolkit: names, arguments, writes, descriptions."""
 
 import sys
 from typing import Any
@@ -42,18 +42,18 @@ def test_the_description_tells_what_the_collection_holds() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"k": 30}, "k and limit can't be more than max_k and max_limit"),
+        ({"k": 30}, "k can't be greater than max_k, nor limit greater than max_limit"),
         ({"max_k": 0}, "greater than or equal to 1"),
         ({"prefix": "a b"}, "letters, digits"),
         ({"prefix": "x" * 60}, "64 characters"),
         ({"filter_fields": {"year": "date"}}, "'date' is not a valid FieldType"),
-        ({"filter_fields": {"$meta": "any"}}, "is no field to filter on"),
+        ({"filter_fields": {"$meta": "any"}}, "is not a field to filter on"),
         ({"top_k": 3}, "Extra inputs are not permitted"),
         ({"max_delete": 10_000}, "less than or equal to 1000"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], said: str) -> None:
-    """What contradicts itself, or is unknown, fails where it is written."""
+    """Settings that contradict each other, or are unknown, fail at construction."""
     with pytest.raises(ValidationError) as refused:
         toolkit(**settings)
     assert said in str(refused.value)
@@ -66,8 +66,8 @@ def test_something_else_than_a_store_is_refused() -> None:
 
 
 def test_a_field_that_the_scope_fixes_is_no_filter() -> None:
-    """What the operator fixed does not come back as an argument."""
-    with pytest.raises(ValidationError, match="scope fixes tenant already"):
+    """Values that the operator fixed are not arguments."""
+    with pytest.raises(ValidationError, match="scope already fixes tenant"):
         toolkit(unopened().scoped(tenant="acme"), filter_fields={"tenant": "string"})
 
 
@@ -78,8 +78,8 @@ BOTH = {"scope_from": {"tenant": "t", "year": "y"}, "scope_from_user": {"tenant"
     ("settings", "said"),
     [
         ({**BOTH, "filter_fields": {}}, "scope_from and scope_from_user both fix tenant"),
-        ({"scope_from": {"year": "y"}}, "scope fixes year already"),
-        ({"scope_from_user": {"year": "y"}}, "scope fixes year already"),
+        ({"scope_from": {"year": "y"}}, "scope already fixes year"),
+        ({"scope_from_user": {"year": "y"}}, "scope already fixes year"),
     ],
 )
 def test_r08_a_field_that_the_run_fixes_is_fixed_once_and_is_no_filter(
@@ -105,7 +105,7 @@ def test_approval_is_asked_for_each_tool_that_writes() -> None:
     asked = toolkit(suffix="_x").interrupt_on()
     assert list(asked) == ["milvus_upsert_x", "milvus_delete_x"]
     for one in asked.values():
-        assert one["allowed_decisions"] == ["approve", "edit", "reject"]
+        assert one["allowed_decisions"] == ["approve", "edit", "reject", "respond"]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_approval_is_asked_for_each_tool_that_writes() -> None:
     ],
 )
 def test_a_delete_is_put_to_people_in_words(arguments: dict[str, Any], question: str) -> None:
-    """Whoever approves reads what would be deleted."""
+    """The question names the rows that would be deleted."""
     store = unopened()
     store._settings.spec.__dict__["collection_name"] = "docs"
     description = toolkit(store).interrupt_on()["milvus_delete"]["description"]
@@ -139,7 +139,7 @@ def upsert_question(*documents: dict[str, Any], **settings: Any) -> str:
 
 
 def test_r02_an_upsert_is_put_to_people_with_every_id() -> None:
-    """Whoever approves reads each id, before any text, and how much of a long text is cut."""
+    """The question names each id before any text, and says how much of a long text is cut."""
     documents = [{"id": f"id {number}", "text": "x" * 9_999} for number in range(20)]
     first, *lines = upsert_question(*documents).splitlines()
     assert first.startswith("Write 20 documents to the collection ")
@@ -182,4 +182,4 @@ async def test_a_call_outside_a_run_is_refused_if_the_run_says_the_scope(source:
     for arguments in ({}, {"runtime": made_up}):
         message = await call(tools["search"], query="x", **arguments)
         assert message.status == "error"
-        assert message.content.startswith("Refused: the run does not say for whom it is")
+        assert message.content.startswith("Refused: the run does not say whose data it may use")

@@ -1,150 +1,111 @@
-"""Loading many documents, into a collection that is there."""
+"""Load many Documents into a collection that is there."""
 
 import asyncio
-import dataclasses
 import functools
-import time
+import math
+import pathlib
+import re
+import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Final, Self
+from typing import Any, Final
 
 from langchain_core.documents import Document
 
 from benchmarking import work
-from benchmarking.bench import Bench
-from benchmarking.comparing import CallsFailedError, Contender, compare
-from benchmarking.measures import in_new_process, peak_megabytes
-from benchmarking.results import OURS, PEER, Case, Measured, Run
-from benchmarking.service import EmbeddingService
-from benchmarking.sides import Place, Store, Subject
+from benchmarking.bench import Bench, in_new_process
+from benchmarking.comparing import OURS, PEER, CallsFailedError, Case, Run, Turn, compare
+from benchmarking.sides import Place, Store, Subject, openai_model
+from benchmarking.work import Job, Plan
 from milvus_tools import MilvusStore
 from milvus_tools.ingest import aingest
 
 _PER_TEXT: Final = 0.0003  # seconds: 0.3 for 1000
+_BATCH: Final = 1000  # Documents that langchain-milvus sends in a request
 _AFTERWARDS: Final = 5  # questions, whose answers show that the same is there
+_MEGABYTE: Final = 1_000_000
+_STATUS: Final = pathlib.Path("/proc/self/status")
 
-
-@dataclasses.dataclass(frozen=True)
-class _Loader:
-    """A way to load documents.
-
-    Attributes:
-        name: What the table calls it.
-        side: Whose store it loads into.
-        load: What loads.
-        streams: Whether it takes documents that are made as they are needed.
-    """
-
-    name: str
-    side: str
-    load: Callable[[Store, Iterable[Document]], Awaitable[object]]
-    streams: bool = False
+_Load = Callable[[Store, Iterable[Document]], Awaitable[object]]
 
 
 async def _ingest(store: Store, given: Iterable[Document]) -> object:
-    assert isinstance(store, MilvusStore)  # noqa: S101 - as the loader says
+    assert isinstance(store, MilvusStore)  # noqa: S101 - as the side says
     return await aingest(store, given)
 
 
-_LOADERS: Final = (
-    _Loader(PEER, PEER, work.add_at_once),
-    _Loader(f"{OURS}, aadd_documents", OURS, work.add_at_once),
-    _Loader(OURS, OURS, _ingest, streams=True),
-)
+_LOADERS: Final[dict[str, tuple[str, _Load]]] = {
+    PEER: (PEER, work.add_at_once),
+    f"{OURS}, aadd_documents": (OURS, work.add_at_once),
+    OURS: (OURS, _ingest),
+}
 
 
 async def time_taken(bench: Bench) -> AsyncIterator[Case]:
-    """Load documents; count them, and search them."""
-    bench.service.behave(per_text=_PER_TEXT)
+    """Load Documents, embedding in 0.3 s per 1000 texts."""
+    bench.service.configure(latency_per_text=_PER_TEXT)
     count = bench.size(20_000, 300)
-    name, headline = f"{count} documents", f"load {count} documents"
-    contenders = [_timed(bench, loader, count) for loader in _LOADERS]
-    case = await bench.compare(name, contenders, headline=headline)
-    yield dataclasses.replace(case, measured=tuple(_rated(one, count) for one in case.measured))
+    sides = {
+        name: bench.turn_of_new_store(side, _loading(load, count, list))
+        for name, (side, load) in _LOADERS.items()
+    }
+    name = f"{count} documents"
+    yield await bench.compare(name, sides, headline=f"load {name}")
 
 
 async def memory(bench: Bench) -> AsyncIterator[Case]:
-    """See how much memory a new process takes while it loads a fourth of them, or all."""
-    bench.service.behave(per_text=_PER_TEXT)
-    beside = ", the database's included" if bench.lite else ""
+    """Load Documents in a new process: by how much its memory grows, with Milvus Lite's."""
+    bench.service.configure(latency_per_text=_PER_TEXT)
     for count in [300] if bench.fast else [5_000, 20_000]:
-        contenders = [_weighed(bench, loader, count) for loader in _LOADERS]
-        yield await compare(f"{count} documents{beside}", contenders, turns=1, unit="MB")
+        sides = {name: _weighed(bench, name, count) for name in _LOADERS}
+        yield await compare(f"{count} documents", sides, turns=1, unit="MB")
 
 
-def _timed(bench: Bench, loader: _Loader, count: int) -> Contender:
-    async def run(turn: int) -> Run:
-        async with bench.subject(loader.side) as subject:
-            loading = await _Loading.of(subject, loader, count, streams=False)
-            start = time.perf_counter()
-            await loading.finish()
-            seconds = time.perf_counter() - start
-            return Run(seconds, await loading.answer(turn))
+def _loading(load: _Load, count: int, given: Callable[[Iterable[Document]], Any]) -> Plan:
+    """Plan to load Documents, given as a list or as an iterator; all must be there and found."""
 
-    return Contender(loader.name, run)
+    async def plan(subject: Subject, turn: int) -> Job:
+        await work.add_at_once(subject.store, work.documents(1, "first"))
+        made = given(work.documents(count))
+
+        async def answer(_: object) -> object:
+            arrived = await subject.count() - 1
+            if arrived != count:
+                raise CallsFailedError(f"{arrived} of {count} documents are there")
+            hits = await work.search_each(subject.store, work.questions(_AFTERWARDS, turn))
+            return await work.pairs_of(hits)
+
+        return Job(lambda: load(subject.store, made), answer, math.ceil(count / _BATCH))
+
+    return plan
 
 
-def _weighed(bench: Bench, loader: _Loader, count: int) -> Contender:
+def _weighed(bench: Bench, name: str, count: int) -> Turn:
     async def run(_: int) -> Run:
-        place = bench.place(f"{loader.name}-{count}")  # a file has one process
-        weigh = functools.partial(_weigh, loader, place, bench.service.port, count)
-        grown, answer = await in_new_process(weigh)
-        return Run(grown, answer)
+        place = bench.place(f"{name}-{count}")  # a file has one process
+        weigh = functools.partial(_weigh, name, place, bench.service.base_url, count)
+        return await in_new_process(weigh)
 
-    return Contender(loader.name, run)
-
-
-def _weigh(loader: _Loader, place: Place, port: int, count: int) -> tuple[float, object]:
-    """Tell by how many megabytes this process grows, and what it then finds."""
-
-    async def load() -> tuple[float, object]:
-        model = EmbeddingService(port).model()
-        async with Subject.opened(loader.side, model, place) as subject:
-            loading = await _Loading.of(subject, loader, count, streams=loader.streams)
-            before = peak_megabytes()
-            await loading.finish()
-            grown = peak_megabytes() - before
-            return grown, await loading.answer(0)
-
-    return asyncio.run(load())
+    return run
 
 
-@dataclasses.dataclass(frozen=True)
-class _Loading:
-    """Documents that are about to be loaded.
+def _weigh(name: str, place: Place, base_url: str, count: int) -> Run:
+    """Load in this process, and measure by how many megabytes it grows."""
+    side, load = _LOADERS[name]
+    plan = _loading(load, count, iter if load is _ingest else list)
 
-    Attributes:
-        subject: The store, with a collection.
-        loader: How they are loaded.
-        count: How many there are.
-        given: The documents.
-    """
+    async def weigh() -> Run:
+        async with Subject.opened(side, openai_model(base_url), place) as subject:
+            job = await plan(subject, 0)
+            before = _peak_megabytes()
+            result = await job.work()
+            return Run(_peak_megabytes() - before, await job.answer(result))
 
-    subject: Subject
-    loader: _Loader
-    count: int
-    given: Iterable[Document]
-
-    @classmethod
-    async def of(cls, subject: Subject, loader: _Loader, count: int, *, streams: bool) -> Self:
-        """Make the collection, and the documents, unless they are made as they are needed."""
-        await work.load(subject, 1, label="first")
-        made = work.documents(count)
-        return cls(subject, loader, count, made if streams else list(made))
-
-    async def finish(self) -> None:
-        """Load them."""
-        await self.loader.load(self.subject.store, self.given)
-
-    async def answer(self, turn: int) -> object:
-        """Say what some questions find, if all is there."""
-        arrived = await self.subject.count() - 1
-        if arrived != self.count:
-            raise CallsFailedError(f"{arrived} of {self.count} documents are there")
-        hits = await work.search_each(self.subject.store, work.questions(_AFTERWARDS, turn))
-        return await work.pairs_of(hits)
+    return asyncio.run(weigh())
 
 
-def _rated(one: Measured, count: int) -> Measured:
-    """Add how many documents a second that is."""
-    rate = {"documents/s": round(count / one.median)} if one.median else {}
-    return dataclasses.replace(one, counts={**one.counts, **rate})
+def _peak_megabytes() -> float:
+    """Return the most memory that this process has had so far."""
+    if _STATUS.exists():  # on Linux, where `getrusage` counts the parent's memory, too
+        found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())
+        return int(found[1]) * 1024 / _MEGABYTE if found else math.nan
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEGABYTE

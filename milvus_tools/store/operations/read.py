@@ -170,7 +170,7 @@ async def filter_expression(session: Session, filter_: QueryFilter) -> str | Non
 
 async def schema(session: Session) -> Schema | None:
     """Return the collection as Milvus describes it, or `None` if it is not there."""
-    return await session.collection.schema(session.deadline)
+    return await session.collection.schemas.schema(session.deadline)
 
 
 def _options(

@@ -228,7 +228,7 @@ def _searched_fields(session: Session, schema: Schema, mode: str | None) -> list
     """
     functions = session.collection.settings.spec.function_fields
     embeds = bool(session.collection.settings.sources)
-    embedded = session.collection.vector_fields(schema) if embeds else []
+    embedded = session.collection.embedder.vector_fields(schema) if embeds else []
     if mode is not None:
         return _of_mode([*embedded, *functions], schema, mode)
     for name in functions:
@@ -246,9 +246,9 @@ async def _query_vectors(
     functions = session.collection.settings.spec.function_fields
     vectors: dict[str, Vector] = dict.fromkeys(functions, query)
     if not vectors.keys() >= set(searched):
-        embedded = await session.collection.embed([query], query=True, schema=schema)
-        fields = session.collection.vector_fields(schema)
-        vectors |= {name: one for name, (one,) in zip(fields, embedded, strict=True)}
+        embedded = await session.collection.embedder.embed_query(query, schema)
+        fields = session.collection.embedder.vector_fields(schema)
+        vectors |= zip(fields, embedded, strict=True)
     return vectors
 
 
@@ -256,7 +256,7 @@ async def _one_vector(session: Session, query: str | Vector, schema: Schema) -> 
     if not isinstance(query, str):
         return query
     unicode(query)
-    ((vector,),) = await session.collection.embed([query], query=True, schema=schema)
+    (vector,) = await session.collection.embedder.embed_query(query, schema)
     return vector
 
 
@@ -273,7 +273,7 @@ def _vector_search(
 
 def _vector_field(session: Session, schema: Schema) -> Field:
     """Return the store's one embedding field."""
-    fields = session.collection.vector_fields(schema)
+    fields = session.collection.embedder.vector_fields(schema)
     if len(fields) != 1:
         raise InvalidInputError(
             f"A search by vector needs one embedding model; the store has {len(fields)}."
@@ -328,7 +328,7 @@ async def _hits(
         ranker=ranking,
         options=session.reading(opts.without_ranking(options)),
     )
-    hits = await session.collection.transport.search(request, session.deadline)
+    (hits,) = await session.collection.transport.search([request], session.deadline)
     session.scope.require(row for row, _ in hits)
     return hits
 

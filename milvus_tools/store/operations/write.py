@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.documents import Document
 from pymilvus import DataType
 
-from milvus_tools._io.pipeline import run_pipeline
+from milvus_tools._io.tasks import run_pipeline
 from milvus_tools.errors import (
     CollectionNotFoundError,
     DimensionError,
@@ -61,7 +61,7 @@ async def upsert(
     opts.check_limit(batch_size, name="batch_size")
     if not documents:
         return []
-    embed = functools.partial(session.collection.embed, query=False, schema=None)
+    embed = session.collection.embedder.embed_documents
     wanted = Upsert(documents, vectors, batch_size, options, embed)
     with session.collection.flusher.unflushed.growing():
         try:
@@ -84,17 +84,17 @@ async def upsert_with_vectors(
 
 async def flush(session: Session) -> None:
     """Make what was written fast to search, where Milvus does not do so itself."""
-    if await session.collection.schema_to_write(session.deadline) is not None:
+    if await session.collection.schemas.schema_to_write(session.deadline) is not None:
         await session.collection.flusher.flush()
 
 
 async def _upsert(session: Session, upsert: Upsert) -> list[str]:
-    schema = await session.collection.schema_to_write(session.deadline)
+    schema = await session.collection.schemas.schema_to_write(session.deadline)
     if schema is None:
         _require_own_keys(session, auto_id=session.collection.settings.spec.auto_id)
     else:  # refuse before the embeddings are paid for
         fit = functools.partial(_fit, session, upsert)
-        schema = await session.collection.agreed(schema, fit, session.deadline)
+        schema = await session.collection.schemas.agreed(schema, fit, session.deadline)
     if upsert.vectors is None:
         upsert.embedded.begin(BATCHES_IN_FLIGHT)
     return await _write(session, upsert, schema)
@@ -130,9 +130,9 @@ async def _write(session: Session, upsert: Upsert, schema: Schema | None) -> lis
         sent = not isinstance(error, DimensionError)
         if schema is None or (sent and schema.primary.auto_id):
             raise
-        if not await session.collection.has_changed(schema, error, session.deadline):
+        if not await session.collection.schemas.has_changed(schema, error, session.deadline):
             raise
-    fresh = await session.collection.schema_to_write(session.deadline)
+    fresh = await session.collection.schemas.schema_to_write(session.deadline)
     return await _write_once(session, upsert, fresh)
 
 
@@ -143,9 +143,11 @@ async def _write_once(
 ) -> list[str]:
     first = await upsert.vectors_of(0)
     if schema is None:
-        planned = session.collection.planned(upsert.documents, [one[0] for one in first])
+        spec, samples = session.collection.settings.spec, [one[0] for one in first]
+        spec.require(session.collection.connection.version, samples)
+        planned = spec.schema(samples, upsert.documents[0].metadata)
         # or refuse before anything is made
-        await _fit_whole(session, session.collection.described(planned), upsert, first)
+        await _fit_whole(session, spec.described(planned), upsert, first)
         schema = await session.collection.create(planned, session.deadline)
     await _fit_whole(session, schema, upsert, first)
     if schema.primary.auto_id:
@@ -204,7 +206,7 @@ def _require_own_keys(session: Session, *, auto_id: bool) -> None:
 
 def _fitting(session: Session, schema: Schema, vectors: Columns, count: int) -> Columns:
     """Return vectors as their fields need them."""
-    fields = session.collection.vector_fields(schema) if vectors else []
+    fields = session.collection.embedder.vector_fields(schema) if vectors else []
     return [
         checked_vectors(column, schema.vectors[name], count)
         for name, column in zip(fields, vectors, strict=True)
@@ -267,7 +269,7 @@ async def _with_vectors(
     """Return a batch's rows, whole."""
     rows = [upsert.rows[one].copy() for one in batch]
     vectors = _fitting(session, schema, await upsert.vectors_of(number), len(batch))
-    fields = session.collection.vector_fields(schema) if vectors else []
+    fields = session.collection.embedder.vector_fields(schema) if vectors else []
     for name, column in zip(fields, vectors, strict=True):
         for row, vector in zip(rows, column, strict=True):
             row[name] = vector

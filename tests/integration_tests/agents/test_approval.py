@@ -97,8 +97,9 @@ async def test_nothing_is_deleted_before_and_after_a_rejection(birds: Birds, syn
         f'Delete where id is one of "{birds.kite}", "{birds.owl}", '
         f"in the collection {birds.store.collection_name}?"
     )
+    decisions = ["approve", "edit", "reject", "respond"]
     assert asked["review_configs"] == [
-        {"action_name": "milvus_delete", "allowed_decisions": ["approve", "edit", "reject"]}
+        {"action_name": "milvus_delete", "allowed_decisions": decisions}
     ]
     assert await birds.left() == [KITE, OWL, SWIFT]
 
@@ -110,7 +111,7 @@ async def test_nothing_is_deleted_before_and_after_a_rejection(birds: Birds, syn
 
 @BOTH_FACES
 async def test_an_approved_delete_happens(birds: Birds, sync: bool) -> None:
-    """What the human was asked is what is deleted."""
+    """The rows that the question names are the rows that are deleted."""
     run = Run(birds, two_of(birds), sync=sync)
     await run.start()
     (answer,) = await run.decide(APPROVE)
@@ -130,6 +131,16 @@ async def test_an_edited_delete_deletes_what_the_human_wrote(birds: Birds, sync:
     assert await birds.left() == [KITE, SWIFT]
 
 
+@BOTH_FACES
+async def test_r42_a_response_takes_the_place_of_the_delete(birds: Birds, sync: bool) -> None:
+    """Nothing is deleted, and the model reads the human's words as the tool's answer."""
+    run = Run(birds, two_of(birds), sync=sync)
+    await run.start()
+    (answer,) = await run.decide({"type": "respond", "message": "They are archived already."})
+    assert (answer.status, answer.content) == ("success", "They are archived already.")
+    assert await birds.left() == [KITE, OWL, SWIFT]
+
+
 async def test_an_edit_is_checked_as_a_model_s_call_is(birds: Birds) -> None:
     """A human's slip deletes nothing: neither without a condition nor with one that is wrong."""
     for slip in ({}, {"ids": "all"}, {"filters": [{"field": "yaer", "operator": "eq"}]}):
@@ -141,7 +152,7 @@ async def test_an_edit_is_checked_as_a_model_s_call_is(birds: Birds) -> None:
 
 
 async def test_each_of_several_writes_is_asked_for_and_reads_are_not(birds: Birds) -> None:
-    """One may be approved and the other rejected; the search between them needs nobody."""
+    """One may be approved and the other rejected; the search between them needs no approval."""
     new = {"text": "Herons wait.", "metadata": {"year": 2020}}
     run = Run(
         birds,

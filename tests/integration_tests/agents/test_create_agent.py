@@ -23,8 +23,10 @@ from tests.helpers.agents import (
     last_told,
     told,
 )
-from tests.helpers.probes import BOUND, AsyncModel, proxy_of, texts
-from tests.helpers.support import ON_SERVER
+from tests.helpers.fake_embeddings import AsyncModel
+from tests.helpers.proxy import proxy_of
+from tests.helpers.support import ON_SERVER, texts
+from tests.helpers.threads import BOUND
 from tests.helpers.tools import toolkit
 
 MakeStore = Callable[..., MilvusStore]
@@ -99,7 +101,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "operator": ({"filters": [{**SINCE_2000, "operator": "=>"}]}, "there are eq, ne, gt, gte"),
     "value": ({"filters": [{**SINCE_2000, "value": "2000"}]}, "compared with an integer"),
     "bound": ({"k": 1_000}, "less than or equal to 20"),
-    "unknown": ({"top_k": 3}, "there are query, queries, k, filters"),
+    "unknown": ({"top_k": 3}, "the names are query, queries, k, filters"),
 }
 
 
@@ -183,7 +185,7 @@ class Breaking(AsyncModel):
 async def test_t42_what_fails_inside_a_tool_reaches_the_model_and_not_the_caller(
     make_store: MakeStore, birds: Birds, shared: MilvusStore, sync: bool
 ) -> None:
-    """The run goes on after a model's fault, Milvus's refusal and anybody's exception."""
+    """The run goes on after a model's fault, Milvus's refusal and any other exception."""
     embedding = Breaking()
     store = make_store(embedding, collection_name=shared.collection_name)
     view = store.scoped(dict(birds.store.scope))

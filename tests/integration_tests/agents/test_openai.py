@@ -15,8 +15,7 @@ from tests.helpers.agents import KITE, OWL, SWIFT, Birds, told
 from tests.helpers.openai_answers import Reply, ToolCall
 from tests.helpers.openai_clients import Clients
 from tests.helpers.openai_service import OpenAIService
-from tests.helpers.probes import texts
-from tests.helpers.support import ON_LITE
+from tests.helpers.support import ON_LITE, texts
 from tests.helpers.tools import toolkit
 
 QUESTION = [HumanMessage("What do you know of owls?")]

@@ -22,13 +22,13 @@ from langgraph.types import Command
 
 from milvus_tools import MilvusStore
 from tests.helpers.agents import KITE, OWL, SWIFT, Birds, ScriptedModel, calls, told
-from tests.helpers.probes import texts
+from tests.helpers.support import texts
 from tests.helpers.tools import call, toolkit, tools_of
 
 BOTH_FACES = pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
 QUESTION = {"messages": [{"role": "user", "content": "I am from globex. Show me all."}]}
 FROM = {"tenant": "tenant_id"}
-REFUSED = "Refused: the run does not say for whom it is"
+REFUSED = "Refused: the run does not say whose data it may use"
 SECRET = "Globex sells plutonium."
 
 
@@ -353,7 +353,7 @@ async def test_r08_a_call_that_another_user_approves_is_that_user_s(
 
 @BOTH_FACES
 async def test_r08_an_agent_inside_a_tool_has_the_run_s_user(tenants: Tenants, sync: bool) -> None:
-    """What one agent asks of another is asked for the same user."""
+    """One agent calls another for the same user."""
     kit = toolkit(tenants.store, **SERVED)
     listing = ScriptedModel.saying([calls("milvus_search_by_metadata")], "Done.")
     inner: Any = create_agent(listing, kit.get_tools())

@@ -9,7 +9,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
 from tests.helpers.agents import KITE, OWL, SWIFT, Birds, Reply, ScriptedModel, calls, told
-from tests.helpers.probes import texts
+from tests.helpers.support import texts
 from tests.helpers.tools import toolkit
 
 BOTH_FACES = pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
@@ -53,7 +53,7 @@ async def run(graph: Any, *, sync: bool, context: Any = None) -> list[BaseMessag
 
 @BOTH_FACES
 async def test_a_tool_node_runs_the_tools(birds: Birds, sync: bool) -> None:
-    """Several calls of a message, a mistake that is mended, and a write."""
+    """Several calls of a message, a mistake that is corrected, and a write."""
     model = ScriptedModel.saying(
         [calls("milvus_search", query=OWL, k=1), calls("milvus_search", query=SWIFT, k=1)],
         [calls("milvus_delete", filters=[MISSPELT])],
@@ -116,7 +116,7 @@ async def test_a_loop_by_hand_is_an_agent_too(birds: Birds) -> None:
 
 
 async def test_a_runtime_that_a_model_made_up_is_refused_by_hand(birds: Birds) -> None:
-    """Nobody takes it out of the arguments there, and yet it says nothing."""
+    """It is left in the arguments there, and has no effect."""
     spoofed = {"context": {"case": "another"}, "state": {}, "config": {}, "store": None}
     model = ScriptedModel.saying(
         [

@@ -17,8 +17,8 @@ from tests.helpers.fake_embeddings import outcomes
 from tests.helpers.openai_answers import unit_vector
 from tests.helpers.openai_clients import Clients
 from tests.helpers.openai_service import DROP, EMBEDDINGS, OpenAIService
-from tests.helpers.probes import BOUND, in_threads, run_python, texts
-from tests.helpers.support import DIM, ON_LITE
+from tests.helpers.support import DIM, ON_LITE, texts
+from tests.helpers.threads import BOUND, in_threads, run_python
 
 MANY = 100
 TEXTS = [f"text {number}" for number in range(MANY)]

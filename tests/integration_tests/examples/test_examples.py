@@ -1,27 +1,38 @@
-"""Every example and every block of the README runs, and prints what the README says."""
+"""Every example and every block of the pages runs, and prints what the pages say."""
 
 import ast
 import asyncio
+import importlib.util
 import inspect
+import itertools
 import os
 import pathlib
 import pty
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
 import types
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
-from benchmarking.report import summary
-from benchmarking.results import Results
 
+from graphs.rag import graph
 from tests.helpers.openai_answers import Reply, ToolCall
 from tests.helpers.openai_service import OpenAIService
 
 ROOT = pathlib.Path(__file__).parents[3]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for pattern in ("*.md", ".github/*.md", "graphs/**/*.md", "examples/**/*.md", "tests/*.md")
+    for path in sorted(ROOT.glob(pattern))
+}
+README, GRAPHS, EXAMPLES = (
+    PAGES[name] for name in ("README.md", "graphs/README.md", "examples/README.md")
+)
+_BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 _MEASURED = re.compile(r"\d+\.\d s|(?<=requests to Milvus: )\d+")
 
 
@@ -49,9 +60,9 @@ def run_example(
     return finished.stdout
 
 
-def block_after(marker: str) -> str:
-    """Return the README's fenced block that follows a marker."""
-    found = re.search(rf"<!-- {re.escape(marker)} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+def block_after(marker: str, page: str = README) -> str:
+    """Return the fenced block of a page that follows a marker."""
+    found = re.search(rf"<!-- {re.escape(marker)} -->\n```\w+\n(.*?)```", page, re.DOTALL)
     assert found is not None, marker
     return found[1]
 
@@ -71,7 +82,7 @@ def test_the_quickstart_prints_what_the_readme_shows(tmp_path: pathlib.Path) -> 
 def test_the_agent_deletes_what_was_approved(
     tmp_path: pathlib.Path, arguments: list[str], decision: str, left: int
 ) -> None:
-    """The script's agent searches, mends its mistake, asks, and does as it is told."""
+    """The script's agent searches, corrects its mistake, asks, and follows the decision."""
     printed = run_example("agent.py", tmp_path, *arguments)
     spoken = [line.strip() for line in printed.splitlines()]
     for line in (
@@ -134,28 +145,116 @@ def test_the_chain_takes_a_model_of_one_s_own(tmp_path: pathlib.Path) -> None:
     assert "Demon Dice, originally published as" in answering["messages"][1]["content"]
 
 
-def test_the_readme_s_python_blocks_run(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+def blocks(page: str, kind: str) -> list[str]:
+    """Return a page's blocks of a kind."""
+    return [text for _, found, text in _BLOCK.findall(PAGES[page]) if found == kind]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_a_page_s_python_blocks_run(
+    page: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The blocks run one after the other, as a reader would type them."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict[str, Any] = {}
 
     async def type_them() -> None:
-        for block in blocks:
-            code = compile(block, "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        for block in blocks(page, "python"):
+            code = compile(block, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             typed: Coroutine[Any, Any, None] | None = types.FunctionType(code, names)()
             if inspect.isawaitable(typed):
                 await typed
 
-    assert len(blocks) >= 4
     asyncio.run(type_them())
 
 
-def test_the_graph_prints_what_the_readme_shows(tmp_path: pathlib.Path) -> None:
-    """What the README shows of its command's output comes in that order."""
-    module, question = re.findall(r'python -m (\S+) "(.*)"', block_after("graph"))[0]
+def test_each_block_is_of_a_kind_that_a_test_runs_or_compares() -> None:
+    """Python and shell run; a text is some command's output; a drawing is the graph's."""
+    compared = {"output of examples/quickstart.py": "text", "output of the graph": "text"}
+    for page, text in PAGES.items():
+        for marker, kind, _ in _BLOCK.findall(text):
+            assert kind in ("python", "bash") or compared.get(marker, "mermaid") == kind, page
+
+
+def commands() -> Iterator[str]:
+    """Yield each command that a page tells the reader to type, in a block or in a sentence."""
+    for page, text in PAGES.items():
+        typed = "\n".join(blocks(page, "bash"))
+        said = re.findall(r"`((?:pip|python3?|langgraph) [^`\n]+)`", _BLOCK.sub("", text))
+        for line in [*typed.splitlines(), *said]:
+            yield from re.split(r"\s+&&\s+", line.partition("  #")[0].strip())
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_a_page_s_commands_can_be_typed(command: str, tmp_path: pathlib.Path) -> None:
+    """Extras, groups, files and arguments are there; what takes long is told to be short."""
+    match shlex.split(command):
+        case ["pip", *arguments] | ["python", "-m", "pip", *arguments]:
+            require_installable(arguments)
+        case ["python", "-m", "pytest", *arguments]:
+            collect(arguments)
+        case ["python", "-m", "graphs.rag", *arguments]:
+            run_python("-m", "graphs.rag", *arguments, "--help")
+        case ["python" | "python3", "-m", module, *_]:
+            assert importlib.util.find_spec(module)
+        case ["python", "examples/quickstart.py"]:
+            pass  # what it prints is compared above
+        case ["python", "examples/benchmark.py", *arguments]:
+            assert "searches" in run_example("benchmark.py", tmp_path, *arguments, "--list")
+        case ["python", "examples/evaluate.py", *arguments]:
+            short = ["--questions", "1", "--only", "query, dense", "--out", str(tmp_path)]
+            assert "| single query, dense |" in run_python("examples/evaluate.py", *short)
+        case ["source", activate]:
+            assert activate == ".venv/bin/activate"
+        case [tool, *_]:
+            assert {tool, f"{tool}-cli"} & packages()
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def packages() -> set[str]:
+    """Return the packages that the groups of pyproject.toml install."""
+    required = itertools.chain.from_iterable(PROJECT["dependency-groups"].values())
+    return {re.split(r"[^\w-]", one)[0] for one in required if isinstance(one, str)}
+
+
+def require_installable(arguments: list[str]) -> None:
+    """Demand that pyproject.toml has the extras, groups and packages that pip is told."""
+    known = {*PROJECT["project"]["optional-dependencies"], *PROJECT["dependency-groups"]}
+    known |= {*packages(), "pip", "inmem"}
+    assert arguments.pop(0) == "install"
+    named = [one for one in arguments if one not in ("-e", "-U", "--group")]
+    assert named
+    for one in named:
+        assert set(re.findall(r"[a-z][\w-]*", one)) <= known, one
+
+
+def collect(arguments: list[str]) -> None:
+    """Have pytest read its arguments, and collect this file in place of the folders they name."""
+    folders = [one for one in arguments if one.startswith("tests/")]
+    assert all((ROOT / folder).is_dir() for folder in folders)
+    others = [one for one in arguments if one not in folders]
+    run_python("-m", "pytest", "--collect-only", "-q", *others, __file__, codes=(0, 5))
+
+
+def run_python(*arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+    """Run Python in the repository's folder, and return what it prints."""
+    finished = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert finished.returncode in codes, finished.stderr
+    return finished.stdout
+
+
+def test_the_graph_prints_what_its_page_shows() -> None:
+    """The output has the lines that the page shows, in their order."""
+    module, question = re.findall(r'python -m (\S+) "(.*)"', block_after("graph", GRAPHS))[0]
     command = [sys.executable, "-W", "error", "-m", module, question]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"}
     printed = subprocess.run(
@@ -163,27 +262,46 @@ def test_the_graph_prints_what_the_readme_shows(tmp_path: pathlib.Path) -> None:
     ).stdout
     lines = "\n".join(line.rstrip() for line in printed.splitlines())
     position = 0
-    for shown in block_after("output of the graph").strip().split("\n…\n"):
+    for shown in block_after("output of the graph", GRAPHS).strip().split("\n…\n"):
         position = lines.index(shown, position) + len(shown)
+
+
+def test_the_graph_is_drawn_as_it_is() -> None:
+    """The drawing on its page has the edges of the graph, and no others."""
+    edge = re.compile(r"(\w+ -\.?-> \w+);")
+    (drawing,) = blocks("graphs/README.md", "mermaid")
+    assert sorted(edge.findall(drawing)) == sorted(edge.findall(graph.get_graph().draw_mermaid()))
 
 
 RESULTS = ROOT / "examples" / "results"
 
 
 def table_after(marker: str) -> str:
-    """Return the README's table that follows a marker."""
-    found = re.search(rf"<!-- {re.escape(marker)} -->\n((?:\|.*\n)+)", README)
+    """Return the table on the examples' page that follows a marker."""
+    found = re.search(rf"<!-- {re.escape(marker)} -->\n((?:\|.*\n)+)", EXAMPLES)
     assert found is not None, marker
     return found[1]
 
 
-def test_the_readme_s_figures_are_those_of_the_benchmark() -> None:
-    """The table is made of the results that are kept beside the examples."""
-    kept = [Results.load(RESULTS / f"benchmark-{one}.json") for one in ("lite", "server")]
-    assert table_after("figures of the benchmark") == summary(kept)
+def test_the_shown_figures_are_those_of_the_benchmark() -> None:
+    """The table stands in the report that is kept beside the examples."""
+    kept = (RESULTS / "benchmark.md").read_text(encoding="utf-8")
+    assert f"\n\n{table_after('figures of the benchmark')}\n" in kept
 
 
-def test_the_readme_s_shares_are_those_of_the_evaluation() -> None:
+def test_the_readme_s_figures_are_those_of_the_table() -> None:
+    """Both sides of both backends, as the table has them."""
+    row = re.search(r"\| 100 searches \|(.*)\|\n", table_after("figures of the benchmark"))
+    assert row is not None
+    peer_lite, lite, peer, server = (cell.partition(" (")[0].strip() for cell in row[1].split("|"))
+    sentence = (
+        f"100 concurrent searches take {lite} on Milvus Lite and {server} on a server, "
+        f"where langchain-milvus takes {peer_lite} and {peer} "
+    )
+    assert sentence in " ".join(README.split())
+
+
+def test_the_shown_shares_are_those_of_the_evaluation() -> None:
     """Each line of the table stands in the results that are kept beside the examples."""
     kept = (RESULTS / "evaluation.md").read_text(encoding="utf-8")
     by_name = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", kept, re.MULTILINE))
@@ -192,19 +310,58 @@ def test_the_readme_s_shares_are_those_of_the_evaluation() -> None:
     assert {name: by_name[name] for name, _ in shown[2:]} == dict(shown[2:])
 
 
-def test_the_readme_s_benchmarks_can_be_run(tmp_path: pathlib.Path) -> None:
-    """What the README says to type is understood."""
-    commands = re.findall(r"python examples/(benchmark\.py[^`]*)", README)
-    assert commands
-    for command in commands:
-        name, *arguments = command.split()
-        assert "searches" in run_example(name, tmp_path, *arguments, "--list")
-
-
-@pytest.mark.parametrize("marker", ["quickstart", "tests", "graph"])
-def test_the_readme_has_one_command_for_each_job(marker: str) -> None:
+@pytest.mark.parametrize(
+    ("marker", "page"), [("quickstart", README), ("tests", README), ("graph", GRAPHS)]
+)
+def test_there_is_one_command_for_each_job(marker: str, page: str) -> None:
     """One line sets up and shows the main job, one line sets up and passes the tests."""
-    assert len(block_after(marker).strip().splitlines()) == 1
+    assert len(block_after(marker, page).strip().splitlines()) == 1
+
+
+def test_the_readme_is_short() -> None:
+    """It has 150 lines at most; the rest is on other pages."""
+    assert len(README.splitlines()) <= 150
+
+
+def links(page: str) -> Iterator[tuple[str, str]]:
+    """Yield the page or file, and the anchor, that each relative link of a page leads to."""
+    folder = (ROOT / page).parent
+    for target in re.findall(r"\]\(([^)\s]+)\)", _BLOCK.sub("", PAGES[page])):
+        if not target.startswith("https://"):
+            path, _, anchor = target.partition("#")
+            to = (folder / path).resolve() if path else ROOT / page
+            yield to.relative_to(ROOT).as_posix(), anchor
+
+
+def anchors(page: str) -> set[str]:
+    """Return the anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", _BLOCK.sub("", PAGES[page]), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_s_links_lead_somewhere(page: str) -> None:
+    """The file is there, and so is the heading."""
+    for target, anchor in links(page):
+        assert (ROOT / target).exists(), target
+        assert not anchor or anchor in anchors(target), f"{target}#{anchor}"
+
+
+def test_every_page_is_linked() -> None:
+    """A reader who begins with the README can reach every page."""
+    reached: set[str] = set()
+    pending = {"README.md"}
+    while pending:
+        reached |= pending
+        pending = {to for page in pending for to, _ in links(page) if to in PAGES} - reached
+    assert reached == set(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_test_files_that_a_page_names_exist(page: str) -> None:
+    """By their names, or with the last of their folders."""
+    for name in re.findall(r"`((?:\w+/)*test_[\w*]+\.py)`", PAGES[page]):
+        assert list((ROOT / "tests").rglob(name)), name
 
 
 def test_every_example_is_run_by_a_test() -> None:

@@ -19,9 +19,10 @@ from pydantic import BaseModel
 
 from tests.helpers.openai_answers import Reply, ToolCall, unit_vector
 from tests.helpers.openai_clients import KEY, Clients
+from tests.helpers.openai_process import OpenAIProcess
 from tests.helpers.openai_schema import DESCRIPTION_LENGTH
 from tests.helpers.openai_service import CHAT, DROP, EMBEDDINGS, OpenAIService
-from tests.helpers.probes import BOUND, happens, in_threads, no_new_threads
+from tests.helpers.threads import BOUND, happens, in_threads, no_new_threads
 
 MANY = 300
 LONG_TEXT = "A reply that is longer than one piece, with ümläuts and 漢字."
@@ -382,8 +383,40 @@ async def test_requests_above_the_limit_are_refused_when_told(
 # Records, beginning and end.
 
 
+async def test_a_forbidden_text_is_refused(service: OpenAIService, clients: Clients):
+    """A request that holds it gets 400, and others are answered."""
+    service.forbidden = "secret"
+    model = clients.embeddings()
+    with pytest.raises(openai.BadRequestError, match="A text is forbidden"):
+        await model.aembed_documents(["a", "secret"])
+    assert len(await model.aembed_documents(["a", "b"])) == 2
+
+
+async def test_any_prefix_of_an_address_is_served(service: OpenAIService, clients: Clients):
+    """A client may have an address, and so an HTTP client of LangChain's, of its own."""
+    address = service.base_url.replace("/v1", "/another/v1")
+    vector = await clients.embeddings(base_url=address).aembed_query("a")
+    assert vector == await clients.embeddings().aembed_query("a")
+
+
+async def test_the_service_runs_in_a_process_of_its_own():
+    """It is configured and counts there, and ends with its `with` block."""
+    with OpenAIProcess(dim=4) as process:
+        async with Clients(process) as clients:
+            process.configure(forbidden="a")
+            model = clients.embeddings()
+            with pytest.raises(openai.BadRequestError):
+                await model.aembed_query("a")
+            process.configure()
+            assert len(await model.aembed_query("a")) == 4
+        assert process.embedding_requests == 2
+        address = urlsplit(process.base_url)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((address.hostname, address.port))
+
+
 async def test_requests_are_recorded(service: OpenAIService, clients: Clients):
-    """What was asked, how often, and with which key."""
+    """The service keeps bodies, numbers and keys of requests."""
     clients.chat(temperature=0.5).invoke("Hello.")
     clients.embeddings().embed_query("a")
     assert dict(service.requests) == {CHAT: 1, EMBEDDINGS: 1}
@@ -394,7 +427,7 @@ async def test_requests_are_recorded(service: OpenAIService, clients: Clients):
 
 
 async def test_an_unknown_path_is_not_found(service: OpenAIService, clients: Clients):
-    """A client that asks for another part of the API hears so."""
+    """A client of another part of the API gets 404."""
     with pytest.raises(openai.NotFoundError):
         clients.chat(use_responses_api=True).invoke("?")
     assert service.requests["/v1/responses"] == 1

@@ -15,8 +15,8 @@ from milvus_tools import MilvusStore
 from milvus_tools._io.iterables import THREAD_NAME
 from milvus_tools.errors import EmbeddingError, InvalidInputError, PartialWriteError
 from milvus_tools.ingest import IngestProgress, aingest, content_id, ingest
-from tests.helpers.probes import BOUND, happens, run_python
 from tests.helpers.support import DIM, ON_LITE, CountingEmbeddings, embeddings, texts_of
+from tests.helpers.threads import BOUND, happens, run_python
 
 MakeStore = Callable[..., MilvusStore]
 BAD = "bad"
@@ -238,7 +238,7 @@ async def test_a_load_that_fails_is_completed_by_a_second_run(
 
 
 async def test_a_callback_that_fails_ends_the_load(shared: MilvusStore) -> None:
-    """What it raised is the cause, and the ids are there all the same."""
+    """Its error is the cause, and the ids are there all the same."""
     source = Source(documents("callback", 50))
 
     def fail(progress: IngestProgress) -> None:
@@ -254,7 +254,7 @@ async def test_a_callback_that_fails_ends_the_load(shared: MilvusStore) -> None:
 
 
 async def test_an_input_that_fails_ends_the_load(shared: MilvusStore) -> None:
-    """What was read before is written; with nothing written its error comes as it is."""
+    """Documents read before are written; with none written its error comes unchanged."""
 
     def broken(count: int) -> Iterator[Document]:
         yield from documents("broken", count)
@@ -357,7 +357,7 @@ async def test_an_empty_input_makes_nothing(store: MilvusStore) -> None:
 
 
 async def awaited_progress(_: object) -> None:
-    """Be a callback that nobody awaits."""
+    """Be a callback that is not awaited."""
 
 
 def flushed(uri: str) -> int:
@@ -463,7 +463,7 @@ with MilvusStore(model, "lossy", connection_args={"uri": sys.argv[1]}) as store:
 
 
 def test_t48_a_flush_that_fails_is_no_success(tmp_path: pathlib.Path) -> None:
-    """Milvus Lite loses what it fails to flush: whoever asked for it is told to write again.
+    """Milvus Lite loses what it fails to flush: the caller is told to write again.
 
     It also leaves a file open, so a process of its own does this.
     """
@@ -473,7 +473,7 @@ def test_t48_a_flush_that_fails_is_no_success(tmp_path: pathlib.Path) -> None:
 
 
 async def test_models_may_answer_with_an_array(make_store: MakeStore) -> None:
-    """What is written is what a list of floats would have been, in batches of any size."""
+    """The same rows are written as for lists of floats, in batches of any size."""
 
     class Arrays(CountingEmbeddings):
         """Answers with arrays, as models do that are no LangChain's."""
@@ -508,7 +508,7 @@ async def test_a_load_makes_a_collection_anew_that_somebody_dropped(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"documents": Document("one")}, "an iterable of them"),
+        ({"documents": Document("one")}, "an iterable of Documents"),
         ({"documents": [], "on_progress": awaited_progress}, "plain function"),
     ],
 )

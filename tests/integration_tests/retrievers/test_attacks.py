@@ -8,8 +8,8 @@ import pytest
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore
 from milvus_tools.errors import InvalidInputError, MilvusToolsError
 from tests.helpers.agents import KITE, OWL, Birds
-from tests.helpers.probes import texts
 from tests.helpers.retrievers import found_by
+from tests.helpers.support import texts
 
 SECRET = "The secret nest is in the old oak."
 EXPRESSIONS = [
@@ -61,7 +61,7 @@ QUERIES = [
 
 @pytest.fixture
 async def guarded(birds: Birds, shared: MilvusStore) -> Birds:
-    """The birds; beside them is a Document of somebody else."""
+    """The birds, beside a Document of another scope."""
     await shared.scoped(case="other").aadd_texts(
         [SECRET], [{"year": 2003}], ids=[birds.kite + "x"]
     )
@@ -111,11 +111,11 @@ async def test_a_made_query_is_data(guarded: Birds, query: str) -> None:
 
 
 async def test_a_question_that_can_not_be_sent_is_refused(guarded: Birds) -> None:
-    """What somebody asks is not changed: a lone surrogate is an error, never skipped."""
+    """A question is not changed: a lone surrogate is an error, never skipped."""
     for retriever in (made(guarded), made(guarded, queries=[OWL], on_error="skip")):
-        with pytest.raises(InvalidInputError, match="The question holds a lone surrogate"):
+        with pytest.raises(InvalidInputError, match="The question contains a lone surrogate"):
             await retriever.ainvoke("who \ud800?")
-        with pytest.raises(InvalidInputError, match="The question holds a lone surrogate"):
+        with pytest.raises(InvalidInputError, match="The question contains a lone surrogate"):
             await asyncio.to_thread(retriever.invoke, "who \ud800?")
 
 

@@ -11,8 +11,8 @@ from tests.helpers.agents import KITE, OWL, SWIFT, Birds
 from tests.helpers.openai_answers import Reply, Scripted
 from tests.helpers.openai_clients import Clients
 from tests.helpers.openai_service import CHAT, DROP, OpenAIService
-from tests.helpers.probes import texts
 from tests.helpers.retrievers import found_by
+from tests.helpers.support import texts
 
 MADE = {"queries": [OWL, SWIFT]}
 

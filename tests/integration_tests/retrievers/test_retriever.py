@@ -29,17 +29,19 @@ from milvus_tools.errors import (
 )
 from milvus_tools.tools.settings import AnyStore
 from tests.helpers.agents import KITE, OWL, SWIFT, Birds
-from tests.helpers.probes import texts
-from tests.helpers.retrievers import BROKEN, ENDLESS, Moody, Traced, found_by
+from tests.helpers.retrievers import BROKEN, ENDLESS, Traced, UnreliableModel, found_by
+from tests.helpers.support import texts
 
 MakeStore = Callable[..., MilvusStore]
 RECENT = {"field": "year", "operator": "gte", "value": 2003}
 
 
 @pytest.fixture
-def moody(make_store: MakeStore, birds: Birds, shared: MilvusStore) -> tuple[Moody, AnyStore]:
+def moody(
+    make_store: MakeStore, birds: Birds, shared: MilvusStore
+) -> tuple[UnreliableModel, AnyStore]:
     """The birds, behind an embedding model that fails on demand."""
-    model = Moody()
+    model = UnreliableModel()
     store = make_store(model, collection_name=shared.collection_name)
     return model, store.scoped(birds.store.scope)
 
@@ -126,7 +128,7 @@ async def test_a_call_may_ask_for_more_or_fewer(birds: Birds) -> None:
         ({"k": "3"}, "k must be an integer"),
         ({"k": 10**6}, "k must be an integer"),
         ({"filter": []}, "at least one filter"),
-        ({"filter": {"year": 3}}, 'A filter by "year" is {"field": "year"'),
+        ({"filter": {"year": 3}}, 'To filter by "year", write {"field": "year"'),
         ({"filter": {"field": "text", "operator": "near", "value": 1}}, "no operator"),
         ({"expr": "year > 3) or (year < 3"}, "closes nothing"),
         ({"expr": 5}, "expr must be a string"),
@@ -157,7 +159,7 @@ async def test_a_field_that_nobody_knows_is_refused(make_store: MakeStore) -> No
 
 
 async def test_one_failing_query_fails_the_call_and_ends_the_others(
-    moody: tuple[Moody, AnyStore],
+    moody: tuple[UnreliableModel, AnyStore],
 ) -> None:
     """By default; the others' requests are cancelled, and nothing is left under way."""
     model, store = moody
@@ -172,9 +174,9 @@ async def test_one_failing_query_fails_the_call_and_ends_the_others(
 
 
 async def test_a_failing_query_can_be_skipped(
-    moody: tuple[Moody, AnyStore], caplog: pytest.LogCaptureFixture
+    moody: tuple[UnreliableModel, AnyStore], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What it was and why it failed is in every Document, in the log and in the trace."""
+    """The query and its error are in every Document, in the log and in the trace."""
     _, store = moody
     trace = Traced()
     retriever = MilvusMultiQueryRetriever(store, queries=[BROKEN, OWL], k=1, on_error="skip")
@@ -187,7 +189,7 @@ async def test_a_failing_query_can_be_skipped(
     assert found.page_content == OWL
     assert found.metadata["retrieval"]["failed"] == [failed]
     assert [record.getMessage() for record in caplog.records if "retriev" in record.name] == [
-        "A retrieval goes on without what failed (1): EmbeddingError"
+        "A retrieval continues despite failures (1): EmbeddingError"
     ]
     assert isinstance(trace.children[BROKEN]["error"], EmbeddingError)
     assert "error" not in trace.root
@@ -195,7 +197,7 @@ async def test_a_failing_query_can_be_skipped(
     assert found.metadata["retrieval"]["failed"] == [failed]
 
 
-async def test_when_all_fail_that_is_an_error(moody: tuple[Moody, AnyStore]) -> None:
+async def test_when_all_fail_that_is_an_error(moody: tuple[UnreliableModel, AnyStore]) -> None:
     """Whatever is to be done with failures."""
     _, store = moody
     retriever = MilvusMultiQueryRetriever(store, queries=[BROKEN + "?"], on_error="skip")
@@ -206,7 +208,7 @@ async def test_when_all_fail_that_is_an_error(moody: tuple[Moody, AnyStore]) -> 
 
 
 async def test_when_all_fail_the_error_says_that_none_were_made(
-    moody: tuple[Moody, AnyStore], caplog: pytest.LogCaptureFixture
+    moody: tuple[UnreliableModel, AnyStore], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The note and the log name the failure, and tell nothing of a foreign one."""
     _, store = moody
@@ -222,7 +224,7 @@ async def test_when_all_fail_the_error_says_that_none_were_made(
             pytest.raises(EmbeddingError) as raised,
         ):
             await asked(BROKEN)
-        assert raised.value.__notes__ == ["Nor could the queries be made: ConnectionError"]
+        assert raised.value.__notes__ == ["The queries could not be made either: ConnectionError"]
         (logged,) = (record for record in caplog.records if "retriev" in record.name)
         assert logged.getMessage() == (
             "A retrieval failed (EmbeddingError), and its queries could not be made: "
@@ -239,11 +241,11 @@ async def test_a_call_is_held_to_its_time_by_handlers_too(birds: Birds) -> None:
                 await asyncio.Event().wait()
 
     retriever = MilvusMultiQueryRetriever(birds.store, queries=[OWL], timeout=0.5)
-    with pytest.raises(DeadlineError, match="search was not done"):
+    with pytest.raises(DeadlineError, match="search did not end within"):
         await retriever.ainvoke(KITE, {"callbacks": [Stuck()]})
 
 
-async def test_a_slow_query_costs_only_itself(moody: tuple[Moody, AnyStore]) -> None:
+async def test_a_slow_query_costs_only_itself(moody: tuple[UnreliableModel, AnyStore]) -> None:
     """Its own deadline, or that of the call, ends it; what was found before stays."""
     _, store = moody
     for limits in ({"query_timeout": 1.0}, {"timeout": 1.0}):
@@ -282,7 +284,7 @@ async def test_a_generator_that_is_not_interrupted_has_used_its_time_up(birds: B
         return [OWL]
 
     retriever = MilvusMultiQueryRetriever(birds.store, query_generator=slow, timeout=0.1)
-    with pytest.raises(DeadlineError, match="search was not done"):
+    with pytest.raises(DeadlineError, match="search did not end within"):
         await asyncio.to_thread(retriever.invoke, KITE)
 
 
@@ -360,7 +362,7 @@ async def test_200_calls_at_once_share_requests(shared: MilvusStore, birds: Bird
 
 
 async def test_callers_share_no_document(birds: Birds) -> None:
-    """What one does with its Documents changes no other's."""
+    """A caller that changes its Documents changes no other caller's."""
     await birds.store.aadd_texts(["nest"], [{"eggs": ["one", "two"]}], ids=[f"{birds.kite}-nest"])
     retriever = MilvusMultiQueryRetriever(birds.store, queries=["nest"], k=1)
     (mine,), (yours,) = await asyncio.gather(*(retriever.ainvoke("nest") for _ in range(2)))

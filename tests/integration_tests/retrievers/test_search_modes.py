@@ -11,7 +11,6 @@ from pymilvus import MilvusClient
 
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore
 from milvus_tools.errors import InvalidInputError, UnsupportedError
-from tests.helpers.probes import texts
 from tests.helpers.support import (
     DIM,
     ON_LITE,
@@ -19,6 +18,7 @@ from tests.helpers.support import (
     CountingEmbeddings,
     embeddings,
     make_collection,
+    texts,
 )
 
 MakeStore = Callable[..., MilvusStore]
@@ -68,7 +68,7 @@ async def test_diverse_hits_are_unlike_each_other(make_store: MakeStore) -> None
 
 @ON_LITE
 async def test_hybrid_goes_by_vectors_and_words(make_store: MakeStore) -> None:
-    """What only one of them finds is there, what both find is first; the filter holds for both."""
+    """Hits of one search alone are there, those of both are first; the filter holds for both."""
     store = make_store(Directions(), **WORDS)
     everything = [*NEAR, "zebra crossing", *(f"number {n}" for n in range(20))]
     await store.aadd_texts(everything, [{"n": n} for n in range(len(everything))])

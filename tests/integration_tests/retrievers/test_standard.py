@@ -23,7 +23,7 @@ class TestQuestionAlone(RetrieversIntegrationTests):
 
     @property
     def retriever_constructor_params(self) -> dict[str, Any]:
-        """What it is made of."""
+        """The constructor's arguments."""
         return {"store": self.store}
 
     @property
@@ -37,5 +37,5 @@ class TestSeveralQueries(TestQuestionAlone):
 
     @property
     def retriever_constructor_params(self) -> dict[str, Any]:
-        """What it is made of."""
+        """The constructor's arguments."""
         return {"store": self.store, "query_generator": lambda _: [OWL], "mode": "mmr"}

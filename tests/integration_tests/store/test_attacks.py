@@ -1,4 +1,4 @@
-"""The attack matrix: whoever holds a scoped store can't reach past its scope.
+"""The attack matrix: a scoped store can't be made to reach past its scope.
 
 Every public method is called with every payload of `tests/helpers/attacks.py`, through a view and
 through a `MilvusStore(scope=…)`, where the scope is a dynamic key and where it is a partition
@@ -85,7 +85,7 @@ class World:
         return [dict(row) for row in found]
 
     def look(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the rows of a, and those of everybody else, by stored key."""
+        """Return the rows of a, and those of all others, by stored key."""
         rows = {row["pk"]: row for row in self.rows()}
         of_a = {key: row for key, row in rows.items() if row.get("tenant") == "a"}
         return of_a, {
@@ -103,7 +103,7 @@ class World:
 def make_world(
     uri: str, stack: contextlib.ExitStack, *, field: bool, in_keys: bool, fused: bool = False
 ) -> World:
-    """Write rows of a, of b, of b in another partition, and one of nobody."""
+    """Write rows of a, of b, of b in another partition, and one without a tenant."""
     # A raw client, but one that Milvus Lite does not take for an attacker when it is idle.
     client = stack.enter_context(contextlib.closing(Connection({"uri": uri}).sync_client()))
     common = {"collection_name": new_name(), "connection_args": {"uri": uri}}

@@ -28,7 +28,7 @@ DISTANCES = {"COSINE": [1, 0, -1], "IP": [1, 0, -1], "L2": [0, 2, 4]}
 async def test_a_raw_collection_s_metric_is_its_own(
     make_store: MakeStore, client: MilvusClient, metric: str
 ) -> None:
-    """Distances, their order and the relevance follow the metric of whoever made the index."""
+    """Distances, their order and the relevance follow the metric of the index."""
     store = make_store()
     make_collection(client, store.collection_name, metric=metric)
     await store.aadd_embeddings(list(VECTORS), list(VECTORS.values()), ids=list(VECTORS))
@@ -124,7 +124,7 @@ async def test_nullable_fields_may_be_left_out(
 async def test_a_collection_without_index_is_given_one(
     make_store: MakeStore, client: MilvusClient
 ) -> None:
-    """A vector field that nobody indexed is indexed as a new collection's would be."""
+    """A vector field without index is indexed as a new collection's would be."""
     store = make_store(vector_field="dense", text_field="body")
     schema = client.create_schema(enable_dynamic_field=True)
     schema.add_field("doc_id", DataType.VARCHAR, is_primary=True, max_length=16)

@@ -15,8 +15,8 @@ from milvus_tools._io.loop import portal
 from milvus_tools.errors import InvalidInputError, ScopeError, UnsupportedError
 from milvus_tools.ranking import maximal_marginal_relevance
 from milvus_tools.store.operations import search as search_module
-from tests.helpers.probes import BOUND
 from tests.helpers.support import DIM, ON_LITE, CountingEmbeddings, embeddings
+from tests.helpers.threads import BOUND
 
 MakeStore = Callable[..., MilvusStore]
 MANY = 2_500  # more than one request of keys, and more than one batch of rows
@@ -114,7 +114,7 @@ async def test_searches_page_by_offset(shared: MilvusStore) -> None:
     ],
 )
 async def test_one_field_is_not_fused(shared: MilvusStore, fusing: dict[str, Any]) -> None:
-    """What says how to fuse is refused where it would do nothing; MMR's `fetch_k` is its own."""
+    """Arguments of fusion are refused where they would do nothing; `fetch_k` belongs to MMR."""
     view, vector = shared.scoped(test="one field"), embeddings().embed_query("kite")
     await view.aadd_texts(["kite"], ids=["one field"])
     given = {name: value for name, value in fusing.items() if name != "fetch_k"}
@@ -134,7 +134,7 @@ async def test_one_field_is_not_fused(shared: MilvusStore, fusing: dict[str, Any
 async def test_no_loop_waits_while_hits_are_picked(
     shared: MilvusStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Maximal marginal relevance is worked out beside the I/O loop, which is everybody's."""
+    """Maximal marginal relevance is computed beside the I/O loop, which all stores share."""
     view = shared.scoped(test="picking")
     await view.aadd_texts(["kite", "index", "falcon"], ids=["pick-1", "pick-2", "pick-3"])
     loops = (asyncio.get_running_loop(), portal()._loop)
@@ -153,12 +153,12 @@ async def test_no_loop_waits_while_hits_are_picked(
 
 
 async def test_no_call_picks_from_too_many(make_store: MakeStore) -> None:
-    """What would keep a core busy for more than a second is refused before it costs anything."""
+    """MMR that would take a core more than a second is refused before it costs anything."""
     model = CountingEmbeddings(dim=1_536)
     store = make_store(model)
     await store.aadd_texts(["kite"])
     for k, fetch_k in ((4, 16_384), (1_000, 1_000)):
-        with pytest.raises(InvalidInputError, match=r"fetch_k can be \d+ at most"):
+        with pytest.raises(InvalidInputError, match=r"fetch_k can be at most \d+ for k="):
             await store.amax_marginal_relevance_search("kite", k=k, fetch_k=fetch_k)
     with pytest.raises(InvalidInputError, match="fetch_k"):
         await store.amax_marginal_relevance_search("kite", fetch_k=16_380, offset=5)
@@ -225,9 +225,9 @@ async def test_a_search_for_relevance_is_one_operation(
     await view.aadd_texts(["kite"], ids=["relevance"])
     run, timeouts = view._lifecycle.run, []
 
-    async def counted(work: Any, timeout: float | None) -> Any:
-        timeouts.append(timeout)
-        return await run(work, timeout)
+    async def counted(work: Any, operation: Any, seconds: float) -> Any:
+        timeouts.append(seconds)
+        return await run(work, operation, seconds)
 
     monkeypatch.setattr(view._lifecycle, "run", counted)
     ((found, score),) = await view.asimilarity_search_with_relevance_scores("kite", timeout=20)

@@ -11,16 +11,9 @@ import pytest
 from milvus_tools import MilvusStore
 from milvus_tools._io.loop import portal
 from milvus_tools.errors import EmbeddingError, InvalidInputError
-from tests.helpers.probes import (
-    BOUND,
-    AsyncModel,
-    happens,
-    in_threads,
-    no_new_threads,
-    run_python,
-    texts,
-)
-from tests.helpers.support import embeddings
+from tests.helpers.fake_embeddings import AsyncModel
+from tests.helpers.support import embeddings, texts
+from tests.helpers.threads import BOUND, happens, in_threads, no_new_threads, run_python
 
 MakeStore = Callable[..., MilvusStore]
 # The child's answer comes through a pipe, because what it prints could mix with the parent's.
@@ -193,7 +186,7 @@ class Contextual(AsyncModel):
     """A model that notes the context it is called in."""
 
     def __init__(self) -> None:
-        """Have met nobody."""
+        """Have met no caller."""
         super().__init__()
         self.users: list[str] = []
 
@@ -210,7 +203,7 @@ def test_a_call_keeps_the_callers_context(
 ) -> None:
     """Context variables of the caller reach the model, and the model's don't reach the caller.
 
-    With batching they reach it not: a request that callers share is nobody's.
+    With batching they don't reach it: a request that callers share belongs to none of them.
     """
     model = Contextual()
     store = make_store(model, collection_name=shared.collection_name, batching=batching)
@@ -254,7 +247,7 @@ def test_the_constructor_opens_nothing(tmp_path: Any) -> None:
     file = tmp_path / "never.db"
 
     def make_model() -> Any:
-        raise AssertionError("Nobody asked for the model.")
+        raise AssertionError("The model was not asked for.")
 
     before = threading.active_count()
     MilvusStore(make_model, connection_args={"uri": str(file)}, drop_old=True)

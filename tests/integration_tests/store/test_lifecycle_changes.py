@@ -1,4 +1,4 @@
-"""What somebody else does to the collection while a store uses it, and models that don't fit."""
+"""Changes of the collection by others while a store uses it, and models that don't fit."""
 
 import asyncio
 import threading
@@ -15,8 +15,7 @@ from milvus_tools.errors import (
     DimensionError,
     InvalidInputError,
 )
-from tests.helpers.probes import texts
-from tests.helpers.support import DIM, ON_LITE, embeddings, make_collection
+from tests.helpers.support import DIM, ON_LITE, embeddings, make_collection, texts
 
 MakeStore = Callable[..., MilvusStore]
 OTHER = 2 * DIM
@@ -109,7 +108,7 @@ async def test_a_collection_that_was_made_anew_is_used_as_it_is_now(
 async def test_a_released_collection_is_loaded_again(
     make_store: MakeStore, client: MilvusClient, backend: str
 ) -> None:
-    """Somebody releases it between calls: each kind of call loads it, and answers."""
+    """It is released between calls: each kind of call loads it, and answers."""
     store = make_store()
     await store.aadd_texts(["one", "two"], [{"n": 1}, {"n": 2}], ids=["1", "2"])
     kinds: list[tuple[Callable[[], Any], Callable[[Any], bool]]] = [

@@ -1,4 +1,4 @@
-"""What closing a store ends, and what it leaves."""
+"""Closing a store: calls, threads, connections and files."""
 
 import asyncio
 import gc
@@ -11,25 +11,15 @@ import pytest
 from pymilvus import MilvusClient, MilvusException
 
 from milvus_tools import MilvusStore
+from milvus_tools._io.lifecycle import Lifecycle
 from milvus_tools._io.loop import portal
 from milvus_tools.errors import DeadlineError, DimensionError, StoreClosedError
-from milvus_tools.store.lifecycle import Lifecycle
 from milvus_tools.transport.connection import Connection
-from tests.helpers.probes import (
-    BOUND,
-    Hanging,
-    Lingering,
-    Made,
-    Stuck,
-    half_open_server,
-    happens,
-    in_threads,
-    no_new_threads,
-    proxy_of,
-    require_free,
-    texts,
-)
-from tests.helpers.support import DIM, ON_LITE, ON_SERVER, embeddings
+from tests.helpers.fake_embeddings import Hanging
+from tests.helpers.proxy import half_open_server, proxy_of
+from tests.helpers.support import DIM, ON_LITE, ON_SERVER, embeddings, require_free, texts
+from tests.helpers.threads import BOUND, happens, in_threads, no_new_threads
+from tests.helpers.transports import Lingering, Made, Stuck
 
 MakeStore = Callable[..., MilvusStore]
 CALLS: dict[str, Callable[[Any], Coroutine[Any, Any, Any]]] = {
@@ -69,7 +59,7 @@ async def test_a_closed_store_says_so(shared: MilvusStore) -> None:
 def test_threads_share_the_client_that_the_store_closes(
     make_store: MakeStore, shared: MilvusStore
 ) -> None:
-    """There is one blocking client, whoever asks first, and it ends with the store."""
+    """There is one blocking client for all callers, and it ends with the store."""
     store = make_store(collection_name=shared.collection_name)
     first, *others = in_threads(*[lambda: store.client] * 4)
     assert all(other is first for other in others)
@@ -202,7 +192,7 @@ async def test_closing_ends_the_connections(make_store: MakeStore, shared: Milvu
 async def test_a_store_that_could_not_be_entered_is_closed(
     make_store: MakeStore, shared: MilvusStore
 ) -> None:
-    """When `with` raises there is nobody to close the store: it has closed itself."""
+    """When `with` raises the caller can't close the store: it has closed itself."""
     await shared.aadd_texts(["closing"], ids=["closing"])
     one, two = (
         make_store(embeddings(DIM + 1), collection_name=shared.collection_name) for _ in range(2)
@@ -284,7 +274,7 @@ async def test_closing_a_view_leaves_the_store_open(shared: MilvusStore) -> None
 
 
 def test_a_forgotten_store_closes_itself(tmp_path: pathlib.Path) -> None:
-    """A store that nobody refers to any more leaves no thread and no lock."""
+    """A store without references leaves no thread and no lock."""
     path = str(tmp_path / "forgotten.db")
     with no_new_threads():
         store = MilvusStore(embeddings(), connection_args={"uri": path})
@@ -308,8 +298,8 @@ async def test_a_call_that_another_thread_overtakes_with_close_ends(
     entered, closed = threading.Event(), threading.Event()
     enter = Lifecycle._enter
 
-    def enter_slowly(lifecycle: Lifecycle) -> Any:
-        collection = enter(lifecycle)
+    def enter_slowly(lifecycle: Lifecycle[Any], *, hold: bool) -> Any:
+        collection = enter(lifecycle, hold=hold)
         entered.set()
         assert closed.wait(BOUND)
         return collection
@@ -414,7 +404,7 @@ async def test_closing_goes_on_when_its_caller_gives_up(
 
 
 async def test_a_failed_end_leaves_nothing_open(own_uri: str, collection_name: str) -> None:
-    """What the transport raises at its end reaches the caller, and the file is free."""
+    """An error of the transport's `aclose` reaches the caller, and the file is free."""
     made = Made(lambda connection: Lingering(connection, OSError("no end")))
     arguments = {"collection_name": collection_name, "connection_args": {"uri": own_uri}}
     store = MilvusStore(embeddings(), transport=made, **arguments)

@@ -17,18 +17,12 @@ from milvus_tools.errors import (
     InvalidInputError,
     UnavailableError,
 )
+from tests.helpers.fake_embeddings import Hanging
 from tests.helpers.outage import require_errors, require_recovery
-from tests.helpers.probes import (
-    BOUND,
-    Hanging,
-    Made,
-    Stuck,
-    half_open_server,
-    happens,
-    proxy_of,
-    texts,
-)
-from tests.helpers.support import ON_SERVER, ctrl_c_interrupts, embeddings
+from tests.helpers.proxy import half_open_server, proxy_of
+from tests.helpers.support import ON_SERVER, ctrl_c_interrupts, embeddings, texts
+from tests.helpers.threads import BOUND, happens
+from tests.helpers.transports import Made, Stuck
 
 MakeStore = Callable[..., MilvusStore]
 
@@ -238,7 +232,7 @@ async def test_an_outage_is_an_error_and_passes(
 async def test_an_outage_at_the_first_call_passes_too(
     make_store: MakeStore, shared: MilvusStore
 ) -> None:
-    """A store whose first call found nobody connects at the next one."""
+    """A store whose first call found no server connects at the next one."""
     await shared.aadd_texts(["before"], [{"outage": True}], ids=["outage"])
     with proxy_of(shared._connection_args["uri"]) as proxy:
         proxy.cut()

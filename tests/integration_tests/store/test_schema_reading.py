@@ -17,7 +17,7 @@ from milvus_tools.transport import ddl
 async def test_requests_that_fail_together_ask_what_the_collection_is_together(
     make_store: Callable[..., MilvusStore], monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
-    """Whoever asks while a reading is under way shares the next one, unless that fails."""
+    """Calls that ask during a reading share the next one, unless that fails."""
     store = make_store()
     await store.aadd_texts(["x"], ids=["1"])
     readings = itertools.count(1)
@@ -30,9 +30,11 @@ async def test_requests_that_fail_together_ask_what_the_collection_is_together(
 
     async def all_at_once(session: Session) -> list[Any]:
         collection, deadline = session.collection, session.deadline
-        schema = await collection.schema(deadline)
+        schema = await collection.schemas.schema(deadline)
         assert schema is not None
-        asked = (collection.has_changed(schema, MilvusError("?"), deadline) for _ in range(100))
+        asked = (
+            collection.schemas.has_changed(schema, MilvusError("?"), deadline) for _ in range(100)
+        )
         return await asyncio.gather(*asked, return_exceptions=True)
 
     monkeypatch.setattr(ddl, "open_existing", counted)

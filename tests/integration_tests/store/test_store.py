@@ -1,4 +1,4 @@
-"""What a store can hold and find: keys, fields, metrics, several vector fields, LangChain."""
+"""Kinds of collections: keys, fields, metrics, several vector fields, LangChain's index."""
 
 import asyncio
 from collections.abc import Callable
@@ -98,7 +98,7 @@ async def test_foreign_collections_are_read_as_they_are(
 async def test_a_collection_of_langchain_milvus_is_read_and_written(
     make_store: MakeStore, uri: str
 ) -> None:
-    """What langchain-milvus made (L2, its field names) serves ours, with metadata kept."""
+    """A collection of langchain-milvus (L2, its field names) serves ours, with metadata kept."""
     store = make_store()
     await asyncio.to_thread(
         Milvus.from_texts,

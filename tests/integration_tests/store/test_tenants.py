@@ -22,8 +22,9 @@ from milvus_tools.errors import DeadlineError, InvalidInputError, ScopeError
 from milvus_tools.transport.batching import MAX_SHARED_KEYS, BatchedTransport
 from milvus_tools.transport.connection import Connection
 from milvus_tools.transport.requests import MAX_KEY_WEIGHT, DeleteRequest, QueryRequest
-from tests.helpers.probes import BOUND, Made, Recording, texts
-from tests.helpers.support import embeddings, make_collection
+from tests.helpers.support import embeddings, make_collection, texts
+from tests.helpers.threads import BOUND
+from tests.helpers.transports import Made, Recording
 
 MakeStore = Callable[..., MilvusStore]
 
@@ -150,7 +151,7 @@ async def test_r05_long_ids_of_one_tenant_do_not_fail_another(
     assert (await a.acount(), await b.acount()) == (len(ids), 20)
     await asyncio.gather(a.adelete(ids), b.adelete(expr="test == 'r05'"))
     assert (await a.acount(), await b.acount()) == (0, 0)
-    requests = key_requests(made.one._direct.sent)
+    requests = key_requests(made.one._below.sent)
     assert max(map(size_of, requests)) <= MAX_SHARED_KEYS + len("pk in []")
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import pytest
-from benchmarking.server import free_ports
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.tools import BaseTool
@@ -14,6 +13,7 @@ from langchain_milvus import BM25BuiltInFunction
 from pymilvus import DataType
 
 from milvus_tools import MilvusStore, MilvusToolkit, ScopedMilvusStore
+from tests.helpers.milvus_server import free_ports
 from tests.helpers.support import DIM, ON_LITE, embeddings, make_collection
 from tests.helpers.tools import call, toolkit, tools_of
 
@@ -55,7 +55,7 @@ async def test_search_tells_documents_and_hands_them_over(tools: dict[str, BaseT
 
 
 async def test_several_queries_come_back_fused(tools: dict[str, BaseTool]) -> None:
-    """What two queries find stands in one list, and tells which query found it."""
+    """The hits of two queries are one list, and each names the query that found it."""
     queries = ["The red kite", "The barn owl"]
     message = await call(tools["search"], query=queries[0], queries=[*queries, queries[1]], k=3)
     assert {one.id for one in message.artifact} == {"1", "2", "3"}
@@ -75,7 +75,7 @@ async def test_search_holds_its_filters(tools: dict[str, BaseTool]) -> None:
 
 
 async def test_a_wrong_value_is_explained(tools: dict[str, BaseTool]) -> None:
-    """The model reads which field takes what, and mends it."""
+    """The model reads the type of the field, and corrects the value."""
     wrong = {"field": "year", "operator": "gte", "value": "recent"}
     message = await call(tools["search"], query="kite", filters=[wrong])
     assert message.status == "error"
@@ -94,7 +94,7 @@ async def test_search_by_metadata_goes_page_by_page(tools: dict[str, BaseTool]) 
     assert second.content.startswith("3 to 3 of 3 documents. Text inside")
     assert '<document n="3" id="1">' in second.content
     past = await call(search, offset=3)
-    assert (past.content, past.artifact) == ("3 match, and the offset is past them.", [])
+    assert (past.content, past.artifact) == ("3 match, and the offset is past the last one.", [])
     none = await call(search, filters=[{"field": "year", "operator": "lt", "value": 0}])
     assert (none.content, none.artifact) == ("No document matches.", [])
 
@@ -136,7 +136,7 @@ async def test_upsert_says_what_is_new_and_what_was_replaced(
     [
         ([{"id": "a", "text": "x"}, {"id": "a", "text": "y"}], 'The id "a" is there twice'),
         ([{"text": ""}], "documents.0.text: it is empty"),
-        ([{"text": "x", "metadata": {"author": "me"}}], "there is no 'author' here"),
+        ([{"text": "x", "metadata": {"author": "me"}}], "unknown name 'author'; the names are"),
         ([{"text": "x", "metadata": {"year": "late"}}], "documents.0.metadata.year: Input should"),
         ([{"text": "x", "metadata": {"title": "t" * 10_001}}], "The metadata of a document has"),
         ([], "documents: List should have at least 1 item"),
@@ -196,7 +196,7 @@ async def test_ids_and_filters_of_a_delete_both_hold(
         ({"ids": [], "filters": []}, "Give ids or filters"),
         (
             {"filters": [{"field": "year", "operator": "exists"}]},
-            "Refused: 3 documents match year is there, and 2 can be deleted at once.",
+            "Refused: 3 documents match year is there, but at most 2 can be deleted at once.",
         ),
         ({"ids": ["1", "2", "3"]}, "ids: List should have at most 2 items"),
     ],
@@ -271,7 +271,7 @@ async def test_the_context_of_nobody_tells_no_data(view: ScopedMilvusStore) -> N
 async def test_nested_filters_and_raw_ones_are_held_by_the_scope(
     shared: MilvusStore, view: ScopedMilvusStore
 ) -> None:
-    """What an operator allows beyond the default still stays inside."""
+    """Filters that an operator allows beyond the default stay inside the scope."""
     await shared.aadd_texts(["of nobody"], [{"year": 2005}], ids=["tools-nobody"])
     tools = tools_of(toolkit(view, nested_filters=True, allow_raw_filter=True))
     either = {"any": [RECENT, {"not": {"field": "title", "operator": "exists"}}]}
@@ -314,7 +314,7 @@ async def test_a_server_that_is_away_is_told_without_its_address() -> None:
         message = await call(tools_of(toolkit(store))["search"], query="x")
     assert message.status == "error"
     assert "unavailable" in message.content
-    assert "try again later" in message.content
+    assert "Try again later" in message.content
     assert str(port) not in message.content
 
 

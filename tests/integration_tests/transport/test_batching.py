@@ -23,8 +23,8 @@ from milvus_tools.transport.requests import (
     SearchRequest,
     WriteRequest,
 )
-from tests.helpers.probes import BOUND
 from tests.helpers.support import ON_LITE, embeddings, texts_of
+from tests.helpers.threads import BOUND
 
 MakeStore = Callable[..., MilvusStore]
 ROWS = 60
@@ -92,7 +92,7 @@ async def test_batched_searches_equal_lone_ones(
 async def test_all_kinds_of_search_at_once_equal_lone_ones(
     pair: tuple[ScopedMilvusStore, ScopedMilvusStore],
 ) -> None:
-    """By vector, for diversity, by id, in several scopes: nobody gets another's answer."""
+    """By vector, for diversity, by id, in several scopes: no call gets another's answer."""
     batched, lone = pair
     vector = embeddings().embed_query("owl 3")
 
@@ -176,12 +176,12 @@ class HeldBack(DirectTransport):
 
     first = True
 
-    async def search_all(self, requests: Any, deadline: Deadline) -> Any:
+    async def search(self, requests: Any, deadline: Deadline) -> Any:
         """Search, the first time after a while of the loop's turns."""
         if self.first:
             self.first = False
             await asyncio.to_thread(lambda: [sum(range(1000)) for _ in range(2000)])
-        return await super().search_all(requests, deadline)
+        return await super().search(requests, deadline)
 
 
 async def test_one_id_written_at_once_keeps_the_last_row(shared: MilvusStore) -> None:
@@ -231,12 +231,12 @@ async def test_a_write_does_not_overtake_one_of_the_same_id(
         await asyncio.gather(first, second)
         return before
 
-    assert await store._lifecycle.run(lambda *_: story(), None) == ["first", "other"]
+    assert await store._run(lambda _: story(), None) == ["first", "other"]
     assert await texts_of(store, "overtake") == ["second"]
 
 
 async def test_a_bad_row_fails_alone(shared: MilvusStore) -> None:
-    """What Milvus would refuse is refused to its own caller; the others' rows are there."""
+    """A row that Milvus would refuse fails its own caller; the others' rows are there."""
     good = [shared.aadd_texts([f"good {n}"], ids=[f"good-{n}"]) for n in range(5)]
     bad = shared.aadd_texts(["x"], [{"pk": "other"}], ids=["bad"])
     *written, refused = await asyncio.gather(*good, bad, return_exceptions=True)
@@ -257,12 +257,12 @@ class Unavailable(DirectTransport):
 
     sizes: list[int]
 
-    async def search_all(self, requests: Any, deadline: Deadline) -> Any:
+    async def search(self, requests: Any, deadline: Deadline) -> Any:
         """Refuse more than one at a time."""
         self.sizes = [*getattr(self, "sizes", []), len(requests)]
         if len(requests) > 1:
             raise MilvusError("Milvus refused the request: topk is too large", 65535)
-        return await super().search_all(requests, deadline)
+        return await super().search(requests, deadline)
 
 
 async def test_a_batch_that_milvus_refuses_goes_one_by_one(
@@ -291,8 +291,8 @@ async def test_reads_see_writes_although_an_older_read_is_under_way(
     begun = asyncio.Event()
 
     class Gated(DirectTransport):
-        async def search_all(self, requests: Any, deadline: Deadline) -> Any:
-            answer = await super().search_all(requests, deadline)
+        async def search(self, requests: Any, deadline: Deadline) -> Any:
+            answer = await super().search(requests, deadline)
             if not begun.is_set():
                 begun.set()
                 await gate.wait()
@@ -314,7 +314,7 @@ async def test_reads_see_writes_although_an_older_read_is_under_way(
         return [len(await older), len(newer)]
 
     # On the I/O loop, where the events are.
-    assert await store._lifecycle.run(lambda *_: story(), None) == [1, 2]
+    assert await store._run(lambda _: story(), None) == [1, 2]
 
 
 async def test_documents_of_one_answer_are_nobody_elses(
@@ -354,14 +354,14 @@ class Stuck(DirectTransport):
         self.began.release()
         return await asyncio.get_running_loop().create_future()
 
-    async def search_all(self, requests: list[SearchRequest], deadline: Deadline) -> Any:
+    async def search(self, requests: list[SearchRequest], deadline: Deadline) -> Any:
         """Wait for ever."""
         self.began.release()
         return await asyncio.get_running_loop().create_future()
 
 
 async def test_closing_ends_what_waits(make_store: MakeStore, shared: MilvusStore) -> None:
-    """Whoever still waits for a batch hears that the store was closed."""
+    """Callers that still wait for a batch hear that the store was closed."""
     await shared.aadd_texts(["one"], ids=["closing"])
     store = make_store(
         collection_name=shared.collection_name,

@@ -1,4 +1,4 @@
-"""What flushes of Milvus Lite must not meet."""
+"""Flushes of Milvus Lite beside drops, reads and other processes."""
 
 import asyncio
 from collections.abc import Callable

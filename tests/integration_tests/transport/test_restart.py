@@ -6,12 +6,12 @@ import os
 import subprocess
 
 import pytest
-from benchmarking.server import MilvusServer
 from pymilvus import MilvusClient, MilvusException
 
 from milvus_tools import MilvusStore
-from milvus_tools.transport.errors import NOT_LOADED
+from milvus_tools.transport.grpc_errors import NOT_LOADED
 from tests.conftest import new_name
+from tests.helpers.milvus_server import MilvusServer
 from tests.helpers.outage import require_errors, require_recovery
 from tests.helpers.support import embeddings
 

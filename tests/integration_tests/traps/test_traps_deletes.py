@@ -104,7 +104,7 @@ class Refused(DirectTransport):
 async def test_a_delete_that_deleted_none_looks_again(
     make_store: MakeStore, shared: MilvusStore
 ) -> None:
-    """What is still there was not deleted, and the call raises."""
+    """The call raises if a row is still there."""
     await shared.aadd_texts(["one"], ids=["t01"])
     store = make_store(collection_name=shared.collection_name, transport=Refused)
     with pytest.raises(MilvusError, match="deleted none"):
@@ -195,7 +195,7 @@ async def test_t20_a_store_reads_its_own_writes_and_deletes(
 async def test_t20_a_strong_read_sees_what_another_client_wrote(
     shared: MilvusStore, client: MilvusClient
 ) -> None:
-    """A read that asks for Strong consistency misses nobody's write."""
+    """A read that asks for Strong consistency misses no client's write."""
     await shared.aadd_texts(["ours"], ids=["t20-ours"])
     for number in range(3):
         row = {"pk": f"t20-{number}", "text": "theirs", "vector": [1.0] * DIM, "t20": number}

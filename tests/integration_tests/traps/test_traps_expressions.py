@@ -19,8 +19,8 @@ from milvus_tools.transport.requests import (
     DeleteRequest,
     QueryRequest,
 )
-from tests.helpers.probes import Made, Recording
 from tests.helpers.support import ON_LITE, ON_SERVER
+from tests.helpers.transports import Made, Recording
 
 MakeStore = Callable[..., MilvusStore]
 READS: dict[str, Callable[[Any, str], Any]] = {
@@ -93,7 +93,7 @@ async def test_t53_milvus_lite_takes_any_pattern(shared: MilvusStore) -> None:
 
 
 async def test_t54_a_row_without_the_field_is_in_no_scope(shared: MilvusStore) -> None:
-    """What has not the scope's field is not read, counted, deleted or overwritten by a view."""
+    """Rows without the scope's field are not read, counted, deleted or overwritten by a view."""
     await shared.aadd_texts(["without"], [{"kind": "t54"}], ids=["t54-without"])
     view = shared.scoped(t54="a")
     await view.aadd_texts(["within"], [{"kind": "t54"}], ids=["t54-within"])
@@ -166,7 +166,7 @@ async def test_t56_a_scope_holds_against_every_expression(shared: MilvusStore) -
 
 @pytest.mark.parametrize("comment", ["//", "#", "--", "/*", "/* */"])
 async def test_t56_comments_hide_nothing(shared: MilvusStore, comment: str) -> None:
-    """What some languages take for a comment is an error, and no end of the expression."""
+    """The comments of some languages are an error, and do not end the expression."""
     view = shared.scoped(tenant="comment")
     await view.aadd_texts(["t56"], [{"n": 1}], ids=["t56-comment"])
     with pytest.raises((FilterError, MilvusError)):

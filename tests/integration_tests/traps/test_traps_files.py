@@ -10,21 +10,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
+import httpx
 import pytest
+from langchain_core.embeddings import Embeddings
 from pymilvus import MilvusClient, MilvusException
 
 import milvus_tools
 from milvus_tools import MilvusStore
 from milvus_tools._io.loop import portal
 from milvus_tools.errors import DeadlineError, MilvusError, UnavailableError
-from tests.helpers.probes import (
-    in_threads,
-    proxy_of,
-    run_python,
-    texts,
-)
-from tests.helpers.support import ON_LITE, ON_SERVER, embeddings
-from tests.helpers.web_model import WebModel, embedding_service
+from tests.helpers.openai_service import OpenAIService
+from tests.helpers.proxy import proxy_of
+from tests.helpers.support import ON_LITE, ON_SERVER, embeddings, texts
+from tests.helpers.threads import in_threads, run_python
 
 MakeStore = Callable[..., MilvusStore]
 _LIST = """
@@ -154,7 +152,7 @@ def test_t39_no_variable_of_ours_breaks_the_import(tmp_path: pathlib.Path) -> No
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What pymilvus logs, whether or not it has switched propagation off by now."""
+    """The records that pymilvus logs, whether or not it has switched propagation off."""
     loggers = [logging.getLogger("pymilvus.decorators"), logging.getLogger("pymilvus.client")]
     for logger in loggers:
         logger.addHandler(caplog.handler)
@@ -215,7 +213,7 @@ async def test_t41_a_reopened_file_is_loaded(make_store: MakeStore, own_uri: str
 async def test_t41_a_released_collection_is_loaded(
     make_store: MakeStore, client: MilvusClient
 ) -> None:
-    """A store searches in a collection that somebody released before it was opened."""
+    """A store searches in a collection that was released before the store was opened."""
     first = make_store()
     await first.aadd_texts(["t41"], ids=["1"])
     await first.aclose()
@@ -224,12 +222,37 @@ async def test_t41_a_released_collection_is_loaded(
     assert texts(await second.asimilarity_search("t41")) == ["t41"]
 
 
+class WebModel(Embeddings):
+    """A client that keeps its connections open, as those of model providers do."""
+
+    def __init__(self, base_url: str) -> None:
+        self.client = httpx.AsyncClient(base_url=base_url, trust_env=False)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Refuse: a model's async methods are to be used."""
+        raise AssertionError("The async method was there.")
+
+    def embed_query(self, text: str) -> list[float]:
+        """Refuse: a model's async methods are to be used."""
+        raise AssertionError("The async method was there.")
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Ask the service."""
+        answer = await self.client.post("/embeddings", json={"input": texts})
+        return [one["embedding"] for one in answer.json()["data"]]
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Ask the service."""
+        (vector,) = await self.aembed_documents([text])
+        return vector
+
+
 def test_t58_a_model_with_connections_serves_all_callers(
     make_store: MakeStore, shared: MilvusStore
 ) -> None:
-    """A model whose connections belong to a loop is called on one, whoever calls the store."""
-    with embedding_service() as url:
-        model = WebModel(url)
+    """A model whose connections belong to a loop is called on one loop by all callers."""
+    with OpenAIService() as service:
+        model = WebModel(service.base_url)
         store = make_store(model, collection_name=shared.collection_name)
         store.add_texts(["t58"], ids=["t58"])
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from benchmarking.server import free_ports
 from milvus_lite.adapter.grpc import server as lite_server
 from pymilvus import MilvusClient
 
@@ -24,18 +23,12 @@ from milvus_tools.transport.requests import (
     Deadline,
     WriteRequest,
 )
-from tests.helpers.probes import (
-    BOUND,
-    AsyncModel,
-    Made,
-    Recording,
-    half_open_server,
-    happens,
-    in_threads,
-    proxy_of,
-    texts,
-)
-from tests.helpers.support import ON_SERVER, embeddings
+from tests.helpers.fake_embeddings import AsyncModel
+from tests.helpers.milvus_server import free_ports
+from tests.helpers.proxy import half_open_server, proxy_of
+from tests.helpers.support import ON_SERVER, embeddings, texts
+from tests.helpers.threads import BOUND, happens, in_threads
+from tests.helpers.transports import Made, Recording
 
 MakeStore = Callable[..., MilvusStore]
 OPERATIONS: dict[str, Callable[..., Any]] = {

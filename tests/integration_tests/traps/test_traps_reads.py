@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 
 import pytest
-from benchmarking.server import free_ports
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_milvus import BM25BuiltInFunction
@@ -23,6 +22,7 @@ from milvus_tools.errors import (
     UnsupportedError,
 )
 from milvus_tools.filters.literals import equals, literal
+from tests.helpers.milvus_server import free_ports
 from tests.helpers.support import DIM, ON_LITE, ON_SERVER, embeddings, make_collection
 
 MakeStore = Callable[..., MilvusStore]
@@ -158,7 +158,7 @@ async def test_t07_a_search_by_metadata_that_failed_is_not_an_empty_list(
 
 
 async def test_t07_a_server_that_is_down_is_not_an_empty_list(make_store: MakeStore) -> None:
-    """A search by metadata where nobody listens raises."""
+    """A search by metadata raises if no server listens."""
     (port,) = free_ports(1)
     store = make_store(connection_args={"uri": f"http://127.0.0.1:{port}"})
     with pytest.raises(UnavailableError):
@@ -300,7 +300,7 @@ async def test_t23_an_old_server_says_that_it_has_no_full_text_search(
 
 
 async def test_t23_filter_templates_are_refused(shared: MilvusStore) -> None:
-    """What neither backend knows is an error, not a filter left out."""
+    """An argument that neither backend knows is an error; the filter is not left out."""
     await shared.aadd_texts(["one"], ids=["t23"])
     for name in ("expr_params", "filter_params", "filter"):
         with pytest.raises(InvalidInputError, match=name):

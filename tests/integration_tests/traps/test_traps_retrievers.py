@@ -11,8 +11,8 @@ from langchain_core.language_models import FakeListChatModel
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore
 from milvus_tools.errors import EmbeddingError
 from tests.helpers.agents import KITE, OWL, Birds
-from tests.helpers.probes import texts
-from tests.helpers.retrievers import BROKEN, Moody, found_by
+from tests.helpers.retrievers import BROKEN, UnreliableModel, found_by
+from tests.helpers.support import texts
 
 MakeStore = Callable[..., MilvusStore]
 
@@ -34,8 +34,8 @@ async def test_t44_arguments_of_a_call_reach_both_faces(birds: Birds) -> None:
 async def test_t47_queries_are_bounded_fail_alone_and_find_each_row_once(
     make_store: MakeStore, birds: Birds, shared: MilvusStore
 ) -> None:
-    """What LangChain's own retriever does with the same queries is shown beside it."""
-    model = Moody()
+    """LangChain's own retriever is run with the same queries for comparison."""
+    model = UnreliableModel()
     store = make_store(model, collection_name=shared.collection_name).scoped(birds.store.scope)
     versions = [f"{number}. bird {number}" for number in range(1, 40)]
     llm = FakeListChatModel(responses=["\n".join(["Here are 39 versions:", *versions])])
@@ -68,7 +68,7 @@ async def test_t59_the_queries_of_concurrent_calls_stay_together(
     make_store: MakeStore, birds: Birds, shared: MilvusStore
 ) -> None:
     """Eight queries are one request, and so are eight calls of one query, handlers or not."""
-    store = make_store(Moody(), collection_name=shared.collection_name)
+    store = make_store(UnreliableModel(), collection_name=shared.collection_name)
     view = store.scoped(birds.store.scope)
     eight = MilvusMultiQueryRetriever(view, queries=[f"bird {n}" for n in range(7)])
     alone = MilvusMultiQueryRetriever(view)

@@ -67,7 +67,7 @@ async def test_t10_concurrent_first_writes_make_one_collection(make_store: MakeS
 
 
 class Overtaken(CountingEmbeddings):
-    """Embeds documents only after somebody else has made the collection."""
+    """Embeds documents only after another store has made the collection."""
 
     def __init__(self, make: Callable[[], None]) -> None:
         """Keep what makes the collection."""
@@ -124,7 +124,7 @@ async def test_t12_metadata_keys_that_the_first_document_lacked_are_kept(
 async def test_t12_a_static_collection_refuses_the_keys_it_would_drop(
     make_store: MakeStore,
 ) -> None:
-    """What a collection without dynamic field can't keep is an error, and nothing is written."""
+    """Keys that a collection without dynamic field can't keep are an error; nothing is written."""
     store = make_store(enable_dynamic_field=False)
     await store.aadd_texts(["one"], [{"n": 1}], ids=["1"])
     with pytest.raises(InvalidInputError, match="extra"):

@@ -135,7 +135,7 @@ async def test_a_caller_that_is_cancelled_on_the_way_is_not_forgotten() -> None:
 
 
 async def test_an_error_that_nobody_waits_for_is_not_logged() -> None:
-    """What fails while it is being cancelled has no caller left."""
+    """Work that fails while it is being cancelled has no caller left."""
     hanging, failed = Hanging(), threading.Event()
 
     async def fail() -> None:
@@ -165,7 +165,7 @@ async def test_work_that_is_cancelled_there_is_cancelled_here() -> None:
 
 
 def test_a_loop_may_end_before_its_calls() -> None:
-    """What it left is cancelled, and the next loop is served."""
+    """Its calls are cancelled, and the next loop is served."""
     hanging = Hanging()
 
     async def leave() -> None:

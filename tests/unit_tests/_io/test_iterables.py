@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from milvus_tools._io.iterables import THREAD_NAME, batches_of, closing
 from milvus_tools.errors import InvalidInputError
-from tests.helpers.probes import BOUND, no_new_threads
+from tests.helpers.threads import BOUND, no_new_threads
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("name")
 
@@ -73,7 +73,7 @@ async def test_batches_hold_all_items_in_order(kind: str, count: int, size: int)
 
 @KINDS
 async def test_no_further_than_asked_is_read_and_then_closed(kind: str) -> None:
-    """An input that nobody reads on is closed, with nothing read ahead."""
+    """An input that is not read to its end is closed, with nothing read ahead."""
     source = Source(100)
     with no_new_threads():
         async with closing(batches_of(source.of_kind(kind), 3, int)) as read:
@@ -102,7 +102,7 @@ async def test_a_sync_iterable_is_read_in_one_thread_of_its_own() -> None:
 
 
 async def test_nobody_waits_for_an_input_that_blocks() -> None:
-    """Whoever gives up returns at once; the thread closes the generator when it goes on."""
+    """A cancelled caller returns at once; the thread closes the generator when it goes on."""
     source = Source(4)
     source.hold.clear()
     with no_new_threads():
@@ -117,7 +117,7 @@ async def test_nobody_waits_for_an_input_that_blocks() -> None:
 
 
 async def test_an_async_generator_is_read_in_one_task() -> None:
-    """What it sets, or holds open, around its items is its own from beginning to end."""
+    """Context variables and resources around its items are its own from beginning to end."""
     tasks: set[object] = set()
 
     async def scoped() -> AsyncIterator[int]:
@@ -134,7 +134,7 @@ async def test_an_async_generator_is_read_in_one_task() -> None:
 
 
 async def test_a_generator_that_cancels_its_task_is_an_error() -> None:
-    """It does not look as if the caller had been cancelled, and nobody waits for ever."""
+    """It does not look as if the caller had been cancelled, and no caller waits for ever."""
 
     async def cancelling() -> AsyncIterator[int]:
         yield 1
@@ -154,7 +154,7 @@ async def test_a_generator_that_cancels_its_task_is_an_error() -> None:
 async def test_an_error_is_not_lost_because_closing_fails_too(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What closing raises is logged; alone, it is raised."""
+    """An error of closing is logged; if it is the only one, it is raised."""
 
     def failing() -> Iterator[int]:
         try:

@@ -17,7 +17,7 @@ where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="no
 
 @pytest.fixture
 def one() -> Iterator[Portal]:
-    """A portal of the test's own; nobody holds it, and its loop is closed in the end."""
+    """A portal of the test's own, without a holder; its loop is closed in the end."""
     one = Portal()
     yield one
     one._loop.close()
@@ -74,7 +74,7 @@ def test_the_thread_runs_while_somebody_holds_the_portal(one: Portal) -> None:
 
 
 def test_the_same_loop_goes_on_in_the_next_thread(one: Portal) -> None:
-    """What is bound to the loop survives that its thread stops."""
+    """Objects bound to the loop stay usable after its thread stops."""
     one.acquire()
     loop, first = one.run_sync(here())
     future = loop.create_future()
@@ -104,7 +104,7 @@ def test_holders_may_come_while_the_thread_stops(one: Portal) -> None:
 
 
 def test_joining_nothing_is_nothing() -> None:
-    """A portal that somebody else still holds gives no thread to wait for."""
+    """A portal that has another holder gives no thread to wait for."""
     join(None)
     asyncio.run(ajoin(None))
 
@@ -155,7 +155,7 @@ async def test_errors_reach_the_caller(held: Portal) -> None:
 
 
 def test_waiting_is_possible_on_a_loop_of_the_callers(held: Portal) -> None:
-    """A sync call inside somebody's coroutine blocks that loop, and ends."""
+    """A sync call inside a coroutine blocks that coroutine's loop, and ends."""
 
     async def sync_inside() -> asyncio.AbstractEventLoop:
         return held.run_sync(here())[0]
@@ -229,7 +229,7 @@ async def test_work_sees_the_callers_context(held: Portal) -> None:
 
 
 def test_forgotten_work_holds_the_portal_until_it_ends(one: Portal) -> None:
-    """`run_detached` runs work for nobody, and then lets go in its place."""
+    """`run_detached` runs work without a caller, and then releases the loop in its place."""
     one.acquire()
     _, thread = one.run_sync(here())
     done = threading.Event()
@@ -244,7 +244,7 @@ def test_forgotten_work_holds_the_portal_until_it_ends(one: Portal) -> None:
 
 
 def test_a_process_has_one_portal(one: Portal) -> None:
-    """Everybody gets the same, and a child of a fork gets another, which knows of it."""
+    """All callers get the same one; a forked child gets another, which knows of the fork."""
     assert portal() is portal()
     alone = one.child()
     one.acquire()

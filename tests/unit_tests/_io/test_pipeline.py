@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milvus_tools._io.pipeline import run_pipeline
+from milvus_tools._io.tasks import run_pipeline
 from tests.helpers.batching import nothing_left, turns
 
 __all__ = ["nothing_left"]  # a fixture

@@ -52,7 +52,7 @@ async def test_a_lone_call_waits_for_no_timer(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_calls_pile_up_while_all_slots_are_busy() -> None:
-    """What comes while no slot is free goes out together when one is."""
+    """Requests that come while no slot is free go out together when one is."""
     send = FakeSend()
     batcher = MicroBatcher(send, limits=Limits(max_in_flight=2))
     calls = [call for request in range(6) for call in await called(batcher, request)]
@@ -111,7 +111,7 @@ async def test_groups_are_never_mixed() -> None:
 
 
 async def test_the_group_of_the_oldest_request_is_next() -> None:
-    """A busy group starves no other: whoever came first is served first."""
+    """A busy group starves no other: the first to come is served first."""
     send = FakeSend()
     limits = Limits(max_batch_size=2, max_in_flight=1)
     batcher = MicroBatcher(send, limits=limits, group_key=lambda word: word[0])
@@ -171,7 +171,7 @@ async def test_requests_are_not_identical_across_groups_or_without_identity() ->
 
 
 async def test_batches_run_in_nobodys_context() -> None:
-    """What a caller keeps in context variables reaches no batch, nor one batch the next."""
+    """A caller's context variables reach no batch, and those of a batch not the next."""
     seen: list[str] = []
 
     async def look(requests: Sequence[Any]) -> Sequence[Any]:
@@ -202,7 +202,7 @@ async def test_the_hook_hears_of_each_batch() -> None:
 
 
 async def test_a_hook_that_fails_loses_no_result(caplog: pytest.LogCaptureFixture) -> None:
-    """What it raises is logged; callers get their results, and the batcher goes on."""
+    """Its error is logged; callers get their results, and the batcher goes on."""
     batcher = MicroBatcher(echo, on_batch=lambda info: info.size // 0)  # type: ignore[arg-type]
     assert await asyncio.gather(batcher.submit(1), batcher.submit(2)) == [1, 2]
     assert await batcher.submit(3) == 3

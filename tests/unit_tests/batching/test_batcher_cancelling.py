@@ -70,7 +70,7 @@ async def test_a_timeout_of_the_caller_works() -> None:
 
 
 async def test_an_abandoned_batch_goes_on() -> None:
-    """A write is finished though nobody waits for it any more."""
+    """A write is finished though its callers have gone."""
     send = FakeSend()
     calls = await called(MicroBatcher(send), 1, 2)
     for call in calls:
@@ -83,7 +83,7 @@ async def test_an_abandoned_batch_goes_on() -> None:
 
 
 async def test_an_abandoned_batch_is_cancelled_if_told() -> None:
-    """A read that nobody waits for gives up its slot, when the last caller has gone."""
+    """A read gives up its slot when its last caller has gone."""
     send, told = FakeSend(), list[BatchInfo]()
     batcher = MicroBatcher(send, cancel_abandoned=True, on_batch=told.append)
     calls = await called(batcher, 1, 2)

@@ -37,7 +37,7 @@ async def test_closing_finishes_what_was_begun() -> None:
 
 
 async def test_closing_ends_when_the_last_caller_has_gone() -> None:
-    """It doesn't wait for what nobody wants."""
+    """It doesn't wait for requests that have no caller left."""
     send = FakeSend()
     batcher = MicroBatcher(send, limits=Limits(max_in_flight=1), cancel_abandoned=True)
     calls = await called(batcher, 1)

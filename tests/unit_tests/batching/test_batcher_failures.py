@@ -72,7 +72,7 @@ async def test_an_exception_as_result_fails_its_caller_alone() -> None:
 
 @pytest.mark.parametrize("results", [[], [1], [1, 2, 3]])
 async def test_a_wrong_number_of_results_fails_all_callers(results: list[int]) -> None:
-    """Nobody gets a result that may be another's, and nothing is sent again."""
+    """No caller gets a result that may be another's, and nothing is sent again."""
     send = FakeSend()
     batcher = MicroBatcher(send, is_invalid=lambda _: True)
     calls = await called(batcher, 1, 2)
@@ -85,7 +85,7 @@ async def test_a_wrong_number_of_results_fails_all_callers(results: list[int]) -
 
 
 async def test_no_results_at_all_fail_all_callers() -> None:
-    """A batch function that returns nothing leaves nobody waiting."""
+    """A batch function that returns nothing leaves no caller waiting."""
     send = FakeSend()
     calls = await called(MicroBatcher(send), 1, 2)
     send.gates[0].set_result(None)
@@ -266,7 +266,7 @@ async def test_errors_leave_no_cycles() -> None:
 
 
 def test_an_interrupt_in_a_batch_reaches_the_loop_and_its_caller() -> None:
-    """Ctrl-C stops the loop as ever; nobody is left waiting."""
+    """Ctrl-C stops the loop as ever; no caller is left waiting."""
 
     async def interrupt(requests: Sequence[int]) -> Sequence[int]:
         raise KeyboardInterrupt

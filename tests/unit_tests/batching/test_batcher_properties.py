@@ -48,12 +48,12 @@ class Ask:
 
     @property
     def weight(self) -> int:
-        """What it weighs."""
+        """The weight of a request."""
         return self.number % 3 + 1
 
     @property
     def identity(self) -> int | None:
-        """What identical requests have in common."""
+        """The key that identical requests share."""
         return self.number if self.shareable else None
 
     def is_answered_by(self, other: "Ask") -> bool:
@@ -67,7 +67,7 @@ class InvalidError(Exception):
 
 
 class LostError(Exception):
-    """Nobody knows what became of a batch; tells its requests."""
+    """Says that the outcome of a batch is unknown, and names its requests."""
 
 
 def lone_answer(ask: Ask) -> Any:
@@ -243,7 +243,7 @@ class Traffic(RuleBasedStateMachine):
 
     @rule()
     def answer_all(self) -> None:
-        """Let everything end: nobody is left waiting."""
+        """Let everything end: no caller is left waiting."""
         self.run_until(lambda: all(call.done() for _, call in self.calls))
 
     def run_until(self, ended: Callable[[], bool]) -> None:
@@ -254,7 +254,7 @@ class Traffic(RuleBasedStateMachine):
             for batch in self.open():
                 batch.gate.set_result(refuse_whole)
             self.loop.run_until_complete(turns(1))
-        raise AssertionError("Somebody waits for ever.")
+        raise AssertionError("A caller waits for ever.")
 
     def teardown(self) -> None:
         """Close, drained or not; then look at all outcomes, and for anything left."""

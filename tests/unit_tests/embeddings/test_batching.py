@@ -79,7 +79,7 @@ async def queries(embeddings: Embeddings, texts: list[str]) -> list[list[float]]
 
 @pytest.mark.parametrize("alike", [True, None, False])
 async def test_queries_are_never_taken_for_documents_unasked(make: Make, alike: bool) -> None:
-    """A model that nobody knows embeds each query by itself, unless the caller declares it."""
+    """An unknown model embeds each query by itself, unless the caller declares it."""
     model = FakeModel()
     vectors = await queries(make(model, embeds_alike=alike), TEXTS)
     expected = document_vector if alike else query_vector
@@ -245,7 +245,7 @@ async def test_a_batch_is_sent_one_by_one_only_if_a_text_is_to_blame(
 
 @pytest.mark.parametrize("change", [1, -1])
 async def test_a_wrong_number_of_vectors_is_an_error(make: Make, change: int) -> None:
-    """Nobody gets what may be another's; a sentence names the model and both numbers."""
+    """No caller gets another's vectors; a sentence names the model and both numbers."""
 
     class Miscounting(FakeModel):
         async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -264,7 +264,7 @@ async def test_a_wrong_number_of_vectors_is_an_error(make: Make, change: int) ->
 
 
 async def test_a_cancelled_query_leaves_the_others_alone(make: Make) -> None:
-    """The request is cancelled only when nobody waits for it any more."""
+    """The request is cancelled only when all of its callers have gone."""
     model = Held()
     embeddings = make(model, embeds_alike=True)
     calls = [asyncio.create_task(embeddings.aembed_query(text)) for text in "ab"]

@@ -1,4 +1,4 @@
-"""What errors of embedding clients say, and which requests are tried again."""
+"""Messages of embedding clients' errors, and which requests are tried again."""
 
 import asyncio
 import datetime as dt
@@ -195,7 +195,7 @@ async def test_attempts_are_bounded(retries: int) -> None:
 
 
 async def test_a_service_that_asks_for_too_long_is_given_up_at_once() -> None:
-    """Nobody waits for an attempt that would come too late."""
+    """No attempt is waited for that would come too late."""
     service = Service(StatusError(429, {"retry-after": "61"}))
     with pytest.raises(StatusError):
         await service.answer()

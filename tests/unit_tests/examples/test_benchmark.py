@@ -1,12 +1,20 @@
 """The benchmark's arithmetic, its turns, and its table."""
 
 import asyncio
-import pathlib
 
 import pytest
-from benchmarking.comparing import CallsFailedError, Contender, compare, together
-from benchmarking.report import figure, markdown, summary, times
-from benchmarking.results import OURS, PEER, Case, Measured, Results, Run, measured
+from benchmarking.comparing import (
+    OURS,
+    PEER,
+    CallsFailedError,
+    Case,
+    Measured,
+    Run,
+    Turn,
+    compare,
+    together,
+)
+from benchmarking.report import Results, figure, report, summary, times
 
 
 def case(peer: tuple[float, ...], ours: tuple[float, ...], problem: str = "", **about) -> Case:
@@ -14,31 +22,32 @@ def case(peer: tuple[float, ...], ours: tuple[float, ...], problem: str = "", **
     return Case("a job", (Measured(PEER, peer, {}, problem), Measured(OURS, ours)), **about)
 
 
-def says(side: str, answer: object, log: list[str] | None = None) -> Contender:
-    """A contender that is done at once, and answers so."""
+def says(answer: object, side: str = "", log: list[str] | None = None) -> Turn:
+    """A side that is done at once, and gives an answer."""
 
     async def run(turn: int) -> Run:
         if log is not None:
             log.append(f"{side} {turn}")
         return Run(float(turn), answer)
 
-    return Contender(side, run)
+    return run
 
 
-def fails(side: str, error: Exception) -> Contender:
-    """A contender that fails in each turn."""
+def fails(error: Exception) -> Turn:
+    """A side that fails in each turn."""
 
     async def run(turn: int) -> Run:
         raise error
 
-    return Contender(side, run)
+    return run
 
 
 def test_a_figure_is_the_median_of_its_turns():
     """One slow turn moves nothing."""
     runs = [Run(1.0, counts={"requests": 4}), Run(9.0, counts={"requests": 2}), Run(2.0)]
-    assert measured(OURS, runs) == Measured(OURS, (1.0, 9.0, 2.0), {"requests": 3.0})
-    assert measured(OURS, runs).median == 2.0
+    combined = Measured.of(OURS, runs)
+    assert combined == Measured(OURS, (1.0, 9.0, 2.0), {"requests": 3.0})
+    assert combined.median == 2.0
 
 
 def test_a_ratio_says_how_many_times_ours_another_side_takes():
@@ -49,25 +58,15 @@ def test_a_ratio_says_how_many_times_ours_another_side_takes():
 
 
 def test_a_difference_is_taken_from_the_baseline():
-    """What a store adds to pymilvus's own time."""
+    """It is the time that a store adds to pymilvus's own."""
     assert case((1.0,), (1.5,), baseline=PEER).difference(OURS) == 0.5
     assert case((), (1.5,), baseline=PEER).difference(OURS) is None
-
-
-def test_results_are_read_as_they_were_saved(tmp_path: pathlib.Path):
-    """So that a chart over two backends can be drawn from two runs."""
-    results = Results(
-        {"backend": "lite", "cores": "2"},
-        [case((6.0,), (2.0, 3.0), scenario="jobs", headline="a job"), case((), (1.0,), "failed")],
-    )
-    results.save(tmp_path / "results.json")
-    assert Results.load(tmp_path / "results.json") == results
 
 
 async def test_sides_take_turns_and_the_first_does_not_count():
     """Each turn begins with another side; the first one warms up."""
     log: list[str] = []
-    done = await compare("a job", [says(PEER, "same", log), says(OURS, "same", log)], 2)
+    done = await compare("a job", {side: says("same", side, log) for side in (PEER, OURS)}, 2)
     order = [PEER, OURS, OURS, PEER, PEER, OURS]
     assert log == [f"{side} {place // 2}" for place, side in enumerate(order)]
     assert [one.values for one in done.measured] == [(1.0, 2.0), (1.0, 2.0)]
@@ -75,20 +74,20 @@ async def test_sides_take_turns_and_the_first_does_not_count():
 
 async def test_a_single_turn_counts():
     """`--fast` has one."""
-    done = await compare("a job", [says(PEER, "same"), says(OURS, "same")], 1)
+    done = await compare("a job", {PEER: says("same"), OURS: says("same")}, 1)
     assert [one.values for one in done.measured] == [(0.0,), (0.0,)]
 
 
 async def test_a_slow_side_has_fewer_turns(monkeypatch: pytest.MonkeyPatch):
     """But one at least, which then counts."""
     monkeypatch.setattr("benchmarking.comparing.PATIENCE", 0.0)
-    done = await compare("a job", [says(PEER, "same"), says(OURS, "same")], 5)
+    done = await compare("a job", {PEER: says("same"), OURS: says("same")}, 5)
     assert [one.values for one in done.measured] == [(0.0,), (0.0,)]
 
 
 async def test_another_answer_has_no_figure():
     """However fast it was."""
-    done = await compare("a job", [says(PEER, "this"), says(OURS, "that")], 1)
+    done = await compare("a job", {PEER: says("this"), OURS: says("that")}, 1)
     assert done.of(PEER).problem == "another answer than milvus_tools"
     assert done.of(PEER).median is None
     assert done.ratio(PEER) is None
@@ -103,7 +102,7 @@ async def test_another_answer_has_no_figure():
 )
 async def test_a_failing_side_has_no_figure(error: Exception, problem: str):
     """It says what failed, and is not run again; the other side goes on."""
-    done = await compare("a job", [fails(PEER, error), says(OURS, "that")], 3)
+    done = await compare("a job", {PEER: fails(error), OURS: says("that")}, 3)
     assert done.of(PEER) == Measured(PEER, (), {}, problem)
     assert done.of(OURS).values == (1.0, 2.0, 3.0)
 
@@ -148,26 +147,43 @@ def test_ratios_have_three_digits():
 
 
 def test_the_table_holds_every_case_and_says_what_does_not_count():
-    """Cases of other sides have a table of their own."""
+    """A row per side stands below its scenario's title."""
     lone = Case(
         "alone", (Measured("raw", (0.001,)), Measured(OURS, (0.0015,))), "one", baseline="raw"
     )
     counted = Measured(OURS, (2.0,), {"embedding": 1.0, "Milvus": 2.0})
     both = Case("both", (Measured(PEER, (6.0,)), counted), "one")
     failed = Case("failed", (Measured(PEER, (), {}, "fails: 3 of 5"), Measured(OURS)), "two")
-    text = markdown(Results({"backend": "lite"}, [lone, both, failed]), {"one": "The first"})
-    for line in (
-        "## The first",
-        "|  | raw | milvus_tools |",
-        "| alone | 1.00 ms | 1.50 ms (+0.50 ms) |",
-        "|  | langchain-milvus | milvus_tools |",
-        "| both | 6.00 s (3.00x) | 2.00 s · embedding 1, Milvus 2 |",
-        "## two",
-        "| failed | fails: 3 of 5 | not measured |",
-        "## What is left out",
-        "- backend: lite",
-    ):
-        assert line in text.splitlines()
+    results = Results("Lite", {"cores": "2"}, [lone, both, failed])
+    lines = report([results], {"one": "The first"}).splitlines()
+    start = lines.index("| case | side | Lite |")
+    assert lines[start + 2 : start + 10] == [
+        "| **The first** |  |  |",
+        "| alone | raw | 1.00 ms |",
+        "| alone | milvus_tools | 1.50 ms (+0.50 ms) |",
+        "| both | langchain-milvus | 6.00 s (3.00x) |",
+        "| both | milvus_tools | 2.00 s · embedding 1, Milvus 2 |",
+        "| **two** |  |  |",
+        "| failed | langchain-milvus | fails: 3 of 5 |",
+        "| failed | milvus_tools | not measured |",
+    ]
+    assert "## What is left out" in lines
+    assert "- cores: 2" in lines
+
+
+def test_results_of_two_backends_stand_side_by_side():
+    """A cell is empty where a backend lacks the case."""
+    fast, slow = Measured(OURS, (0.5,)), Measured(PEER, (1.0,))
+    lite = Results("Lite", {}, [Case("a", (slow, fast), "one")])
+    server = Results("server", {}, [Case("a", (fast,), "one"), Case("b", (fast,), "one")])
+    lines = report([lite, server], {"one": "The first"}).splitlines()
+    start = lines.index("| case | side | Lite | server |")
+    assert lines[start + 2 : start + 6] == [
+        "| **The first** |  |  |  |",
+        "| a | langchain-milvus | 1.00 s (2.00x) |  |",
+        "| a | milvus_tools | 500 ms | 500 ms |",
+        "| b | milvus_tools |  | 500 ms |",
+    ]
 
 
 def test_the_summary_has_the_headlines_of_all_backends():
@@ -175,14 +191,15 @@ def test_the_summary_has_the_headlines_of_all_backends():
     fast, slow = Measured(OURS, (0.5,)), Measured(PEER, (1.0,))
     failed = Measured(PEER, problem="fails: 1 of 2 calls (1 OSError)")
     lite = Results(
-        {"backend": "lite"},
+        "Lite",
+        {},
         (
             Case("a", (slow, fast), headline="both"),
             Case("b", (failed, fast), headline="one fails"),
             Case("c", (slow, fast)),
         ),
     )
-    server = Results({"backend": "server"}, (Case("a", (slow, fast), headline="elsewhere"),))
+    server = Results("server", {}, (Case("a", (slow, fast), headline="elsewhere"),))
     assert summary([lite, server]).splitlines()[2:] == [
         "| both | 1.00 s | 500 ms (2.00x) |  |  |",
         "| one fails | fails: 1 of 2 calls | 500 ms |  |  |",

@@ -121,7 +121,7 @@ def test_a_filter_becomes_an_expression(data: Any, expected: str) -> None:
         (condition("topic", "contain", 1), "Did you mean 'contains'"),
         (condition("tags", "eq", "a"), "contains, contains_any, exists"),
         (condition("tags", "contains", 1), "a string, not with 1"),
-        (condition("info", "eq", 1), "name one of its keys, as in 'info.key'"),
+        (condition("info", "eq", 1), "name one of its keys, such as 'info.key'"),
         (condition("info.pages", "eq", 1), "Did you mean 'info.page'"),
         (condition("$meta", "eq", 1), "no field '$meta'"),
         (condition("year", "eq", 10**5000), "64 bits"),

@@ -92,7 +92,7 @@ def test_booleans_have_literals_of_their_own() -> None:
     ],
 )
 def test_values_without_a_literal_are_refused(value: Any) -> None:
-    """What Milvus has no literal for, or would round, is refused with a sentence."""
+    """Values without a literal in Milvus, or that it would round, are refused with a sentence."""
     with pytest.raises(FilterError, match=r"\w+ \w+ .*\.$"):
         literal(value)
 
@@ -273,19 +273,19 @@ def test_what_reaches_out_of_its_brackets_is_refused(expression: Any) -> None:
         ("n / 0x0 == 1", "above 0"),
         ("n % 0 == 1", "% must be followed by a number above 0"),
         ('n % "2" == 1', "above 0"),
-        ("9 ** 9 ** 9 == n", r"may not have \*\*"),
-        ("n / 2 ** 9 == 1", r"may not have \*\*"),
-        ("1 << 99999999999 == n", "may not have <<"),
+        ("9 ** 9 ** 9 == n", r"can't have \*\*"),
+        ("n / 2 ** 9 == 1", r"can't have \*\*"),
+        ("1 << 99999999999 == n", "can't have <<"),
         ("not " * MAX_NESTING + "n == 1", "more than 64 signs in a row"),
         ("n == " + "-" * MAX_NESTING + "1", "more than 64 signs in a row"),
         ("!" * MAX_NESTING + "n", "more than 64 signs in a row"),
-        ("n == 1 and " * 6_000 + "n == 1", "may have 65536 characters; this one has 66006"),
-        ('t like "%a%b%c%"', "like may have 3 wildcards"),
-        ("t LIKE '____'", "like may have 3 wildcards"),
+        ("n == 1 and " * 6_000 + "n == 1", "at most 65536 characters; this one has 66006"),
+        ('t like "%a%b%c%"', "like can have at most 3 wildcards"),
+        ("t LIKE '____'", "like can have at most 3 wildcards"),
     ],
 )
 def test_what_milvus_could_not_bear_is_refused(expression: str, said: str) -> None:
-    """What stops the server, or never ends on Milvus Lite, is not sent."""
+    """Expressions that stop the server, or never end on Milvus Lite, are not sent."""
     with pytest.raises(FilterError, match=said):
         checked(expression)
 

@@ -112,7 +112,7 @@ def test_parameters_are_an_object_with_properties(parameters: Any):
 
 
 def test_parameters_need_not_be_strict():
-    """Optional arguments, open objects and any keyword pass where nobody asks for strictness."""
+    """Optional arguments, open objects and any keyword pass unless strict mode is asked for."""
     schema = {
         "type": "object",
         "properties": {
@@ -194,7 +194,7 @@ def test_strict_mode_looks_into_every_part(wrap: Any, path: str):
 
 
 def test_strict_mode_looks_into_definitions():
-    """What is referred to keeps the rules where it is defined."""
+    """Referenced parts are checked where they are defined."""
     schema = {**closed(p={"$ref": "#/$defs/d"}), "$defs": {"d": {"type": "object"}}}
     (problem,) = schema_problems(schema, strict=True)
     assert problem.startswith("In context=('$defs', 'd'), 'additionalProperties'")

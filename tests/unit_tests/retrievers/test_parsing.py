@@ -30,7 +30,7 @@ PLAIN = st.from_regex(r"[a-h]{1,8}( [a-h]{1,8}){0,3}\??", fullmatch=True)
 
 
 class Answer(BaseModel):
-    """What a structured output may make."""
+    """Results that a structured output may have."""
 
     queries: list[str]
 
@@ -152,7 +152,7 @@ def test_a_list_in_json_is_read_as_it_is(queries: list[str]) -> None:
     ],
 )
 def test_an_answer_without_end_is_read_in_part(start: str, unit: str) -> None:
-    """Deep and long nonsense neither fails, nor is kept whole, nor takes for ever."""
+    """Deep and long nonsense does not fail, is cut, and is read in bounded time."""
     made = read_answer(start + unit * (60_000 // len(unit)) + "x")
     assert sum(map(len, made)) <= 50_000
     assert len(made) <= 30_000
@@ -214,12 +214,12 @@ def test_the_question_comes_first_and_once() -> None:
 )
 def test_what_is_no_question_is_refused(question: Any) -> None:
     """An empty string is none, nor control characters, nor a dictionary of a chain."""
-    with pytest.raises(InvalidInputError, match=r"The question is empty|asked with a string"):
+    with pytest.raises(InvalidInputError, match=r"The question is empty|takes a string"):
         require_question(question)
 
 
 def test_a_question_that_is_no_unicode_is_refused() -> None:
-    """What somebody asks is not changed, so a lone surrogate can't be asked."""
-    with pytest.raises(InvalidInputError, match="The question holds a lone surrogate"):
+    """A question is not changed, so one with a lone surrogate is refused."""
+    with pytest.raises(InvalidInputError, match="The question contains a lone surrogate"):
         require_question("who \ud800?")
     require_question("who\x00 \U0001f600?\n")

@@ -113,7 +113,7 @@ async def test_failures_are_told_where_they_happened() -> None:
 
 
 async def test_what_is_not_done_in_time_is_an_error_of_its_own() -> None:
-    """What was found before stays, and nothing goes on."""
+    """Earlier findings stay, and nothing goes on."""
 
     async def search(text: str) -> Hits:
         return await (for_ever(text) if text == "9" else hit(text))

@@ -1,4 +1,4 @@
-"""What a retriever refuses when it is made."""
+"""Settings that a retriever refuses at construction."""
 
 import copy
 from typing import Any
@@ -31,21 +31,21 @@ def made(**settings: Any) -> MilvusMultiQueryRetriever:
     [
         ({"llm": MODEL, "queries": ["a"]}, "one of llm, queries and query_generator"),
         ({"queries": ["a"], "query_generator": list}, "one of llm, queries and query_generator"),
-        ({"include_original": False}, "only the question is left to ask"),
+        ({"include_original": False}, "there is only the question to search for"),
         ({"queries": []}, "queries is empty"),
         ({"queries": ["a", " \x00"]}, "A query in queries is empty"),
         ({"queries": ["a" * 9], "max_query_chars": 8}, "more than 8 characters"),
         ({"queries": "abc"}, "queries"),
         ({"queries": ["a"] * 101}, "at most 100"),
-        ({"queries": ["a", "b"], "weights": [1]}, "one number for each of queries"),
-        ({"weights": [1]}, "one number for each of queries"),
+        ({"queries": ["a", "b"], "weights": [1]}, "one number for each query in queries"),
+        ({"weights": [1]}, "one number for each query in queries"),
         ({"queries": ["a"], "weights": [-1]}, "greater than or equal to 0"),
         ({"original_weight": float("nan")}, "original_weight"),
         ({"original_weight": float("inf")}, "original_weight"),
         ({"query_generator": "who?"}, "must be a Runnable or a function"),
         ({"llm": "openai:gpt-5-mini"}, "instance of Runnable"),
         ({"prompt": PromptTemplate.from_template("Split!")}, "must have the variable question"),
-        ({"prompt": PromptTemplate.from_template("{question} {x}")}, "and no other"),
+        ({"prompt": PromptTemplate.from_template("{question} {x}")}, "but no other"),
         ({"mode": "hybrid"}, "needs a store with a dense embedding and BM25"),
         ({"mode": "dense"}, "mode"),
         ({"fallback": True}, "fallback is for the mode hybrid"),
@@ -65,7 +65,7 @@ def made(**settings: Any) -> MilvusMultiQueryRetriever:
     ],
 )
 def test_nonsense_is_refused_with_a_sentence(settings: dict[str, Any], said: str) -> None:
-    """Two sources, none, bounds that are passed, and names that nobody knows."""
+    """Two sources, none, bounds that are passed, and unknown names."""
     with pytest.raises(ValidationError, match=said):
         made(**settings)
 
@@ -107,7 +107,7 @@ async def test_a_copy_goes_by_its_new_settings() -> None:
     assert other.store is first.store
     call = await other._call("who?", None, None, None, {})
     for retriever, query in ((first, "old"), (other, "new"), (first.model_copy(), "old")):
-        assert [one.text for one in (await retriever._amade(call, {})).queries] == [query]
+        assert [one.text for one in (await retriever._amake_queries(call, {})).queries] == [query]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_traces_name_the_store_and_the_embedding_model() -> None:
 
 
 def test_failures_are_told_to_each_document_on_its_own() -> None:
-    """What one caller does with one Document's metadata changes no other."""
+    """A caller that changes one Document's metadata changes no other Document."""
     hits = [(Document(id=id_, page_content=id_), 1.0) for id_ in "ab"]
     failed = [{"query": "who?", "error": "gone"}]
     one, other = fuse({"q": hits}, 2, key="via", failed=failed)

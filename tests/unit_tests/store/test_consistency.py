@@ -1,11 +1,11 @@
-"""What a store remembers of its deletes."""
+"""The log of a store's deletes."""
 
 from milvus_tools.store import consistency
 from milvus_tools.store.consistency import DeleteLog
 
 
 def test_a_key_that_went_after_the_reading_began_is_known() -> None:
-    """What was gone before is not told: it was not read either."""
+    """Deletes before the read are not in the answer: the read did not see their rows."""
     log = DeleteLog()
     with log.reading() as first:
         log.note(["a"])

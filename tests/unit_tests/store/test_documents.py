@@ -69,7 +69,7 @@ def of(**metadata: Any) -> Document:
 def test_a_document_comes_back_from_its_row(
     case: Case, scope: Scope, metadata_field: str | None
 ) -> None:
-    """What a row takes comes back as it was, types included; all else is refused."""
+    """Values that a row takes come back unchanged, types included; all else is refused."""
     where = mapper(Field("tenant", DataType.VARCHAR), metadata_field=metadata_field)
     if not is_good(case) or not is_text(scope.key(str(case.id))):
         readable = is_text(case.text) and isinstance(case.metadata, dict)
@@ -225,7 +225,7 @@ def test_a_document_is_read_without_what_is_not_metadata() -> None:
 
 
 def test_containers_of_the_wire_become_lists() -> None:
-    """What is iterable but no list of Python's is made one."""
+    """Iterables other than lists become lists."""
     where = mapper(Field("a", DataType.ARRAY))
     row = {"pk": "1", "text": "t", "a": (number for number in [1, 2])}
     assert where.document(row, OPEN).metadata == {"a": [1, 2]}
@@ -310,7 +310,7 @@ def test_vectors_that_do_not_fit_are_refused(vectors: Any, message: str) -> None
 
 
 def test_sparse_vectors_are_counted_only() -> None:
-    """What is not dense is passed on as it is."""
+    """Vectors that are not dense pass unchanged."""
     field = Field("vector", DataType.SPARSE_FLOAT_VECTOR)
     vectors = [{1: 0.5}]
     assert checked_vectors(vectors, field, 1) is vectors

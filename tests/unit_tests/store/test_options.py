@@ -27,7 +27,7 @@ RERANKER = Function("r", FunctionType.RERANK, ["x"], params={"reranker": "decay"
     ],
 )
 def test_known_arguments_pass(given: dict[str, Any], known: Any) -> None:
-    """What is on the list passes as it is, in a scope too."""
+    """Arguments on the list pass unchanged, in a scope too."""
     assert opts.allowed(given, known, partition=None) == given
     assert opts.allowed(given, known, partition="partition_names") == given
 
@@ -41,7 +41,7 @@ def test_known_arguments_pass(given: dict[str, Any], known: Any) -> None:
     ],
 )
 def test_unknown_arguments_are_refused(name: str) -> None:
-    """What could carry a filter or a collection past the scope is not on any list."""
+    """No list has an argument that could carry a filter or a collection past the scope."""
     for known in (opts.SEARCH, opts.QUERY, opts.COUNT, {}):
         for partition in (None, "partition_names"):
             with pytest.raises(InvalidInputError, match="not known here"):

@@ -56,7 +56,7 @@ def test_openai_takes_the_schemas(settings: dict[str, Any], strict: bool | None)
     "settings", [{"allow_dynamic": True}, {"nested_filters": True}, {"allow_raw_filter": True}]
 )
 def test_openai_takes_freer_schemas(settings: dict[str, Any]) -> None:
-    """What an operator can allow beyond the default keeps OpenAI's rules, if not strict mode's."""
+    """Arguments allowed beyond the default keep OpenAI's rules, if not strict mode's."""
     tools = toolkit(**settings).get_tools()
     assert tool_problems([convert_to_openai_tool(tool) for tool in tools]) == []
 
@@ -99,7 +99,7 @@ def test_fields_and_operators_are_enums() -> None:
 
 
 def test_bounds_stand_in_the_schema() -> None:
-    """What is bounded is seen to be, and the operator's bounds are the ones seen."""
+    """The schemas show the bounds, and they are the operator's."""
     search = schema_of("search", max_k=7, max_queries=3)["properties"]
     assert search["k"]["maximum"] == 7
     assert search["queries"]["maxItems"] == 2
@@ -163,12 +163,12 @@ def test_fields_may_have_any_name(name: str) -> None:
         ({"query": "x", "queries": ["a"] * 5}, "queries: List should have at most 4 items"),
         (
             {"query": "x", "top_k": 3},
-            "there is no 'top_k' here; there are query, queries, k, filt",
+            "unknown name 'top_k'; the names are query, queries, k, filt",
         ),
         ({"query": "x", "filters": [{"field": "year"}]}, "filters.0.operator: Field required"),
         (
             {"query": "x", "filters": [{"f": 1}]},
-            "filters.0: there is no 'f' here; there are field",
+            "filters.0: unknown name 'f'; the names are field",
         ),
         ({"query": "x", "filters": "year = 1"}, 'filters: a filter is {"field": …, "operator"'),
         ({"query": "x", "filters": ["year = 1"]}, "filters.0: a filter is"),
@@ -241,5 +241,5 @@ async def test_filters_that_a_model_wrote_as_text_are_read_as_json(
     for text in (json.dumps([condition]), [json.dumps(condition)]):
         assert schema.model_validate({"query": "x", "filters": text}) == plain
     for text in ("year < 1990", ["year < 1990"]):
-        with pytest.raises(ValidationError, match="not a text"):
+        with pytest.raises(ValidationError, match="not a string"):
             schema.model_validate({"query": "x", "filters": text})

@@ -1,4 +1,4 @@
-"""What a model reads."""
+"""The text of a tool's answer."""
 
 import json
 import re
@@ -93,7 +93,7 @@ def test_only_the_chosen_metadata_is_shown() -> None:
 
 
 def test_long_texts_and_metadata_are_cut() -> None:
-    """What is left out is said."""
+    """The text says what it leaves out."""
     shown = blocks([found("x" * 50, title="y" * 500, many=list(range(999)))], max_chars=20)
     _, _, metadata, text, _ = shown.splitlines()
     assert text == "x" * 20 + " … (30 more characters)"

@@ -115,7 +115,7 @@ def test_what_may_differ_does_not_part_requests(
 def test_all_else_parts_requests(
     group: Callable[[Any], Hashable], request_: Any, changes: dict[str, Any]
 ) -> None:
-    """What defines the answer must be equal."""
+    """Requests share one only if all that defines the answer is equal."""
     other = dataclasses.replace(request_, **changes)
     assert group((request_, Deadline(1))) != group((other, Deadline(1)))
 

@@ -1,4 +1,4 @@
-"""What is kept quiet about Milvus Lite."""
+"""Log records of Milvus Lite that are suppressed."""
 
 import logging
 import sys

@@ -135,7 +135,7 @@ async def test_a_flush_that_is_given_up_lets_reads_go_on(nothing_left: None) -> 
 
 
 def connection(tmp_path: pathlib.Path) -> Connection:
-    """Return the connection to a file that nobody opened."""
+    """Return the connection to a file that is not open."""
     path = tmp_path / "never opened.db"
     path.mkdir()
     return Connection({"uri": str(path)})
@@ -144,7 +144,7 @@ def connection(tmp_path: pathlib.Path) -> Connection:
 async def test_a_flush_in_the_background_that_fails_is_logged(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It fails no call, and nobody tries again at once."""
+    """It fails no call, and is not tried again at once."""
     flusher = Flusher(connection(tmp_path), "any")
     flusher.allowed = True
     flusher.unflushed.wrote([ROW] * 1_000)
@@ -164,7 +164,7 @@ async def test_nothing_is_flushed_on_a_disk_that_is_nearly_full(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What Milvus Lite fails to flush is lost, so it is better not asked; the log says so."""
+    """Milvus Lite loses rows that it fails to flush, so it is not asked to; the log says so."""
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     flusher = Flusher(connection(tmp_path), "any")

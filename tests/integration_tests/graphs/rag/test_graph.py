@@ -24,9 +24,9 @@ from milvus_tools import MilvusStore
 from milvus_tools.errors import ScopeError
 from tests.helpers.openai_clients import Clients
 from tests.helpers.openai_service import EMBEDDINGS, OpenAIService
-from tests.helpers.probes import BOUND
 from tests.helpers.rag_graph import DOCUMENTS, QUESTION, events
 from tests.helpers.support import DIM, ON_LITE, CountingEmbeddings
+from tests.helpers.threads import BOUND
 
 MakeStore = Callable[..., MilvusStore]
 SEVERAL = "Who came? Who saw? Who won? Who lost? Who wept? Who fled? Who ran?"  # 7 and itself
@@ -112,7 +112,7 @@ async def test_a_question_of_two_steps_is_answered_with_its_sources(
 
 
 async def test_an_empty_collection_has_no_answer(make_store: MakeStore) -> None:
-    """What was never written has no documents, and so has what was emptied."""
+    """A collection that was never written, or was emptied, has no documents."""
     store = make_store()
     for _ in range(2):
         output = await ask(store)
@@ -141,7 +141,7 @@ async def test_what_is_no_question_is_refused(make_store: MakeStore, question: s
 @ON_LITE
 @pytest.mark.parametrize("given", [{"question": None}, {"question": 5}, {"question": ["a"]}])
 async def test_what_is_no_text_is_no_question(make_store: MakeStore, given: Any) -> None:
-    """Whoever calls over the network is told so in a sentence."""
+    """A caller over the network is told so in a sentence."""
     with pytest.raises(ValueError, match="The question is empty"):
         await build_graph(Context(store=make_store())).ainvoke(given)
 
@@ -203,7 +203,7 @@ async def test_a_slow_branch_costs_only_itself(make_store: MakeStore) -> None:
 
 @ON_LITE
 async def test_a_search_that_fails_is_tried_again(make_store: MakeStore) -> None:
-    """What passes costs nothing."""
+    """Failures that pass are retried, and leave no note."""
     embedding = Failing("directed", times=2)
     store = await loaded(make_store, embedding, batching=False)
     output = await ask(store, max_rounds=1, retries=2)
@@ -297,7 +297,7 @@ async def test_updates_tell_of_each_node(make_store: MakeStore) -> None:
 
 @ON_LITE
 async def test_a_thread_goes_on_with_another_question(make_store: MakeStore) -> None:
-    """What an earlier question found is no part of a later answer, but is in its checkpoint."""
+    """Findings of an earlier question are in the checkpoint, but not in a later answer."""
     builder = build_graph(Context(store=await loaded(make_store))).builder
     graph = builder.compile(checkpointer=InMemorySaver())
     config: Any = {"configurable": {"thread_id": "1"}}
@@ -330,7 +330,7 @@ async def test_a_failed_turn_leaves_no_earlier_answer(make_store: MakeStore) -> 
 
 @ON_LITE
 async def test_a_graph_of_another_context_holds_it_as_a_part(make_store: MakeStore) -> None:
-    """What the outer graph's context says is not for this one."""
+    """The outer graph's context does not apply to this one."""
     inner = build_graph(Context(store=await loaded(make_store)))
     builder = StateGraph(State, context_schema=Outer)
     outer = builder.add_node("rag", inner).add_edge(START, "rag").compile()
@@ -429,7 +429,7 @@ async def test_a_document_forges_no_citation(make_store: MakeStore, mark: str) -
 
 @ON_LITE
 async def test_a_long_document_is_kept_in_part(make_store: MakeStore) -> None:
-    """What a checkpointer writes is bounded."""
+    """The size of a checkpoint is bounded."""
     store = make_store()
     text = "Kites\n## are \u202e birds. " + "Kites fly. " * 5_000
     metadata = {"source": "x" * 9_999}

@@ -146,7 +146,7 @@ async def test_a_thread_is_resumed(client: LangGraphClient, service: OpenAIServi
 async def test_a_caller_can_give_no_store_and_no_bound_of_its_own(
     client: LangGraphClient,
 ) -> None:
-    """What is no setting is not taken, and a number past its bound fails the run."""
+    """Unknown settings are ignored, and a number past its bound fails the run."""
     output: Any = await client.runs.wait(
         None, RAG, input={"question": QUESTION}, context={"store": "http://127.0.0.1:1", "k": 5}
     )
@@ -167,7 +167,7 @@ async def test_a_caller_is_held_to_what_the_graph_was_built_with(
 
 
 async def test_the_server_tells_its_schemas(client: LangGraphClient) -> None:
-    """What a run is given, gives back and may be told."""
+    """The schemas name the keys of input, output and context."""
     assistant = (await client.assistants.search(graph_id=RAG))[0]
     schemas: Any = await client.assistants.get_schemas(assistant["assistant_id"])
     assert {"question", "messages"} <= schemas["input_schema"]["properties"].keys()

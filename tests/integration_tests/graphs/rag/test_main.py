@@ -93,7 +93,7 @@ def test_options_say_what_they_mean() -> None:
 
 
 def test_an_error_stands_on_a_line_of_its_own(file: str) -> None:
-    """What was shown before ends first, also where both are one file."""
+    """Earlier output ends first, even if both streams are one file."""
     command = [sys.executable, "-m", "graphs.rag", " ", "--db", file]
     printed = subprocess.run(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False

@@ -23,7 +23,6 @@ from milvus_tools import MilvusStore
 from tests.helpers.openai_answers import Reply, ToolCall
 from tests.helpers.openai_clients import KEY, Clients
 from tests.helpers.openai_service import CHAT, DROP, EMBEDDINGS, OpenAIService
-from tests.helpers.probes import happens
 from tests.helpers.rag_graph import (
     CUT,
     DIRECTED,
@@ -35,6 +34,7 @@ from tests.helpers.rag_graph import (
     reflection,
 )
 from tests.helpers.support import DIM, ON_LITE
+from tests.helpers.threads import happens
 
 MakeStore = Callable[..., MilvusStore]
 TWO_STEPS = plan("Which film was shot around Leland?", ("Who directed #1?", [1]))
@@ -80,7 +80,7 @@ def texts_of(output: Any) -> list[tuple[int, str]]:
 
 
 async def test_a_found_answer_is_filled_into_the_next_round(played: Played) -> None:
-    """What needs an answer waits for it, and is searched for with it."""
+    """A sub-question that needs an answer waits for it, and is searched for with it."""
     model = PlayedModel([TWO_STEPS], [FILLED_IN, reflection(answerable=True)])
     output = await played.ask(model)
     assert texts_of(output) == [
@@ -289,7 +289,7 @@ async def test_documents_are_shown_as_data(played: Played) -> None:
 
 
 async def test_a_question_that_is_answered_needs_no_more(played: Played) -> None:
-    """What was planned beyond it is neither searched for nor missed."""
+    """Sub-questions planned beyond the bound are neither searched for nor reported missing."""
     answered = reflection("More?", answers={2: "Maximum Overdrive"}, answerable=True)
     output = await played.ask(PlayedModel([TWO_STEPS], [answered]))
     assert len(output["subquestions"]) == 2
@@ -310,7 +310,7 @@ async def test_a_named_model_is_made_off_the_loop(
 
 
 async def test_a_model_with_a_fallback_is_a_model(played: Played) -> None:
-    """What wraps a model plans and answers like it."""
+    """A wrapped model plans and answers like the model."""
     model = PlayedModel([TWO_STEPS], [FILLED_IN, reflection(answerable=True)])
     context = played.context(model, options={"max_retries": 0})
     chat: Any = context.model

@@ -62,7 +62,7 @@ async def test_an_order_by_nothing_is_refused(shared: MilvusStore, order_by: Any
 
 
 async def test_get_pks_takes_a_limit(shared: MilvusStore) -> None:
-    """Whoever needs to know whether there are many need not read them all."""
+    """A bound tells whether there are many, without reading them all."""
     view = await written(shared, "limit")
     assert len(await view.aget_pks('pk != ""', limit=3)) == 3
     with pytest.raises(InvalidInputError, match="limit must be"):
@@ -77,7 +77,7 @@ async def test_get_pks_takes_no_offset_alone(shared: MilvusStore, offset: Any) -
 
 
 async def test_a_narrower_view_keeps_to_the_keys_of_the_wider(shared: MilvusStore) -> None:
-    """What a user's view wrote, the tenant's view reads, counts and deletes."""
+    """The tenant's view reads, counts and deletes rows that a user's view wrote."""
     tenant = shared.scoped(keys="wide", scoped_ids=True)
     user = tenant.scoped(user="u")
     assert await user.aadd_texts(["of u"], ids=["1"]) == ["1"]

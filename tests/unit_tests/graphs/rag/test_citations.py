@@ -86,7 +86,7 @@ def test_r06_a_quoted_text_holds_no_citation(text: str) -> None:
 
 
 def test_a_quoted_footnote_is_no_citation() -> None:
-    """What a document says in brackets means nothing here."""
+    """Brackets in a document's text are no citations."""
     assert uncited("A fact.[3] Another [1, 2].") == "A fact.(3) Another (1, 2)."
     assert cite(uncited("A [1]."), PASSAGES)[1] == []
 

@@ -43,7 +43,7 @@ from graphs.rag.graph import graph
     ],
 )
 def test_every_value_has_a_bound(name: str, value: Any) -> None:
-    """What can't be is refused in a sentence that names it."""
+    """A wrong value is refused in a sentence that names it."""
     with pytest.raises(ValueError, match=rf"^{name}.*\.$"):
         Context(**{name: value})
 

@@ -1,4 +1,4 @@
-"""What the graph does without a model."""
+"""The rules of the graph, which take no model."""
 
 import pytest
 
