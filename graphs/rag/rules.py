@@ -17,8 +17,8 @@ BY_RULE: Final = (
 )
 UNCLEAR: Final = "Nothing that was found clearly answers the question. The nearest sentences:"
 
-NAMES: Final = 4
-"""How many names of the last turn a follow-up is given."""
+NAMES: Final = 2
+"""How many names a follow-up is given of those that a turn begins with, and ends with."""
 
 PASSAGES_READ: Final = 2
 """How many of the best passages are read for names to follow."""
@@ -92,7 +92,8 @@ def standalone(question: str, turns: Sequence[str]) -> str:
         return question
     for turn in turns:
         said = turn.replace(BY_RULE, "").replace(UNCLEAR, "")
-        if named := names(said, question)[:NAMES]:
+        if found := names(said, question):
+            named = unique([*found[:NAMES], *found[-NAMES:]])
             return f"{', '.join(named)}: {_without_joiner(question)}"[:_MOST_TEXT]
     return question
 

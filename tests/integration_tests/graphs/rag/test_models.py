@@ -597,7 +597,10 @@ async def test_other_wordings_are_searched_for_in_the_run_s_mode(
     """By words too, if the store has them and the run does not say otherwise."""
     words = BM25BuiltInFunction(output_field_names="sparse")
     store = make_store(
-        played.clients.embeddings, builtin_function=words, vector_field=["dense", "sparse"]
+        played.clients.embeddings,
+        collection_name=f"wordings_{mode}",
+        builtin_function=words,
+        vector_field=["dense", "sparse"],
     )
     await store.aadd_documents(DOCUMENTS)
     model = PlayedModel([plan()], wordings=[{"wordings": ["Maximum Overdrive"]}])

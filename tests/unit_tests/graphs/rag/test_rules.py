@@ -183,6 +183,13 @@ def test_a_follow_up_of_a_follow_up_has_the_names_of_the_turn_before() -> None:
     assert rules.standalone("And when?", ["why?"]) == "And when?"
 
 
+def test_a_follow_up_has_what_was_asked_about_and_what_was_answered() -> None:
+    """Of many names those at both ends: the question's, and the answer's last."""
+    turn = "Who directed Jaws?\nIn Amity, by Martha, with Orca, it was Steven Spielberg [1]."
+    alone = rules.standalone("When was he born?", [turn])
+    assert alone == "Jaws, Amity, Orca, Steven Spielberg: When was he born?"
+
+
 def test_a_follow_up_is_one_question() -> None:
     """The names before it split nothing."""
     assert split(rules.standalone("and who wrote it?", [TURN])) == []
