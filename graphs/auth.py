@@ -71,7 +71,7 @@ auth = Auth()
 
 @auth.authenticate
 async def authenticate(authorization: str | None) -> Any:
-    """Return the user whose token this is; without users, whoever asks is nobody in particular."""
+    """Return the user whose token this is; without users, an unnamed one."""
     if not USERS:
         return {"identity": "", "is_authenticated": False}
     scheme, _, token = (authorization or "").partition(" ")

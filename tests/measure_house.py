@@ -7,6 +7,7 @@ the size of the library. Nothing here is a test: the numbers are for people who 
 import ast
 import asyncio
 import dataclasses
+import dis
 import io
 import pathlib
 import statistics
@@ -25,6 +26,7 @@ from milvus_tools import MilvusMultiQueryRetriever, MilvusStore, MilvusToolkit
 PACKAGE = pathlib.Path(milvus_tools.__file__).parent
 ROOT = PACKAGE.parent
 DIMENSION = 8
+_RESUME = dis.opmap["RESUME"]
 
 
 @dataclasses.dataclass
@@ -44,7 +46,7 @@ class Frames:
             self.done = True
             return
         path = pathlib.Path(code.co_filename)
-        if PACKAGE not in path.parents or frame.f_lasti > _beginning(frame):
+        if PACKAGE not in path.parents or not _begins(frame):
             return
         place = (str(path.relative_to(PACKAGE)), code.co_qualname)
         self.functions.append(place)
@@ -52,9 +54,10 @@ class Frames:
             self.coroutines.append(place)
 
 
-def _beginning(frame: FrameType) -> int:
-    """Return the place in the bytecode at which a new frame stands: past what makes coroutines."""
-    return 8 if frame.f_code.co_flags & 0x280 else 0
+def _begins(frame: FrameType) -> bool:
+    """Tell whether a call begins, in a function or a coroutine, rather than goes on."""
+    code = frame.f_code.co_code
+    return code[frame.f_lasti] == _RESUME and code[frame.f_lasti + 1] == 0
 
 
 async def frames_of(store: MilvusStore, call: Callable[[], Awaitable[object]]) -> Frames:

@@ -23,7 +23,7 @@ PROMPT: Final = (
 )
 SUMMARIZE_AT: Final = ("tokens", 32_000)
 KEEP: Final = ("messages", 20)
-"""What stays word for word when the conversation before it is summarized."""
+"""The part of a conversation that stays word for word when the rest is summarized."""
 
 
 def build_agent(

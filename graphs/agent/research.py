@@ -34,8 +34,8 @@ def research_tool(rag: Any) -> BaseTool:
         rag: The graph of `graphs.rag.build_graph`, over the store that the agent may search.
 
     Returns:
-        A tool whose events reach whoever streams `custom` from the agent, as they happen. Its
-        message carries the citations as its artifact.
+        A tool whose events reach each client that streams `custom` from the agent, as they happen.
+        Its message carries the citations as its artifact.
     """
     # Its steps are searches, which can be made again: they need no checkpoints in the agent's.
     unsaved = rag.copy(update={"checkpointer": False})

@@ -31,7 +31,7 @@ MAX_DOCUMENTS: Final = 1_000
 """The most Documents of one run: a server keeps a run's input in its thread."""
 
 MAX_REFUSED: Final = 10
-"""How many Documents Milvus or the embedding model may refuse, before no more are tried alone."""
+"""The most refusals by Milvus or the embedding model, before no more are tried alone."""
 
 _TWICE: Final = "Another document of this run has the same id, and other content."
 _NOT_TRIED: Final = "Not tried alone, because others were refused: {reason}"
@@ -64,7 +64,7 @@ def build_index(store: AnyStore) -> IndexGraph:
 
 @dataclasses.dataclass
 class _Outcome:
-    """What became of the Documents."""
+    """The outcome per Document."""
 
     written: list[Item] = dataclasses.field(default_factory=list)
     unchanged: list[Item] = dataclasses.field(default_factory=list)
@@ -101,7 +101,7 @@ class _Index:
         """Tell whether ids can be made for the collection's keys."""
         try:
             schema = await self.store.aschema()
-        except CollectionNotFoundError:  # somebody dropped it, and the first write makes it anew
+        except CollectionNotFoundError:  # it was dropped, and the first write makes it again
             schema = None
         if self.store.auto_id if schema is None else schema.primary.auto_id:
             raise IndexingError(_AUTO_ID)

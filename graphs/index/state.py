@@ -1,4 +1,4 @@
-"""What the graph is given and gives back, in plain values that any checkpointer can write."""
+"""The input, output and state of the graph, in values that any checkpointer can write."""
 
 from typing import Any, NotRequired
 
@@ -25,17 +25,17 @@ class Failure(TypedDict):
 
 
 class InputState(TypedDict):
-    """What a run is given."""
+    """The input of a run."""
 
     documents: list[GivenDocument]
 
 
 class OutputState(TypedDict):
-    """What a run gives back; the three add up to the Documents that were given."""
+    """The output of a run; the three counts add up to the Documents that were given."""
 
     written: int
     unchanged: int
-    """How many the collection had already, with the same text and metadata."""
+    """The number that the collection had already, with the same text and metadata."""
 
     failed: list[Failure]
     ids: list[str | None]
@@ -43,4 +43,4 @@ class OutputState(TypedDict):
 
 
 class State(InputState, OutputState):
-    """What the node works on."""
+    """The state of the node."""

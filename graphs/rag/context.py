@@ -1,4 +1,4 @@
-"""What a run may be told: its store, its model, and bounds for all that it does."""
+"""The context of a run: its store, its models, and bounds for all its work."""
 
 import weakref
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ Conditions = dict[str, JsonValue] | list[JsonValue]
 
 
 class Context(BaseModel):
-    """What a run may be told beside its question; every number has a bound.
+    """The settings of a run beside its question; every number has a bound.
 
     Example:
         ```python
@@ -81,19 +81,19 @@ class Context(BaseModel):
     they are fused by rank. Not by words alone: those are others then."""
 
     k: int = Field(10, ge=1, le=100)
-    """How many passages a sub-question's search returns."""
+    """The most passages that a sub-question's search returns."""
 
     max_passages: int = Field(10, ge=1, le=50)
-    """How many passages the answer is made from."""
+    """The most passages that the answer is made from."""
 
     max_chars: int = Field(2_000, ge=100, le=20_000)
-    """How many characters of a passage are kept, and read."""
+    """The most characters of a passage that are kept and read."""
 
     max_subquestions: int = Field(8, ge=1, le=32)
-    """How many sub-questions are searched for in a round, at the same time."""
+    """The most sub-questions of a round, which are searched for at the same time."""
 
     max_rounds: int = Field(3, ge=1, le=6)
-    """How many rounds of searches there are, the first included."""
+    """The most rounds of searches, the first included."""
 
     store_timeout: float = Field(120.0, gt=0, le=3_600)
     """Seconds in which the store is made, if it is a function; it is made on for later runs."""
@@ -102,13 +102,13 @@ class Context(BaseModel):
     """Seconds for a sub-question's search, further attempts included."""
 
     retries: int = Field(2, ge=0, le=10)
-    """How often a search is tried again that failed, but not for what it asked."""
+    """The most retries of a search that failed through no fault of its arguments."""
 
     model_timeout: float = Field(120.0, gt=0, le=3_600)
     """Seconds for one answer of the model."""
 
     max_answer_chars: int = Field(8_000, ge=100, le=100_000)
-    """Where an answer of the model that does not end is cut."""
+    """The most characters of the model's answer; a longer one is cut."""
 
     @field_validator("store")
     @classmethod

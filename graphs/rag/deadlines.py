@@ -1,4 +1,4 @@
-"""What may take so long, and no longer."""
+"""Deadlines of awaited work."""
 
 import asyncio
 import contextlib

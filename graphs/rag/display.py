@@ -1,4 +1,4 @@
-"""What a run shows on a terminal, while it runs."""
+"""The display of a run on a terminal, while it runs."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,7 +11,7 @@ from graphs.rag.state import OutputState
 from milvus_tools.tools.formatting import as_data
 
 SHOWN: Final = 2
-"""How many of a sub-question's passages are named."""
+"""The most passages of a sub-question that are named."""
 
 _MOST_TEXT: Final = 44  # characters of a sub-question
 _PENDING: Final = "waits for an answer"

@@ -34,7 +34,7 @@ from graphs.rag.prompts import JSON
 from graphs.rag.thoughts import said, without_thoughts
 
 ATTEMPTS: Final = 2
-"""How often a structured output is asked for, until it can be read."""
+"""The most attempts at a structured output that can be read."""
 
 MAX_THOUGHTS: Final = 200_000
 """The most characters that a model may write, thoughts included, before it is cut."""

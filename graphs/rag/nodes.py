@@ -62,7 +62,7 @@ class Nodes:
             "subquestions": Overwrite([]),
             "passages": {},
             "answer": "",  # an earlier question's would stand here if this run fails
-            "answered_by": "nobody",
+            "answered_by": "none",
             "citations": [],
             "documents": [],
             "notes": [*conversation.unread(asked), *plan.notes, *_left_out(planned)],
@@ -149,11 +149,11 @@ class Said:
     """An answer, before what went wrong on the way is added."""
 
     text: str
-    by: Literal["model", "rule", "nobody"]
+    by: Literal["model", "rule", "none"]
     citations: list[Citation] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     message: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What the message of the answer has of the model's: its id, and the tokens it took."""
+    """The id and the token counts of the model's message, for the message of the answer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +222,7 @@ def _followed(state: State, most: int) -> Planned:
 async def _answered(state: State, context: Context) -> Said:
     question, passages = state["standalone_question"], _passages(state)
     if not passages:
-        return Said(NOT_IN_DOCUMENTS, "nobody")
+        return Said(NOT_IN_DOCUMENTS, "none")
     if context.answering_model is None:
         return await asyncio.to_thread(_quoted, question, passages)
     return await _written(context.answering_model, question, passages, context)
@@ -246,11 +246,11 @@ def _quoted(question: str, passages: Sequence[Passage]) -> Said:
     quoted = rules.quotes(question, passages)
     shown = quoted or rules.nearest(question, passages)
     if not shown:
-        return Said(NOT_IN_DOCUMENTS, "nobody")
+        return Said(NOT_IN_DOCUMENTS, "none")
     lines = [f"- {_as_quote(sentence)} [{number}]" for number, sentence in shown]
     citations = [citation(one, passages) for one in unique(number for number, _ in shown)]
     text = "\n".join([rules.BY_RULE if quoted else rules.UNCLEAR, *lines])
-    return Said(text, "rule" if quoted else "nobody", citations)
+    return Said(text, "rule" if quoted else "none", citations)
 
 
 def _passages(state: State) -> list[Passage]:

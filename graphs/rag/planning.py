@@ -34,7 +34,7 @@ class Planned:
     pending: list[Subquestion]
     waiting: list[Subquestion]
     left_out: int = 0
-    """How many were too many."""
+    """The number of texts that were left out."""
 
 
 def cleaned(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the model is told, and the shapes in which it replies."""
+"""The prompts of the model, and the schemas of its replies."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -73,14 +73,14 @@ class Paraphrases(BaseModel):
 
 
 class FoundAnswer(BaseModel):
-    """What the documents answer to a sub-question."""
+    """The documents' answer to a sub-question."""
 
     number: int = Field(description="The sub-question's number.")
     answer: str = Field(description="The answer in a few words, as the documents have it.")
 
 
 class Reflection(BaseModel):
-    """What is known, and what to search for next."""
+    """The answers that are known, and the texts to search for next."""
 
     answers: list[FoundAnswer]
     answerable: bool = Field(description="Whether the documents answer the whole question.")

@@ -1,4 +1,4 @@
-"""What the graph does without a model: split, follow what was found, and quote. Pure functions.
+"""The work of a model, by rule: split, follow what was found, and quote. Pure functions.
 
 Nothing here knows a question or a collection: the words are English, and what is not English is
 searched as it stands.
@@ -18,31 +18,31 @@ BY_RULE: Final = (
 UNCLEAR: Final = "Nothing that was found clearly answers the question. The nearest sentences:"
 
 NAMES: Final = 2
-"""How many names a follow-up is given of those that a turn begins with, and ends with."""
+"""The most names of a turn's beginning, and of its end, that a follow-up gets."""
 
 PASSAGES_READ: Final = 2
-"""How many of the best passages are read for names to follow."""
+"""The number of best passages that are read for names to follow."""
 
 QUOTES: Final = 4
-"""How many sentences make an answer."""
+"""The most sentences of an answer."""
 
 NEAREST: Final = 2
-"""How many sentences are shown that are no answer."""
+"""The most sentences that are shown if none answers."""
 
 LEAST: Final = 0.8
-"""What a sentence must be worth to be quoted."""
+"""The least worth of a sentence that is quoted."""
 
 LINKED: Final = 1.0
-"""What counts for a sentence whose passage begins with a name that a quoted one has."""
+"""The worth that a sentence gains if its passage begins with a name in a quoted one."""
 
 COVERED: Final = 0.2
-"""What a word of the question counts that is quoted already; a new one counts 1."""
+"""The worth of a word of the question that is quoted already; a new one counts 1."""
 
 AGAIN: Final = 0.5
 """By what a sentence counts less if its passage is quoted already."""
 
 PER_RANK: Final = 0.03
-"""What a sentence loses per rank of its passage."""
+"""The worth that a sentence loses per rank of its passage."""
 
 ENOUGH_WORDS: Final = 0.5
 """More of the question's words than this share stand in the quotes, or they are no answer."""

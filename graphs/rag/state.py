@@ -1,4 +1,4 @@
-"""What the graph keeps, in plain values that any checkpointer can write."""
+"""The state of the graph, in plain values that any checkpointer can write."""
 
 import functools
 import operator
@@ -85,8 +85,8 @@ class OutputState(TypedDict):
     """The conversation with the question and the answer, whose citations are annotations."""
 
     answer: str
-    answered_by: Literal["model", "rule", "nobody"]
-    """Who answered: `"nobody"` if nothing was found, or nothing that clearly answers."""
+    answered_by: Literal["model", "rule", "none"]
+    """The author of the answer: `"none"` if nothing was found that clearly answers."""
 
     citations: list[Citation]
     documents: list[Document]
@@ -97,11 +97,11 @@ class OutputState(TypedDict):
 
     subquestions: Annotated[list[Asked], operator.add]
     notes: list[str]
-    """What was left out or went wrong on the way, in sentences; the answer ends with them."""
+    """Sentences on what was left out or went wrong; the answer ends with them."""
 
 
 class State(OutputState):
-    """What the nodes share."""
+    """The state that the nodes share."""
 
     question: NotRequired[Annotated[str, EphemeralValue]]
 
@@ -112,8 +112,8 @@ class State(OutputState):
     """Those that need an earlier answer."""
 
     found: Annotated[dict[str, Passage], Unsaved]
-    """What the round found, by id. Checkpoints have the ids in `subquestions`: many branches find
-    the same passages, and most of them are not kept."""
+    """The Documents that the round found, by id. Checkpoints have the ids in `subquestions`: many
+    branches find the same passages, and most of them are not kept."""
 
     passages: dict[str, Passage]
     """The best of all that was found, by id, best first; none after the answer."""

@@ -1,4 +1,4 @@
-"""What a model says, without what it thinks. Pure functions."""
+"""A model's answers without its thoughts. Pure functions."""
 
 import re
 from typing import Final

@@ -10,7 +10,7 @@ from milvus_tools._io.loop import Ending, afinished, finished, portal, run_sync
 
 
 class Closable(Protocol):
-    """What a `Lifecycle` makes and closes."""
+    """A resource that a `Lifecycle` makes and closes."""
 
     async def close(self) -> None:
         """End what is under way, on the I/O loop."""

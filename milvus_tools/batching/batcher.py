@@ -97,7 +97,7 @@ class MicroBatcher(Generic[Request, Result]):
 
     @property
     def stats(self) -> BatcherStats:
-        """What was done so far, and what is under way."""
+        """Counts of the work so far, and of the requests under way."""
         return BatcherStats(
             calls=self._calls,
             shared=self._shared,

@@ -80,7 +80,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class BatcherStats:
-    """How much a batcher has done, and how much it holds now.
+    """Counts of a batcher's work so far, and of what it holds now.
 
     Attributes:
         calls: Calls made.

@@ -89,7 +89,7 @@ class BatchingEmbeddings(Embeddings):
 
     @property
     def stats(self) -> BatcherStats:
-        """How many queries became how many requests; those sent again count once."""
+        """Counts of queries and of their requests; a request that is sent again counts once."""
         client = self._lifecycle.resource
         return BatcherStats() if client is None else client.stats
 

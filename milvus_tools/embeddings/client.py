@@ -10,12 +10,7 @@ from langchain_core.embeddings import Embeddings
 
 from milvus_tools._io.loop import portal
 from milvus_tools._io.tasks import gather_or_cancel
-from milvus_tools.batching import (
-    BatcherClosedError,
-    BatcherStats,
-    Limits,
-    MicroBatcher,
-)
+from milvus_tools.batching import BatcherClosedError, BatcherStats, Limits, MicroBatcher
 from milvus_tools.embeddings.failures import is_invalid
 from milvus_tools.embeddings.models import (
     QueryEmbedder,
@@ -81,7 +76,7 @@ class EmbeddingClient:
 
     @property
     def stats(self) -> BatcherStats:
-        """How many queries became how many requests."""
+        """Counts of queries, and of the requests that they became."""
         return self._queries.stats
 
     async def query(self, text: str) -> Vector:

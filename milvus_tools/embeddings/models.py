@@ -1,4 +1,4 @@
-"""How a model embeds queries and documents, told from its class without importing it."""
+"""The methods by which a model embeds, found from its class without importing it."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -19,7 +19,7 @@ _DEFAULT: Final = ("langchain_core", "Embeddings")  # whose `aembed_query` is `e
 
 
 class QueryEmbedder(NamedTuple):
-    """How a model embeds queries.
+    """The method by which a model embeds queries.
 
     Attributes:
         embed: Embeds queries.

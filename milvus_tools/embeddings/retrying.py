@@ -19,7 +19,7 @@ _backoff = tenacity.wait_random_exponential(multiplier=1, max=_LONGEST_SECONDS)
 
 @dataclasses.dataclass(frozen=True)
 class RetryPolicy:
-    """How often, and for how long, a request is tried again.
+    """The policy by which a request is sent again: how often, and for how long.
 
     Attributes:
         retries: The most attempts after the first.

@@ -1,4 +1,4 @@
-"""How public methods reach the operations: each call gets a session on the I/O loop."""
+"""The base of all stores: it runs each call's operation, with a session, on the I/O loop."""
 
 from collections.abc import Awaitable, Callable
 from typing import Concatenate, ParamSpec, TypeVar

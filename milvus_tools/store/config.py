@@ -24,7 +24,7 @@ Functions = BaseMilvusBuiltInFunction | Sequence[BaseMilvusBuiltInFunction] | No
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a store uses its collection.
+    """The settings with which a store uses its collection.
 
     Attributes:
         spec: What the collection is, or is to be.

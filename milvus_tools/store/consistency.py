@@ -12,7 +12,7 @@ _MANY = 10_000  # keys, from which on those that no delete under way can have re
 
 
 class DeleteLog:
-    """Which keys were deleted while other deletes were under way that may have read them."""
+    """The keys that were deleted while other deletes ran that may have read them."""
 
     def __init__(self) -> None:
         """Nothing is under way yet."""

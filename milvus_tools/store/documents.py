@@ -22,9 +22,7 @@ from milvus_tools.store.values import (
     integer_key,
     plain,
 )
-from milvus_tools.transport.requests import (
-    Row,
-)
+from milvus_tools.transport.requests import Row
 
 Item = TypeVar("Item")
 Key = str | int

@@ -24,7 +24,7 @@ from milvus_tools.transport.requests import Vector
 
 
 class _Methods(NamedTuple):
-    """How a model embeds a query, and documents."""
+    """A model that embeds a query, and documents."""
 
     query: Callable[[str], Coroutine[Any, Any, Vector]]
     documents: Callable[[list[str]], Coroutine[Any, Any, Sequence[Vector]]]
@@ -105,7 +105,7 @@ class Embedder:
         Raises:
             InvalidInputError: If the collection has them not.
         """
-        if all(name in schema.vectors for name in self._names):
+        if schema.vectors.keys() >= set(self._names):
             return list(self._names)
         dense = [field.name for field in schema.vectors.values() if field.type in DENSE]
         if len(self._names) == len(dense) == 1:

@@ -210,5 +210,7 @@ def _numbers(params: object) -> dict[str, Any]:
 
 def without_ranking(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return a search's options without those that the store itself evaluates."""
+    if not options:
+        return {}
     evaluated = {*_HYBRID, "search_mode"}
     return {name: value for name, value in options.items() if name not in evaluated}

@@ -7,9 +7,7 @@ from typing import Any
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.store.documents import DocumentMapper
 from milvus_tools.store.filtering import is_key
-from milvus_tools.transport.requests import (
-    Row,
-)
+from milvus_tools.transport.requests import Row
 
 MAX_SORTED = 10_000
 

@@ -47,16 +47,17 @@ class Session:
             *args: The arguments.
             **kwargs: The keyword arguments.
         """
-        schema = await self.collection.schemas.schema(self.deadline)
+        schemas = self.collection.schemas
+        schema = schemas.known or await schemas.schema(self.deadline)
         if schema is None:
             return absent
         # Each of these errors can also come of a cached schema that is out of date.
         try:
             return await operation(self, schema, *args, **kwargs)
         except (MilvusError, CollectionNotFoundError, InvalidInputError) as error:
-            if not await self.collection.schemas.has_changed(schema, error, self.deadline):
+            if not await schemas.has_changed(schema, error, self.deadline):
                 raise
-        schema = await self.collection.schemas.schema(self.deadline)
+        schema = await schemas.schema(self.deadline)
         return absent if schema is None else await operation(self, schema, *args, **kwargs)
 
     async def expression(self, schema: Schema, filter_: QueryFilter) -> str:

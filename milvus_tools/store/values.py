@@ -11,9 +11,7 @@ from pymilvus import DataType
 from milvus_tools.errors import DimensionError, FilterError, InvalidInputError
 from milvus_tools.filters.literals import INT64_MAX, unicode
 from milvus_tools.schema import DENSE, Field
-from milvus_tools.transport.requests import (
-    Vector,
-)
+from milvus_tools.transport.requests import Vector
 
 _MAX_DEPTH = 32
 _INTEGERS = {

@@ -106,7 +106,7 @@ class BatchedTransport:
 
     @property
     def stats(self) -> StoreStats:
-        """How many calls became how many requests."""
+        """Counts of calls, and of the requests that they became."""
         return StoreStats(
             self._search.stats, self._query.stats, self._upsert.stats, self._delete.stats
         )

@@ -1,4 +1,4 @@
-"""When Milvus Lite flushes, so that searches are fast.
+"""Flushes of Milvus Lite, at times that make searches fast.
 
 Milvus Lite searches entities that it has not flushed one by one: 45 ms for 1000 of them, 5 ms
 after a flush, which takes 0.1 s and 0.1 ms per entity. So a flush is due when the searches have
@@ -64,7 +64,7 @@ class Unflushed:
 
     @property
     def room(self) -> int:
-        """How many bytes a flush may need on disk, with its index, and for compaction."""
+        """The bytes on disk that a flush may need, with its index and compaction."""
         return _LEAST_ROOM + 4 * self._bytes
 
     @contextlib.contextmanager

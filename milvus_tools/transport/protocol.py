@@ -18,7 +18,7 @@ from milvus_tools.transport.requests import (
 
 @dataclasses.dataclass(frozen=True)
 class StoreStats:
-    """How many calls became how many requests.
+    """Counts of calls, and of the requests that they became.
 
     Attributes:
         search: Of searches.
@@ -52,7 +52,7 @@ class Transport(Protocol):
 
     @property
     def stats(self) -> StoreStats:
-        """How many calls became how many requests; all is 0 where nothing is shared."""
+        """Counts of calls and requests; all 0 if no request is shared."""
         ...
 
     async def search(

@@ -105,7 +105,7 @@ class Keys:
 
     @property
     def weight(self) -> int:
-        """How much the keys add to a request."""
+        """The weight that the keys add to a request."""
         return sum(map(key_weight, self.values))
 
     def batches(self) -> Iterator["Keys"]:

@@ -21,9 +21,7 @@ from milvus_tools.store.filtering import read_filter
 from milvus_tools.store.operations import search as operations
 from milvus_tools.store.operations.search import Scored, SearchArguments
 from milvus_tools.store.options import is_number
-from milvus_tools.transport.requests import (
-    Vector,
-)
+from milvus_tools.transport.requests import Vector
 
 _FILTERS: Final = {"filter", "expr"}
 

@@ -14,9 +14,7 @@ from milvus_tools.store.base import StoreBase
 from milvus_tools.store.operations import delete, write
 from milvus_tools.store.operations.delete import DeleteResult
 from milvus_tools.store.values import id_text, is_list
-from milvus_tools.transport.requests import (
-    Vector,
-)
+from milvus_tools.transport.requests import Vector
 
 Item = TypeVar("Item")
 

@@ -6,30 +6,15 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from milvus_tools.errors import (
-    InvalidInputError,
-    MilvusError,
-    MilvusToolsError,
-    PartialWriteError,
-)
+from milvus_tools.errors import InvalidInputError, MilvusError, MilvusToolsError, PartialWriteError
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.documents import Key
 from milvus_tools.store.filtering import read_filter
-from milvus_tools.store.operations.read import (
-    STRONG,
-    key_fields,
-    matching,
-    require_list,
-    rows_of,
-)
+from milvus_tools.store.operations.read import STRONG, key_fields, matching, require_list, rows_of
 from milvus_tools.store.session import Session
-from milvus_tools.transport.requests import (
-    Deadline,
-    DeleteRequest,
-    Keys,
-)
+from milvus_tools.transport.requests import Deadline, DeleteRequest, Keys
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,11 +15,7 @@ from milvus_tools.store.filtering import read_filter
 from milvus_tools.store.ordering import Order
 from milvus_tools.store.session import Session
 from milvus_tools.store.values import id_text
-from milvus_tools.transport.requests import (
-    Keys,
-    QueryRequest,
-    Row,
-)
+from milvus_tools.transport.requests import Keys, QueryRequest, Row
 
 # For reads that decide on a write or answer what exists: they must see other clients' writes.
 STRONG = {"consistency_level": "Strong"}

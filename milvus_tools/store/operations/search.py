@@ -18,12 +18,7 @@ from milvus_tools.store.filtering import read_filter
 from milvus_tools.store.rankers import ranker
 from milvus_tools.store.session import Session
 from milvus_tools.store.values import as_array, checked_vectors
-from milvus_tools.transport.requests import (
-    FieldSearch,
-    Hit,
-    SearchRequest,
-    Vector,
-)
+from milvus_tools.transport.requests import FieldSearch, Hit, SearchRequest, Vector
 
 Scored = list[tuple[Document, float]]
 

@@ -26,13 +26,7 @@ from milvus_tools.store.operations.read import STRONG, key_fields
 from milvus_tools.store.operations.upsert import Columns, Upsert
 from milvus_tools.store.session import Session
 from milvus_tools.store.values import checked_vectors, is_list
-from milvus_tools.transport.requests import (
-    DeleteRequest,
-    Keys,
-    QueryRequest,
-    Row,
-    WriteRequest,
-)
+from milvus_tools.transport.requests import DeleteRequest, Keys, QueryRequest, Row, WriteRequest
 
 BATCHES_IN_FLIGHT = 8  # per call: four that are being embedded and four that are being written
 _ROWS_AT_ONCE = 1_000  # that are made before other tasks of the I/O loop have their turn

@@ -11,12 +11,7 @@ from langchain_core.embeddings import Embeddings
 
 from milvus_tools import MilvusStore
 from milvus_tools._io.loop import portal
-from milvus_tools.errors import (
-    DeadlineError,
-    EmbeddingError,
-    InvalidInputError,
-    UnavailableError,
-)
+from milvus_tools.errors import DeadlineError, EmbeddingError, InvalidInputError, UnavailableError
 from tests.helpers.fake_embeddings import Hanging
 from tests.helpers.outage import require_errors, require_recovery
 from tests.helpers.proxy import half_open_server, proxy_of

@@ -15,14 +15,8 @@ from milvus_tools import MilvusStore, ScopedMilvusStore
 from milvus_tools.batching import BatchInfo
 from milvus_tools.errors import InvalidInputError, MilvusError, StoreClosedError
 from milvus_tools.transport.batching import BatchedTransport
-from milvus_tools.transport.direct import (
-    DirectTransport,
-)
-from milvus_tools.transport.requests import (
-    Deadline,
-    SearchRequest,
-    WriteRequest,
-)
+from milvus_tools.transport.direct import DirectTransport
+from milvus_tools.transport.requests import Deadline, SearchRequest, WriteRequest
 from tests.helpers.support import ON_LITE, embeddings, texts_of
 from tests.helpers.threads import BOUND
 

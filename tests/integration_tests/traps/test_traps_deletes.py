@@ -10,14 +10,8 @@ from pymilvus import DataType, MilvusClient
 from milvus_tools import DeleteResult, MilvusStore
 from milvus_tools.errors import CollectionNotFoundError, InvalidInputError, MilvusError
 from milvus_tools.transport.connection import Connection
-from milvus_tools.transport.direct import (
-    DirectTransport,
-)
-from milvus_tools.transport.requests import (
-    Deadline,
-    DeleteRequest,
-    Keys,
-)
+from milvus_tools.transport.direct import DirectTransport
+from milvus_tools.transport.requests import Deadline, DeleteRequest, Keys
 from tests.helpers.support import DIM, make_collection, texts_of
 
 MakeStore = Callable[..., MilvusStore]

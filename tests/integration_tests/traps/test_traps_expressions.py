@@ -15,10 +15,7 @@ from milvus_tools import MilvusStore
 from milvus_tools.errors import FilterError, MilvusError, ScopeError
 from milvus_tools.filters.guard import checked
 from milvus_tools.filters.literals import MAX_NESTING, equals
-from milvus_tools.transport.requests import (
-    DeleteRequest,
-    QueryRequest,
-)
+from milvus_tools.transport.requests import DeleteRequest, QueryRequest
 from tests.helpers.support import ON_LITE, ON_SERVER
 from tests.helpers.transports import Made, Recording
 

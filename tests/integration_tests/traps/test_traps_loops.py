@@ -16,13 +16,8 @@ from pymilvus import MilvusClient
 from milvus_tools import MilvusStore
 from milvus_tools._io.loop import portal
 from milvus_tools.errors import DeadlineError, UnavailableError
-from milvus_tools.transport.direct import (
-    DirectTransport,
-)
-from milvus_tools.transport.requests import (
-    Deadline,
-    WriteRequest,
-)
+from milvus_tools.transport.direct import DirectTransport
+from milvus_tools.transport.requests import Deadline, WriteRequest
 from tests.helpers.fake_embeddings import AsyncModel
 from tests.helpers.milvus_server import free_ports
 from tests.helpers.proxy import half_open_server, proxy_of

@@ -12,21 +12,10 @@ from langchain_core.documents import Document
 from pymilvus import MilvusClient
 
 from milvus_tools import DeleteResult, MilvusStore
-from milvus_tools.errors import (
-    InvalidInputError,
-    MilvusError,
-    PartialWriteError,
-    ScopeError,
-)
+from milvus_tools.errors import InvalidInputError, MilvusError, PartialWriteError, ScopeError
 from milvus_tools.transport.connection import Connection
-from milvus_tools.transport.direct import (
-    DirectTransport,
-)
-from milvus_tools.transport.requests import (
-    Deadline,
-    DeleteRequest,
-    WriteRequest,
-)
+from milvus_tools.transport.direct import DirectTransport
+from milvus_tools.transport.requests import Deadline, DeleteRequest, WriteRequest
 from tests.helpers.support import (
     DIM,
     ON_LITE,

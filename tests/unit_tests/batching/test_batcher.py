@@ -10,13 +10,7 @@ from typing import Any
 
 import pytest
 
-from milvus_tools.batching import (
-    BatcherStats,
-    BatchInfo,
-    Limits,
-    MicroBatcher,
-    WrongLoopError,
-)
+from milvus_tools.batching import BatcherStats, BatchInfo, Limits, MicroBatcher, WrongLoopError
 from tests.helpers.batching import FakeSend, called, nothing_left, outcomes, turns
 
 __all__ = ["nothing_left"]  # a fixture

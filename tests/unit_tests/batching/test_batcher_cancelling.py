@@ -5,11 +5,7 @@ from typing import Any
 
 import pytest
 
-from milvus_tools.batching import (
-    BatchInfo,
-    Limits,
-    MicroBatcher,
-)
+from milvus_tools.batching import BatchInfo, Limits, MicroBatcher
 from tests.helpers.batching import FakeSend, called, nothing_left, outcomes, turns
 
 __all__ = ["nothing_left"]  # a fixture

@@ -7,12 +7,7 @@ from typing import Any
 
 import pytest
 
-from milvus_tools.batching import (
-    BatcherClosedError,
-    BatcherStats,
-    Limits,
-    MicroBatcher,
-)
+from milvus_tools.batching import BatcherClosedError, BatcherStats, Limits, MicroBatcher
 from tests.helpers.batching import FakeSend, called, nothing_left, outcomes, turns
 
 __all__ = ["nothing_left"]  # a fixture

@@ -273,5 +273,5 @@ async def test_r49_what_is_not_clearly_answered_says_so(make_store: MakeStore) -
     await store.aadd_texts(["Owls hunt at night."], ids=["a"])
     output = await graph.ainvoke(asked)
     assert output["answer"] == f"{UNCLEAR}\n- Owls hunt at night. [1]"
-    assert output["answered_by"] == "nobody"
+    assert output["answered_by"] == "none"
     assert [one["id"] for one in output["citations"]] == ["a"]

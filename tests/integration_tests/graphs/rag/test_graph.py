@@ -117,7 +117,7 @@ async def test_an_empty_collection_has_no_answer(make_store: MakeStore) -> None:
     for _ in range(2):
         output = await ask(store)
         assert output["answer"] == NOT_IN_DOCUMENTS
-        assert output["answered_by"] == "nobody"
+        assert output["answered_by"] == "none"
         assert output["citations"] == []
         await store.aadd_documents(DOCUMENTS)
         await store.adelete([document.id for document in DOCUMENTS])
@@ -127,7 +127,7 @@ async def test_a_question_on_something_else_has_no_answer(make_store: MakeStore)
     """Vectors are always near something; its words tell that it is no answer."""
     output = await ask(await loaded(make_store), "What is the boiling point of tungsten?")
     assert output["answer"].startswith(UNCLEAR)
-    assert output["answered_by"] == "nobody"
+    assert output["answered_by"] == "none"
 
 
 @ON_LITE
@@ -151,7 +151,7 @@ async def test_what_is_no_text_is_no_question(make_store: MakeStore, given: Any)
 async def test_odd_questions_end_well(make_store: MakeStore, question: str) -> None:
     """There is nothing to split or to quote; the run ends all the same."""
     output = await ask(await loaded(make_store), question)
-    assert output["answered_by"] == "nobody"
+    assert output["answered_by"] == "none"
 
 
 @ON_LITE

@@ -3,15 +3,7 @@
 import pytest
 
 from graphs.rag import rules
-from graphs.rag.rules import (
-    QUOTES,
-    content_words,
-    follow_ups,
-    merge_rounds,
-    names,
-    quotes,
-    split,
-)
+from graphs.rag.rules import QUOTES, content_words, follow_ups, merge_rounds, names, quotes, split
 from graphs.rag.state import Passage
 
 
