@@ -1,4 +1,6 @@
-"""`Schema`: a collection as Milvus describes it, read and never guessed.
+"""`Schema`: an existing collection as Milvus describes it, read and never guessed.
+
+`CollectionSpec` in `spec.py` decides what a new collection is.
 
 See <https://milvus.io/docs/schema.md>.
 """

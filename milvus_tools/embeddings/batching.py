@@ -68,7 +68,7 @@ class BatchingEmbeddings(Embeddings):
                 random time below 1 s, 2 s, 4 s, ….
 
         Raises:
-            ValueError: If a bound can't be meant, or `embeds_alike` and `embed_queries` are both
+            ValueError: If a limit is invalid, or `embeds_alike` and `embed_queries` are both
                 given.
         """
         make = client_maker(

@@ -25,8 +25,9 @@ from milvus_tools.errors import DimensionError
 CLOSED: Final = "These embeddings are closed; make new ones."
 _RETRIES: Final = 4
 _QUERIES: Final = 256  # in one request
-_DOCUMENTS: Final = 1_000  # as LangChain's models for services have it
-_IN_FLIGHT: Final = 16  # of queries: threads, who come one by one, soon have taken four
+_DOCUMENTS: Final = 1_000  # the usual chunk size of LangChain's models for services
+# Blocking callers arrive one at a time, each with a request of its own: they would soon fill 4.
+_IN_FLIGHT: Final = 16
 _IN_FLIGHT_DOCUMENTS: Final = 4
 _IN_FLIGHT_ALONE: Final = 64  # for queries that can't share a request
 
@@ -49,9 +50,9 @@ class EmbeddingClient:
             model: The model.
             query_method: How it embeds queries.
             embed_documents: How it embeds documents.
-            queries: The bounds of queries.
-            documents: The bounds of documents, in texts.
-            policy: How requests are tried again.
+            queries: The limits of requests with queries.
+            documents: The limits of requests with documents; the weight is the number of texts.
+            policy: The policy by which a request is sent again.
         """
         self._name = type(model).__name__
         self._threads = portal().threads_of(model)
@@ -81,11 +82,12 @@ class EmbeddingClient:
 
     async def query(self, text: str) -> Vector:
         """Embed a query, together with others."""
-        # Callers who asked the same get one object: what one of them changes is its own.
+        # Callers with the same text get the same vector from the batcher. The copy keeps the
+        # changes of one caller from the others.
         return copy.copy(await self._queries.submit(text))
 
     async def documents(self, texts: Sequence[str]) -> Sequence[Vector]:
-        """Embed documents in as many requests as their number needs, at once."""
+        """Split documents into parts that fit a request, and submit all parts concurrently."""
         starts = range(0, len(texts), self._size)
         parts = [list(texts[start : start + self._size]) for start in starts]
         if len(parts) == 1:
@@ -138,10 +140,10 @@ def client_maker(
     retry_seconds: float = 60.0,
     sleep: Sleep = asyncio.sleep,
 ) -> Callable[..., EmbeddingClient]:
-    """Read the arguments of `BatchingEmbeddings`; return what makes clients of the model.
+    """Read the arguments of `BatchingEmbeddings`; return a factory of clients for the model.
 
     Raises:
-        ValueError: If a bound can't be meant, or `embeds_alike` and `embed_queries` are both
+        ValueError: If a limit is invalid, or `embeds_alike` and `embed_queries` are both
             given.
     """
     if embeds_alike and embed_queries is not None:

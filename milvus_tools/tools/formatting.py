@@ -1,4 +1,7 @@
-"""The texts of tool answers: short, marked as data, cut to bounds. Pure functions."""
+"""The parts of tool answers: blocks of documents, lists of ids, counts. Pure functions.
+
+Each tool writes the sentence of its answer in its own file.
+"""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -35,14 +35,14 @@ class DirectTransport:
 
     @property
     def stats(self) -> StoreStats:
-        """Nothing is shared here."""
+        """All 0: no requests are shared here."""
         return StoreStats()
 
     async def search(
         self, requests: Sequence[SearchRequest], deadline: Deadline
     ) -> list[list[Hit]]:
-        """Make searches that differ in nothing but their vectors, in one request."""
-        first = requests[0]  # which stands for all, but for its vectors
+        """Send searches that differ only in their vectors, in one request."""
+        first = requests[0]  # the requests differ only in their vectors
         vectors = [
             [_on_the_wire(request.searches[number].vector) for request in requests]
             for number in range(len(first.searches))
@@ -131,8 +131,9 @@ class DirectTransport:
     async def delete(self, request: DeleteRequest, deadline: Deadline) -> int:
         """Delete by filter.
 
-        pymilvus's async client does not look at the status that the server answered, as its sync
-        client does; but the answer to a failure counts nothing.
+        Unlike its sync client, pymilvus's async client does not check the status of the response,
+        so that a failed delete returns a count of 0. `store/operations/delete.py` tells the two
+        cases apart.
         """
         with translated():
             answer = await self._one_at_a_time(
@@ -147,7 +148,7 @@ class DirectTransport:
     def _reading(
         self, collection_name: str, *, searching: bool = False
     ) -> contextlib.AbstractAsyncContextManager[None]:
-        """Wait while Milvus Lite flushes: a read beside it misses rows."""
+        """Return a context without flushes of Milvus Lite, in which a read would miss rows."""
         if not self._connection.lite:
             return contextlib.nullcontext()
         there = unflushed(self._connection, collection_name)
@@ -163,25 +164,25 @@ class DirectTransport:
             return await write(*args, **kwargs)
 
     async def aclose(self) -> None:
-        """End nothing: what is under way is its callers'."""
+        """Do nothing: each request under way belongs to the call that awaits it."""
 
 
 class _Text(str):
-    """A text that is no sequence of texts.
+    """A string that yields nothing when it is iterated.
 
-    pymilvus takes the value of a string field for a list of strings, and checks each character to
-    be one, which takes longer than all else that it does with a row.
+    pymilvus checks a string as if it were a list of strings, one character at a time. That takes
+    longer than everything else that it does with a row.
     """
 
     __slots__ = ()
 
     def __iter__(self) -> Iterator[str]:
-        """Show nothing to check."""
+        """Yield no characters, so that pymilvus has none to check."""
         return iter(())
 
 
 def _light(row: Row) -> Row:
-    """Spare pymilvus the checks of long texts."""
+    """Wrap long strings, so that pymilvus does not check each character."""
     return {
         name: _Text(value) if type(value) is str and len(value) > _LONG else value
         for name, value in row.items()
@@ -189,5 +190,5 @@ def _light(row: Row) -> Row:
 
 
 def _on_the_wire(vector: Vector) -> Vector:
-    """Give pymilvus float32 where a list of Python floats would be converted one by one."""
+    """Convert a list to a float32 array, because pymilvus converts Python floats one by one."""
     return np.asarray(vector, dtype=np.float32) if isinstance(vector, list) else vector
