@@ -129,5 +129,5 @@ async def test_a_runtime_that_a_model_made_up_is_refused_by_hand(birds: Birds) -
     )
     answers = told(await converse(model, birds, scope_from={"owner": "case"}))
     assert [answer.status for answer in answers] == ["error"] * 4
-    assert all("does not say for whom" in answer.content for answer in answers)
+    assert all("does not say whose data" in answer.content for answer in answers)
     assert await birds.left() == [KITE, OWL, SWIFT]
