@@ -111,7 +111,8 @@ async def test_every_method_takes_every_form_of_filter(shared: MilvusStore, meth
     view = await written(shared, method)
     found = {**METHODS, **RETRIEVERS}[method]
     for form, filter_ in FORMS.items():
-        view = await written(shared, method)  # for one that deletes
+        if method == "adelete":
+            view = await written(shared, method)
         expected = set("bcd" if form == "nested" else "bc")
         assert await found(view, filter_) == expected, form
 

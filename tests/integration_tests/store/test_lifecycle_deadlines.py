@@ -54,7 +54,9 @@ async def test_a_caller_that_gives_up_cancels_the_embedding(
 
 
 class Failing(Embeddings):
-    """A model whose client raises, and tells too much."""
+    """A model whose client raises, and tells too much; it sees to its retries itself."""
+
+    max_retries = 1
 
     def __init__(self, error: Exception) -> None:
         """Fail with an error."""
