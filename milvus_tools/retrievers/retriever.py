@@ -166,7 +166,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         expr: str | None = None,
         **unknown: Any,
     ) -> list[Document]:
-        call = run_sync(self._call(query, k, filter, expr, unknown))
+        call = self._call(query, k, QueryFilter.read(filter, expr), unknown)
         if not run_sync(self._can_find(call)):
             return []
         # The generator runs in the caller's thread: a blocking model must not hold the I/O loop.
@@ -183,19 +183,14 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         expr: str | None = None,
         **unknown: Any,
     ) -> list[Document]:
-        call = await self._call(query, k, filter, expr, unknown)
+        call = self._call(query, k, await read_filter(filter, expr), unknown)
         if not await self._can_find(call):
             return []
         made = await self._amake_queries(call, {"callbacks": run_manager.get_child()})
         return await self._search(call, made, run_manager.get_child())
 
-    async def _call(
-        self,
-        question: str,
-        k: int | None,
-        filter_: FilterLike,
-        expr: str | None,
-        unknown: Mapping[str, Any],
+    def _call(
+        self, question: str, k: int | None, filter_: QueryFilter, unknown: Mapping[str, Any]
     ) -> _Call:
         require_question(question)
         # A misspelled `filter` must not be ignored.
@@ -206,7 +201,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         return _Call(
             question,
             self.k if k is None else check_limit(k),
-            self._own_filter & await read_filter(filter_, expr),
+            self._own_filter & filter_,
             None if self.timeout is None else Deadline.after(self.timeout),
         )
 

@@ -13,9 +13,8 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStoreRetriever
 
 from milvus_tools._io.blocking import blocking
-from milvus_tools._io.loop import run_sync
 from milvus_tools.errors import InvalidInputError
-from milvus_tools.filters.query_filter import FilterLike
+from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.store.base import StoreBase
 from milvus_tools.store.filtering import read_filter
 from milvus_tools.store.operations import search as operations
@@ -38,22 +37,22 @@ class StoreRetriever(VectorStoreRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        joined = run_sync(self._joined(kwargs)) if _FILTERS & kwargs.keys() else kwargs
-        return super()._get_relevant_documents(query, run_manager=run_manager, **joined)
+        if _FILTERS & kwargs.keys():
+            own, given = [QueryFilter.read(*both) for both in self._filters(kwargs)]
+            kwargs |= {"filter": own & given, "expr": None}  # the filter holds each `expr` now
+        return super()._get_relevant_documents(query, run_manager=run_manager, **kwargs)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        joined = await self._joined(kwargs) if _FILTERS & kwargs.keys() else kwargs
-        return await super()._aget_relevant_documents(query, run_manager=run_manager, **joined)
+        if _FILTERS & kwargs.keys():
+            own, given = [await read_filter(*both) for both in self._filters(kwargs)]
+            kwargs |= {"filter": own & given, "expr": None}
+        return await super()._aget_relevant_documents(query, run_manager=run_manager, **kwargs)
 
-    async def _joined(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Join the call's `filter` and `expr` to the retriever's own."""
-        given, own = [
-            await read_filter(one.get("filter"), one.get("expr"))
-            for one in (kwargs, self.search_kwargs)
-        ]
-        return {**kwargs, "filter": own & given, "expr": None}  # the filter holds each `expr` now
+    def _filters(self, kwargs: dict[str, Any]) -> list[tuple[FilterLike, str | None]]:
+        """Return the `filter` and the `expr` of the retriever, and those of the call."""
+        return [(one.get("filter"), one.get("expr")) for one in (self.search_kwargs, kwargs)]
 
 
 class SearchMethods(StoreBase):

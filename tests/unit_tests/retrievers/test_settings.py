@@ -105,7 +105,7 @@ async def test_a_copy_goes_by_its_new_settings() -> None:
     other = first.model_copy(update={"query_generator": lambda _: ["new"], "k": 3})
     assert (other.k, other.filter, other.tags) == (3, first.filter, ["mine"])
     assert other.store is first.store
-    call = await other._call("who?", None, None, None, {})
+    call = other._call("who?", None, QueryFilter(), {})
     for retriever, query in ((first, "old"), (other, "new"), (first.model_copy(), "old")):
         assert [one.text for one in (await retriever._amake_queries(call, {})).queries] == [query]
 
