@@ -11,12 +11,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
 
 from milvus_tools.environment import PREFIX
+
+Connect = Callable[..., LangGraphClient]
 
 ROOT = pathlib.Path(__file__).parents[2]
 START_SECONDS = 120
@@ -84,6 +88,18 @@ class DevServer:
                     process.wait(STOP_SECONDS)
                 except subprocess.TimeoutExpired:
                     process.kill()
+
+    @contextlib.asynccontextmanager
+    async def connecting(self) -> AsyncIterator[Connect]:
+        """Make clients that send headers; close them in the end."""
+        async with contextlib.AsyncExitStack() as clients:
+
+            def connected(**headers: str) -> LangGraphClient:
+                client = get_client(url=self.url, headers=headers)
+                clients.push_async_exit(client)
+                return client
+
+            yield connected
 
     def _lay_out(self) -> None:
         for name in ("graphs", "examples", "tests"):

@@ -3,20 +3,18 @@
 What a client can send with a run is sent here, and never says whose rows are meant.
 """
 
-import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
-from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from milvus_tools import MilvusStore
 from tests.helpers import forgeries
 from tests.helpers.agents import KITE, OWL, calls
 from tests.helpers.forgeries import FORGERIES, asking, reading, told
-from tests.helpers.langgraph_dev import DevServer
+from tests.helpers.langgraph_dev import Connect, DevServer
 from tests.helpers.served_agent import FILE
 from tests.helpers.served_auth import USERS
 from tests.helpers.support import embeddings
@@ -31,8 +29,6 @@ TEXTS = {"ann": KITE, "gus": OWL}
 OTHER = {"ann": "gus", "gus": "ann"}
 REFUSED = "Refused: the run does not say whose data it may use"
 APPROVE: Any = {"resume": {"decisions": [{"type": "approve"}]}}
-
-Connect = Callable[..., LangGraphClient]
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +46,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 @pytest.fixture
 async def connect(server: DevServer) -> AsyncIterator[Connect]:
     """Make clients that send headers."""
-    async with contextlib.AsyncExitStack() as clients:
-
-        def connected(**headers: str) -> LangGraphClient:
-            client = get_client(url=server.url, headers=headers)
-            clients.push_async_exit(client)
-            return client
-
-        yield connected
+    async with server.connecting() as connect:
+        yield connect
 
 
 @pytest.fixture

@@ -4,20 +4,19 @@ The chat model is a service of the test's, named by the environment as any model
 can send with a run is sent here, and never says whose rows are meant.
 """
 
-import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
 import pytest
-from langgraph_sdk import get_client, get_sync_client
+from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import LangGraphClient
 
 from milvus_tools.tools import artifact_documents
 from tests.helpers.agents import KITE, OWL, calls
 from tests.helpers.forgeries import FORGERIES, asking, forged, told
-from tests.helpers.langgraph_dev import ROOT, DevServer
+from tests.helpers.langgraph_dev import ROOT, Connect, DevServer
 from tests.helpers.openai_answers import Reply, ToolCall
 from tests.helpers.openai_clients import KEY
 from tests.helpers.openai_service import OpenAIService
@@ -42,7 +41,6 @@ TEXTS = {"ann": KITE, "gus": OWL}
 OTHER = {"ann": "gus", "gus": "ann"}
 EMPTY: Any = {"messages": [{"role": "user", "content": "[]"}]}
 
-Connect = Callable[..., LangGraphClient]
 Of = Callable[[str], LangGraphClient]
 
 
@@ -95,14 +93,8 @@ def bearer(user: str) -> dict[str, str]:
 @pytest.fixture
 async def connect(server: DevServer) -> AsyncIterator[Connect]:
     """Make clients that send headers."""
-    async with contextlib.AsyncExitStack() as clients:
-
-        def connected(**headers: str) -> LangGraphClient:
-            client = get_client(url=server.url, headers=headers)
-            clients.push_async_exit(client)
-            return client
-
-        yield connected
+    async with server.connecting() as connect:
+        yield connect
 
 
 @pytest.fixture
