@@ -35,13 +35,13 @@ class Collection:
     """The collection, opened once.
 
     Attributes:
-        settings: How the store uses it.
+        settings: The settings with which the store uses it.
         name: Its name.
-        connection: Where it is.
-        transport: What carries requests there.
+        connection: The connection to its Milvus.
+        transport: Carries requests there.
         embedder: The store's embedding models.
-        schemas: What the collection is, as far as it is known.
-        consistency: What the store wrote lately.
+        schemas: Its schema, as far as the store knows it.
+        consistency: Chooses the consistency level of reads, by the store's own writes.
         flusher: Flushes it on Milvus Lite.
     """
 

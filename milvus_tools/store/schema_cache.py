@@ -1,4 +1,4 @@
-"""`SchemaCache`: what a collection is, as far as a store knows it.
+"""`SchemaCache`: the schema of a collection, as far as a store knows it.
 
 Everything here runs on the I/O loop.
 """
