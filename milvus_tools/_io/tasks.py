@@ -1,6 +1,7 @@
-"""Tasks that belong together: when one fails or the caller is cancelled, none is left behind."""
+"""Tasks and timeouts: what is cancelled ends, and none of it is left behind."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import (
     AsyncIterator,
@@ -12,6 +13,8 @@ from collections.abc import (
     Iterable,
 )
 from typing import Any, Generic, TypeVar
+
+from milvus_tools.errors import DeadlineError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -143,3 +146,29 @@ class _Pipeline(Generic[Item]):
         while not reached() and (despite_failure or self._failed is None):
             waited: set[asyncio.Future[Any]] = {*self._running, *reading}
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+
+
+@contextlib.asynccontextmanager
+async def within(
+    seconds: float | None,
+    late: str | None,
+    errors: tuple[type[Exception], ...] = (TimeoutError,),
+) -> AsyncIterator[None]:
+    """Cancel what is inside after some seconds; a `TimeoutError` of its own passes as it is.
+
+    Args:
+        seconds: The seconds, or `None` for no limit.
+        late: The message of the error then, or `None` to leave without an error.
+        errors: What may come of the cancelling.
+
+    Raises:
+        DeadlineError: If the time has passed.
+    """
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except errors as error:
+        if not limit.expired():  # of a socket or a model inside, by its own clock
+            raise
+        if late is not None:
+            raise DeadlineError(late) from error

@@ -10,7 +10,7 @@ from milvus_tools._io.lifecycle import Lifecycle
 from milvus_tools.batching import BatcherClosedError, BatcherStats
 from milvus_tools.embeddings.client import CLOSED, EmbeddingClient, client_maker
 from milvus_tools.embeddings.retrying import Sleep
-from milvus_tools.embeddings.vectors import Embed, Vector, as_list
+from milvus_tools.embeddings.source import Embed, Vector, as_list
 
 
 class BatchingEmbeddings(Embeddings):

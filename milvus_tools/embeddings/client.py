@@ -19,7 +19,7 @@ from milvus_tools.embeddings.models import (
     retries_itself,
 )
 from milvus_tools.embeddings.retrying import RetryPolicy, Sleep
-from milvus_tools.embeddings.vectors import Embed, Vector
+from milvus_tools.embeddings.source import Embed, Vector
 from milvus_tools.errors import DimensionError
 
 CLOSED: Final = "These embeddings are closed; make new ones."

@@ -7,7 +7,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import run_in_executor
 
 from milvus_tools.embeddings import openai_vectors
-from milvus_tools.embeddings.vectors import Embed, Vector
+from milvus_tools.embeddings.source import Embed, Vector
 
 # Their `embed_query` is their `embed_documents` of one text.
 _ALIKE: Final = {

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from milvus_tools.embeddings.vectors import Embed, Vector
+from milvus_tools.embeddings.source import Embed, Vector
 
 _FLOAT32: Final = np.dtype("<f4")  # in OpenAI's base64
 

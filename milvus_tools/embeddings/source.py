@@ -1,17 +1,21 @@
-"""Embedding models, and functions that make them when they are needed."""
+"""Embedding models, the functions that make them when they are needed, and their vectors."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_milvus.utils.sparse import BaseSparseEmbedding
+from numpy.typing import NDArray
 
 from milvus_tools._io.loop import portal
 from milvus_tools.errors import InvalidInputError
 
 EmbeddingModel = Embeddings | BaseSparseEmbedding
 Embedding = EmbeddingModel | Callable[[], EmbeddingModel]
+Vector = list[float] | NDArray[np.float32]
+Embed = Callable[[list[str]], Awaitable[Sequence[Vector]]]
 
 
 class ModelSource:
@@ -61,3 +65,8 @@ class ModelSource:
 def _embeds(one: object) -> bool:
     """Tell a model from the class of one, which has the same names."""
     return hasattr(one, "embed_documents") and not isinstance(one, type)
+
+
+def as_list(vector: Vector) -> list[float]:
+    """Return a vector as LangChain's interface has it."""
+    return vector if isinstance(vector, list) else vector.tolist()

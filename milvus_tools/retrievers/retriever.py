@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import ConfigDict
 
 from milvus_tools._io.loop import run_sync
-from milvus_tools._io.timeouts import within
+from milvus_tools._io.tasks import within
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.retrievers.query_generation import (

@@ -12,8 +12,7 @@ from langchain_core.callbacks import (
 )
 from langchain_core.documents import Document
 
-from milvus_tools._io.tasks import cancel_and_wait, gather_or_cancel
-from milvus_tools._io.timeouts import within
+from milvus_tools._io.tasks import cancel_and_wait, gather_or_cancel, within
 from milvus_tools.errors import DeadlineError, MilvusToolsError, UnsupportedError
 from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.ranking import Hits, fuse

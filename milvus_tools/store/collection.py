@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 from pymilvus import CollectionSchema
 
 from milvus_tools._io.loop import portal
-from milvus_tools._io.tasks import cancel_and_wait
-from milvus_tools._io.timeouts import within
+from milvus_tools._io.tasks import cancel_and_wait, within
 from milvus_tools.errors import EmbeddingError, InvalidInputError, StoreClosedError
 from milvus_tools.schema import Schema
 from milvus_tools.store.config import Settings

@@ -11,7 +11,7 @@ import pytest
 
 from milvus_tools import BatchingEmbeddings, MilvusStore
 from milvus_tools._io.loop import THREAD_NAME, run_sync
-from milvus_tools.embeddings.vectors import Vector
+from milvus_tools.embeddings.source import Vector
 from milvus_tools.errors import DimensionError
 from tests.helpers.fake_embeddings import outcomes
 from tests.helpers.openai_answers import unit_vector

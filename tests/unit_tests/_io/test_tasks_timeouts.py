@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from milvus_tools._io.timeouts import within
+from milvus_tools._io.tasks import within
 from milvus_tools.errors import DeadlineError, EmbeddingError
 
 LATE = "It took too long."
