@@ -43,6 +43,7 @@ class RetryPolicy:
         if self.retries == 0:
             return await call(*args)
 
+        # Made for each call, because tenacity keeps the state of a call in it.
         retrying = tenacity.AsyncRetrying(
             sleep=self.sleep,
             stop=tenacity.stop_after_attempt(self.retries + 1),
@@ -56,6 +57,7 @@ class RetryPolicy:
         error = _error(state)
         if error is None or not is_transient(error):
             return False
+        # A wait that would end too late is not begun.
         return (state.seconds_since_start or 0.0) + (retry_after(error) or 0.0) < self.seconds
 
 
