@@ -119,6 +119,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
     def model_post_init(self, context: Any, /) -> None:
         """Build the query generator and read the filters, once."""
         super().model_post_init(context)
+        # Once, as a long filter takes milliseconds to read.
         self._own_filter = QueryFilter.read(self.filter, self.expr)
         if self.llm is not None:
             self._generator = generator_of_model(self.llm, self.prompt, self.max_queries)
@@ -216,6 +217,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         if self._generator is None:
             return self._given_queries()
         try:
+            # Without the deadline: a blocking call can't be interrupted, but its time counts.
             return self._chosen_queries(self._generator.invoke(call.question, config))
         except Exception as error:
             if self.on_error == "raise":
@@ -246,7 +248,6 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
     async def _search(
         self, call: _Call, made: _Queries, callbacks: BaseCallbackManager
     ) -> list[Document]:
-        """Search for all queries, and fuse their hits."""
         queries = planned(
             call.question,
             made.queries,
@@ -268,6 +269,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         params = super()._get_ls_params(**kwargs)
         params["ls_vector_store_provider"] = type(self.store).__name__
         embedding = self.store.embeddings
+        # LangSmith's parameters name one model.
         if embedding is not None and not isinstance(embedding, list):
             params["ls_embedding_provider"] = type(embedding).__name__
             name = getattr(embedding, "model", None)
