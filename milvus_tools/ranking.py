@@ -160,6 +160,7 @@ def maximal_marginal_relevance(
         The indices of the picked vectors, in the order of picking. Of equal vectors, the first is
         picked.
     """
+    # Not LangChain's function: in pure Python, 120 of 2000 hits take it 5 to 40 s.
     if not len(vectors):
         return []
     vectors = np.asarray(vectors, dtype=np.float64)
@@ -176,6 +177,7 @@ def maximal_marginal_relevance(
 
 
 def _cosines(vectors: Floats, lengths: Floats, one: Floats) -> Floats:
+    # A vector of length 0 divides by 0.
     with np.errstate(divide="ignore", invalid="ignore"):
         cosines: Floats = vectors @ one / (lengths * np.linalg.norm(one))
     cosines[~np.isfinite(cosines)] = 0

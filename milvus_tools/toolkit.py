@@ -27,6 +27,7 @@ from milvus_tools.tools.settings import AnyStore
 from milvus_tools.tools.structured_tool import scoped_store
 from milvus_tools.tools.upsert import upsert_question
 
+# Examples are texts of documents in a prompt, so they are few and short.
 _SAMPLE: Final = 20
 _EXAMPLES: Final = 3
 _EXAMPLE_CHARS: Final = 40
@@ -142,6 +143,7 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
             lines.append(f"It has {counted(count, 'document')}.")
         lines.append("Fields to filter on:")
         for name, field in fields.items():
+            # A field that the model may not read can still be a filter, but without examples.
             hidden = self.metadata_fields is not None and name not in (ID, *self.metadata_fields)
             lines.append(_field_line(name, field, () if hidden else samples))
         return "\n".join(lines)
