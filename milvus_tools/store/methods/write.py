@@ -70,6 +70,7 @@ class WriteMethods(StoreBase):
         Returns:
             The ids, one per Document.
         """
+        # LangChain and its indexing pass `ids` as a keyword argument.
         return await self.aupsert(kwargs.pop("ids", None), documents, **kwargs)
 
     add_documents = blocking(aadd_documents)

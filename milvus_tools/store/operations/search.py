@@ -104,6 +104,7 @@ async def _similarity_search(
 ) -> Scored:
     fields = _searched_fields(session, schema, options.get("search_mode"))
     ranking = _ranking(options, len(fields))
+    # Each field finds those that the offset skips, too, or a later page would be empty.
     limit = opts.limit_with_offset(arguments.k, options)
     if len(fields) > 1:
         # A hit that is far down in each list can be the best of the fused ones.
@@ -173,6 +174,7 @@ async def _max_marginal_relevance_search(
     field = _vector_field(session, schema)
     if field.type not in DENSE:
         raise UnsupportedError("Maximal marginal relevance needs dense vectors.")
+    # Before the embedding is paid for.
     check_mmr_cost(arguments.k, fetch, field.dim or 1)
     expression = await session.expression(schema, filter_)
     vector = await _one_vector(session, query, schema)
@@ -295,6 +297,7 @@ def _field_search(
         field=name,
         params=opts.search_params(param, schema.indexes.get(name), limit),
         limit=limit,
+        # In each search, because a hybrid search of Milvus has no filter of its own.
         filter=session.in_scope(schema, expression),
     )
 
