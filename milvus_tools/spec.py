@@ -199,6 +199,7 @@ class CollectionSpec:
                 for name, value in metadata.items()
             }
             fields = told | fields
+        # In a static collection, too, where langchain-milvus ignores it (T15).
         key = self.partition_key_field
         if key is not None:
             text = {"datatype": DataType.VARCHAR, "max_length": MAX_VARCHAR}

@@ -180,5 +180,4 @@ def _filled(one: Subquestion, answers: Mapping[int, str], round_: int) -> Subque
 
 
 def _with_answer(text: str, number: int, answer: str) -> str:
-    """Put an answer in place of the references to its sub-question."""
     return _ANY_NUMBER.sub(lambda found: answer if found[1] == str(number) else found[0], text)

@@ -156,7 +156,6 @@ def _retriever(store: AnyStore, wordings: list[str], context: Context) -> BaseRe
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Tell whether a further attempt may have another end."""
     # Neither rights nor time come back: all attempts share one deadline.
     if isinstance(error, AccessError | DeadlineError):
         return False

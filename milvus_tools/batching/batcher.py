@@ -163,7 +163,6 @@ class MicroBatcher(Generic[Request, Result]):
         await self._ended.wait()
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Belong to the loop of the first call, and refuse any other."""
         if self._loop is None:
             self._loop = loop
         if self._loop is not loop:
@@ -265,7 +264,7 @@ class MicroBatcher(Generic[Request, Result]):
             # `aclose` may be waiting for this request to leave.
             self._advance()
         elif self._cancel_abandoned and entry.batch in self._running and not entry.batch.callers:
-            # Before it is cancelled: an identical request that comes now must be sent anew.
+            # Before it has ended: an identical request that comes meanwhile must be sent anew.
             self._forget(entry.batch.entries)
             self._running[entry.batch].cancel()
 

@@ -115,11 +115,6 @@ class EmbeddingClient:
         return [vectors[end - len(part) : end] for part, end in zip(parts, ends, strict=True)]
 
     async def _embed(self, embed: Embed, texts: list[str]) -> Sequence[Vector]:
-        """Send a request.
-
-        Raises:
-            DimensionError: If there is not one vector per text.
-        """
         # A model that hangs must hold up no other's work: it gets threads of its own (R09).
         with self._threads.used():
             vectors = await self._policy.run(embed, texts)

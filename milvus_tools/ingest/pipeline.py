@@ -266,7 +266,6 @@ class _Load:
             self._on_progress(self._progress)
 
     async def _missing(self, batch: Batch) -> Batch:
-        """Return the Documents whose ids do not exist in the collection."""
         ids = [document.id for document in batch if document.id is not None]
         try:
             there = await self._store.aexisting_ids(ids, self._timeout)

@@ -104,7 +104,6 @@ def _from_items(items: list[str]) -> list[str]:
 
 
 def _bounded(items: list[str]) -> list[str]:
-    """Return the part of a list that is within the bounds."""
     items = items[:_MAX_ITEMS]
     starts = itertools.accumulate(map(len, items), initial=0)  # and, last, the end of all
     return [
@@ -166,7 +165,6 @@ def _number(mark: re.Match[str]) -> str:
 
 
 def _questions(line: str) -> list[str]:
-    """Split a line after each question mark."""
     return [_bare(part) for part in _AFTER_QUESTION.split(line)]
 
 

@@ -209,6 +209,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
     async def _can_find(self, call: _Call) -> bool:
         """Check the filter and that the collection exists, before a model is paid for queries."""
         if self._generator is None:
+            # Nothing to save: the searches themselves check the filter.
             return True
         written = await self.store.afilter_expression(call.filter, timeout=call.seconds)
         return written is not None
@@ -265,7 +266,6 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         return merged(self, dict(zip(queries, outcomes, strict=True)), call.k, made.failure)
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
-        """Return the store and the embedding model, for traces."""
         params = super()._get_ls_params(**kwargs)
         params["ls_vector_store_provider"] = type(self.store).__name__
         embedding = self.store.embeddings

@@ -237,7 +237,6 @@ def merged(
 
 
 def _with_note(error: Exception, not_made: Exception | None) -> Exception:
-    """Return the error, with a note if the queries could not be made either."""
     if not_made is not None:
         error.add_note(f"The queries could not be made either: {_redacted(not_made)}")
         _log.warning(

@@ -118,6 +118,7 @@ class Embedder:
 
     async def aclose(self) -> None:
         """End what makes the models, and what they are asked for."""
+        # First, because models that are still made would add clients.
         if self._making is not None:
             await cancel_and_wait([self._making])
         await asyncio.gather(*(client.close() for client in self._clients.values()))

@@ -243,7 +243,6 @@ def _require_document(document: object) -> None:
 
 
 def _require_embeddings(embeddings: Sequence[Vector], count: int) -> None:
-    """Check that there is one embedding per text."""
     if not is_list(embeddings):
         kind = type(embeddings).__name__
         raise InvalidInputError(f"embeddings must be a list of vectors, not {kind}.")

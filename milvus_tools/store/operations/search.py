@@ -274,7 +274,6 @@ def _vector_search(
 
 
 def _vector_field(session: Session, schema: Schema) -> Field:
-    """Return the store's one embedding field."""
     fields = session.collection.embedder.vector_fields(schema)
     if len(fields) != 1:
         raise InvalidInputError(
@@ -342,7 +341,6 @@ def _scored(session: Session, schema: Schema, hits: Sequence[Hit]) -> Scored:
 
 
 def _ranking(options: Mapping[str, Any], fields: int) -> Any:
-    """Return the ranker for a search of several fields, or `None` for one field."""
     if fields > 1:
         return ranker(options, fields)
     opts.refuse_fusion_options(options)
@@ -350,11 +348,6 @@ def _ranking(options: Mapping[str, Any], fields: int) -> Any:
 
 
 def _fields_of_mode(names: Sequence[str], schema: Schema, mode: str) -> list[str]:
-    """Return the vector fields that a search mode searches.
-
-    Raises:
-        UnsupportedError: If a kind of field that the mode needs is missing.
-    """
     types = {name: schema.vectors[name].type for name in names if name in schema.vectors}
     dense = [name for name, type_ in types.items() if type_ in DENSE]
     sparse = [name for name, type_ in types.items() if type_ is DataType.SPARSE_FLOAT_VECTOR]

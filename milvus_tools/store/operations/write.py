@@ -96,7 +96,6 @@ async def _upsert(session: Session, upsert: Upsert) -> list[str]:
 
 
 def _with_partition(session: Session, options: dict[str, Any]) -> dict[str, Any]:
-    """Add the partition to write to, if the store has `partition_names`."""
     names = session.collection.settings.spec.partition_names
     if names is None or "partition_name" in options:
         return options
@@ -207,7 +206,6 @@ def _require_own_keys(session: Session, *, auto_id: bool) -> None:
 
 
 def _fitting(session: Session, schema: Schema, vectors: Columns, count: int) -> Columns:
-    """Return vectors as their fields need them."""
     fields = session.collection.embedder.vector_fields(schema) if vectors else []
     return [
         checked_vectors(column, schema.vectors[name], count)
