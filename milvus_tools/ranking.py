@@ -51,8 +51,9 @@ def reciprocal_rank_fusion(
     weights = [1.0] * len(rankings) if weights is None else weights
     # `not >=`, which is also true for NaN.
     if len(weights) != len(rankings) or any(not weight >= 0 for weight in weights):
-        msg = f"weights must be {len(rankings)} numbers of 0 or more, one for each ranking."
-        raise ValueError(msg)
+        raise ValueError(
+            f"weights must be {len(rankings)} numbers of 0 or more, one for each ranking."
+        )
     scores: dict[Key, float] = {}
     for ranking, weight in zip(rankings, weights, strict=True):
         for rank, key in enumerate(unique(ranking), start=1):

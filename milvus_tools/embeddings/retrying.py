@@ -43,6 +43,10 @@ class RetryPolicy:
         if self.retries == 0:
             return await call(*args)
 
+        # tenacity awaits the calls of an `async def` alone: a lambda's would be left.
+        async def attempt() -> Result:
+            return await call(*args)
+
         # Made for each call, because tenacity keeps the state of a call in it.
         retrying = tenacity.AsyncRetrying(
             sleep=self.sleep,
@@ -51,7 +55,7 @@ class RetryPolicy:
             retry=self._is_worth_it,
             reraise=True,
         )
-        return await retrying(call, *args)
+        return await retrying(attempt)
 
     def _is_worth_it(self, state: tenacity.RetryCallState) -> bool:
         error = _error(state)
