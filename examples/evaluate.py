@@ -31,10 +31,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from graphs.rag import Context, build_graph
-from graphs.rag.rules import names, ranked
-from graphs.rag.state import Asked
 from graphs.rag.wikipedia import PARAGRAPHS, paragraphs
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore, local_embeddings
+from milvus_tools.english import names
 
 K = 10
 ALL = "all@10"
@@ -113,7 +112,7 @@ def ways(by: Mapping[str, MilvusStore]) -> Iterator[tuple[str, Find]]:
     for mode, store in by.items():
         yield f"{BASELINE}, {mode}", single(store)
     for mode, store in by.items():
-        yield f"a query per name, {mode}", several(store, mode, lambda text: names(text, ""))
+        yield f"a query per name, {mode}", several(store, mode, names)
     for mode, store in by.items():
         follow_up = follow_up_in(store)
         yield f"question and first hit, {mode}", several(store, mode, follow_up)
@@ -165,15 +164,13 @@ def by_graph(store: MilvusStore, **settings: Any) -> Find:
     graph = build_graph(Context(store=store, k=K, **settings))
 
     async def find(question: str) -> list[str]:
-        output = await graph.ainvoke({"question": question})
-        return merged(output["subquestions"])
+        found: list[str] = []
+        async for update in graph.astream({"question": question}, stream_mode="updates"):
+            # Each round ranks anew; the last ranking is the one from which the graph answers.
+            found = list(update["merge"]["passages"]) if "merge" in update else found
+        return found
 
     return find
-
-
-def merged(asked: Sequence[Asked]) -> list[str]:
-    """Return the ranking from which the graph answers."""
-    return ranked([(one["round"], one["found"]) for one in asked])
 
 
 async def measure(name: str, find: Find, questions: Sequence[Question]) -> Measured:

@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from langchain_core.runnables import Runnable
 from pydantic import (
@@ -25,6 +25,9 @@ StoreSource = AnyStore | Callable[[], Any]
 ChatModel = Runnable[Any, Any]  # a model: bound, configured, with retries or with fallbacks
 ModelSetting = str | SkipJsonSchema[InstanceOf[Runnable[Any, Any]]] | None
 Conditions = dict[str, JsonValue] | list[JsonValue]
+
+_ROUNDS_BY_RULE: Final = 2
+_ROUNDS_WITH_PLANNER: Final = 3
 
 
 class Context(BaseModel):
@@ -92,8 +95,9 @@ class Context(BaseModel):
     max_subquestions: int = Field(8, ge=1, le=32)
     """The most sub-questions of a round, which are searched for at the same time."""
 
-    max_rounds: int = Field(3, ge=1, le=6)
-    """The most rounds of searches, the first included."""
+    max_rounds: int | None = Field(None, ge=1, le=6)
+    """The most rounds of searches, the first included. `None` means 2 by rule, where a third finds
+    next to nothing, and 3 with a planner, whose steps may need the answers of earlier ones."""
 
     store_timeout: float = Field(120.0, gt=0, le=3_600)
     """Seconds in which the store is made, if it is a function; it is made on for later runs."""
@@ -156,6 +160,13 @@ class Context(BaseModel):
         return self.model if self.planner is None else self.planner
 
     @property
+    def rounds(self) -> int:
+        """The most rounds of searches."""
+        if self.max_rounds is not None:
+            return self.max_rounds
+        return _ROUNDS_BY_RULE if self.planning_model is None else _ROUNDS_WITH_PLANNER
+
+    @property
     def answering_model(self) -> str | ChatModel | None:
         """The model that answers."""
         return self.model if self.answerer is None else self.answerer
@@ -186,9 +197,10 @@ class Context(BaseModel):
         return type(self)(**{**given, **said, **both})
 
     def _at_most(self, default: Self, name: str) -> Any:
-        value = getattr(self, name)
-        if name in default.model_fields_set and isinstance(value, int | float):
-            return min(value, getattr(default, name))
+        value, bound = getattr(self, name), getattr(default, name)
+        numbers = isinstance(value, int | float) and isinstance(bound, int | float)
+        if numbers and name in default.model_fields_set:
+            return min(value, bound)
         return value
 
 

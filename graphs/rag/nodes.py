@@ -9,7 +9,7 @@ from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite, Send
 
-from graphs.rag import conversation, rules
+from graphs.rag import conversation, quoting, rules
 from graphs.rag.citations import citation, cite, document, uncited
 from graphs.rag.context import Context
 from graphs.rag.models import Model, structured, written
@@ -99,18 +99,19 @@ class Nodes:
         asked = state["subquestions"]
         if all(one["error"] for one in asked):
             raise SearchError(f"Nothing could be searched. {_unsearched(asked)}")
-        best = rules.ranked([(one["round"], one["found"]) for one in asked])
-        best = best[: context.max_passages]
         # What ranks lower now is needed again only if a later round finds it again.
         known = {**state["passages"], **state.get("found", {})}
+        best = await _best(state, known, context)
         missing = [id_ for id_ in best if id_ not in known]
-        known |= await reload(missing, context) if missing else {}  # of a thread that is resumed
+        if missing:  # of a thread that is resumed
+            known |= await reload(missing, context)
+            best = await _best(state, known, context)
         return {"passages": {id_: known[id_] for id_ in best if id_ in known}, "pending": []}
 
     async def reflect(self, state: State, runtime: Runtime[Context]) -> Update:
         """Plan the next round from what was found, if there is to be one."""
         context = self._context(runtime)
-        if not state["passages"] or state["subquestions"][-1]["round"] >= context.max_rounds:
+        if not state["passages"] or state["subquestions"][-1]["round"] >= context.rounds:
             return {"pending": []}
         planned, notes = await _next(state, context)
         notes += _left_out(planned) if context.planning_model else []
@@ -193,7 +194,14 @@ async def _plan(question: str, earlier: Sequence[BaseMessage], context: Context)
 def _split(question: str, earlier: Sequence[BaseMessage]) -> Split:
     """Split a question by rule."""
     alone = rules.standalone(question, conversation.turns(earlier))
-    return Split(alone, [Step(question=part, needs=[]) for part in rules.split(alone)])
+    return Split(alone, [Step(question=part) for part in rules.split(alone)])
+
+
+async def _best(state: State, known: Mapping[str, Passage], context: Context) -> list[str]:
+    """Rank what was found, and keep the best; in a thread, because long passages take time."""
+    found = [(one["round"], one["found"]) for one in state["subquestions"]]
+    order = await asyncio.to_thread(rules.ranked, state["standalone_question"], found, known)
+    return order[: context.max_passages]
 
 
 async def _next(state: State, context: Context) -> tuple[Planned, list[str]]:
@@ -243,13 +251,13 @@ async def _written(
 
 def _quoted(question: str, passages: Sequence[Passage]) -> Said:
     """Answer by rule; what is cited is known, and not read from text that a document may forge."""
-    quoted = rules.quotes(question, passages)
-    shown = quoted or rules.nearest(question, passages)
+    quoted = quoting.quotes(question, passages)
+    shown = quoted or quoting.nearest(question, passages)
     if not shown:
         return Said(NOT_IN_DOCUMENTS, "none")
     lines = [f"- {_as_quote(sentence)} [{number}]" for number, sentence in shown]
     citations = [citation(one, passages) for one in unique(number for number, _ in shown)]
-    text = "\n".join([rules.BY_RULE if quoted else rules.UNCLEAR, *lines])
+    text = "\n".join([quoting.BY_RULE if quoted else quoting.UNCLEAR, *lines])
     return Said(text, "rule" if quoted else "none", citations)
 
 
@@ -273,7 +281,7 @@ def _notes(state: State, context: Context) -> list[str]:
     asked, waiting = state["subquestions"], state["waiting"]
     notes = [_unsearched(asked)] if any(one["error"] for one in asked) else []
     if waiting:
-        last = bool(asked) and asked[-1]["round"] >= context.max_rounds
+        last = bool(asked) and asked[-1]["round"] >= context.rounds
         why = "it was the last round (max_rounds)" if last else "an earlier answer was missing"
         texts = {one["number"]: one["text"] for one in [*asked, *waiting]}
         named = "; ".join(_in_full(one, texts) for one in waiting)

@@ -93,7 +93,7 @@ def first_round(question: str, steps: Sequence[Step], most: int) -> Planned:
 def _numbered(steps: Sequence[Step]) -> list[tuple[int, Step]]:
     """Number the steps; one with several questions is several, and if it is alone, the plan."""
     lines = [
-        (position, Step(question=line, needs=step.needs))
+        (position, Step(question=line))
         for position, step in enumerate(steps, start=1)
         for line in _questions(step.question)
     ]
@@ -116,7 +116,7 @@ def _renumbered(
     """
     text = cleaned(step.question)
     referred = [int(found) for found in _REFERENCE.findall(text)]
-    needs = unique(numbers[one] for one in [*referred, *step.needs] if one in numbers)
+    needs = unique(numbers[one] for one in referred if one in numbers)
 
     def ours(found: re.Match[str]) -> str:
         number = int(found[1])
@@ -163,7 +163,10 @@ def next_round(
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:
-    return list({same(text): text for text in reversed([*texts])}.values())[::-1]
+    first: dict[str, str] = {}
+    for text in texts:
+        first.setdefault(same(text), text)
+    return list(first.values())
 
 
 def _filled(one: Subquestion, answers: Mapping[int, str], round_: int) -> Subquestion:

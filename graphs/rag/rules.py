@@ -1,82 +1,53 @@
-"""The work of a model, by rule: split, follow what was found, and quote. Pure functions.
+"""The work of a planning model, by rule: split a question, follow what was found. Pure functions.
 
 Nothing here knows a question or a collection: the words are English, and what is not English is
 searched as it stands.
 """
 
-import functools
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from graphs.rag.quoting import BY_RULE, UNCLEAR, title
 from graphs.rag.state import Passage
+from milvus_tools.english import STOP_WORDS, content_words, names, stem, stems, words
+from milvus_tools.links import link_order
 from milvus_tools.ranking import interleave, unique
 
-BY_RULE: Final = (
-    "Sentences nearest to the question, quoted by rule; whether they answer it is not checked:"
-)
-UNCLEAR: Final = "Nothing that was found clearly answers the question. The nearest sentences:"
-
-# The numbers from here to `ENOUGH_WORDS` were tuned on the questions of examples/evaluate.py.
-NAMES: Final = 2
-"""The most names of a turn's beginning, and of its end, that a follow-up gets."""
-
+# Chosen on development sets of HotpotQA, MuSiQue and 2WikiMultihopQA together.
 PASSAGES_READ: Final = 2
 """The number of best passages that are read for names to follow."""
 
-QUOTES: Final = 4
-"""The most sentences of an answer."""
+NEAR: Final = 6
+"""The number of words before and after a name in which words of the question make it promising."""
 
-NEAREST: Final = 2
-"""The most sentences that are shown if none answers."""
+NAMES: Final = 2
+"""The most names of a turn's beginning, and of its end, that a follow-up gets."""
 
-LEAST: Final = 0.8
-"""The least worth of a sentence that is quoted."""
-
-LINKED: Final = 1.0
-"""The worth that a sentence gains if its passage begins with a name in a quoted one."""
-
-COVERED: Final = 0.2
-"""The worth of a word of the question that is quoted already; a new one counts 1."""
-
-AGAIN: Final = 0.5
-"""By what a sentence counts less if its passage is quoted already."""
-
-PER_RANK: Final = 0.03
-"""The worth that a sentence loses per rank of its passage."""
-
-ENOUGH_WORDS: Final = 0.5
-"""More of the question's words than this share stand in the quotes, or they are no answer."""
-
-Quote = tuple[int, str]  # a passage's number, and a sentence of it
-Quotes = dict[Quote, frozenset[str]]  # with the question's words that are in it
-
-_SAY_NOTHING: Final = """
-a about after all also an and any are as at be because been before being between both but by
-can could did do does during each either else first for from had has have he her hers him his
-how i if in into is it its itself many may me more most much my no not of on one only or other
-our out over own same she should since so some such than that the their them then there these
-they this those through to too two under until up was we were what when where which while who
-whom whose why will with would you your
-"""
 _REFER: Final = "he her hers him his it its she their theirs them these they this those"
 _GO_ON: Final = "also and but or so then"
 _REFERRING: Final = frozenset(_REFER.split())
 _GOING_ON: Final = frozenset(_GO_ON.split())
-_JOIN: Final = "of the de la du von van der"
-_STOP_WORDS: Final = frozenset(_SAY_NOTHING.split())
-_JOINERS: Final = frozenset(_JOIN.split())
-_WORD: Final = re.compile(r"[^\W_](?:[\w'\u2019.&-]*\w)?")
-_PLAIN_WORD: Final = re.compile(r"[^\W_]+")
+# Names of dates, nations and directions stand in every other text.
+_COMMON: Final = """
+january february march april may june july august september october november december monday
+tuesday wednesday thursday friday saturday sunday north south east west northern southern eastern
+western central african american arab arabic argentine asian australian austrian bangladeshi
+belgian bengali brazilian british bulgarian cambodian canadian caribbean catalan catholic chilean
+chinese christian colombian croatian cuban czech danish dutch egyptian english estonian ethiopian
+european filipino finnish french georgian german ghanaian greek hebrew hindi hindu hungarian
+icelandic indian indonesian iranian iraqi irish islamic israeli italian jamaican japanese jewish
+kannada kenyan korean latin latvian lebanese lithuanian malay malayalam malaysian marathi mexican
+moroccan muslim nepali nigerian norwegian ottoman pakistani persian peruvian polish portuguese
+protestant punjabi roman romanian russian scottish serbian sinhalese slovak slovenian soviet
+spanish swedish swiss syrian tamil telugu thai tunisian turkish ukrainian urdu venezuelan
+vietnamese welsh
+"""
+_LEAD_NOWHERE: Final = frozenset(_COMMON.split())
+_NUMBER: Final = re.compile(r"\d+(?:st|nd|rd|th|s)?")
 _ANOTHER: Final = r"(?:who|whom|whose|what|when|where|which|why|how)\b"
 # Possessive, and from the first space of a run on, so that it takes linear time (R03).
 _BREAK: Final = re.compile(rf"\?\s+|(?:,|(?<!\s))\s++and\s++(?={_ANOTHER})", re.IGNORECASE)
-# Not after an initial: "M. Ward" is one name.
-_SENTENCE_END: Final = re.compile(r"(?<!\b[A-Z]\.)(?<=[.!?])[\"'\u201d\u2019)\]]*\s+")
-_ENDING: Final = re.compile(
-    r"(?:(?<=[a-z]{3})(?:i(?:es|ed|e)|ings?|e[sd]?|s)|(?<=[a-z]{4})[eo]rs?|(?<=[a-z]{2}[^aeiou])y)$"
-)
-_OPENING: Final = 100  # characters that tell what a passage is about
 _MOST_TEXT: Final = 2_000  # characters of a passage that a query repeats, or names are read from
 
 
@@ -95,7 +66,7 @@ def standalone(question: str, turns: Sequence[str]) -> str:
     for turn in turns:
         # The capitals of our own sentences are no names.
         said = turn.replace(BY_RULE, "").replace(UNCLEAR, "")
-        if found := names(said, question):
+        if found := new_names(said, question):
             # A turn begins with what was asked about, and ends with what was answered.
             named = unique([*found[:NAMES], *found[-NAMES:]])
             return f"{', '.join(named)}: {_without_joiner(question)}"[:_MOST_TEXT]
@@ -103,11 +74,11 @@ def standalone(question: str, turns: Sequence[str]) -> str:
 
 
 def _follows(question: str) -> bool:
-    words = [word.lower() for word in _PLAIN_WORD.findall(question)]
+    said = [word.lower() for word in words(question)]
     # The first word has a capital whatever it is.
-    if not words or names(question.partition(" ")[2], ""):
+    if not said or new_names(question.partition(" ")[2], ""):
         return False
-    refers = words[0] in _GOING_ON or not _REFERRING.isdisjoint(words)
+    refers = said[0] in _GOING_ON or not _REFERRING.isdisjoint(said)
     return refers or not content_words(question)
 
 
@@ -129,167 +100,85 @@ def follow_ups(question: str, passages: Sequence[Passage]) -> list[str]:
 
     The first is the question with the best passage's text. Each other is a name that stands in a
     passage and not in the question, with the words of the question that the passage leaves open.
+    The passages take turns, each with its names in the order of `_promising`.
     """
     if not passages:
         return []
     whole = f"{question} {_read(passages[0])}"
-    named = [
-        f"{name} {left_open}".strip()
-        for passage in passages[:PASSAGES_READ]
-        for left_open in [_left_open(question, passage)]
-        for name in names(_read(passage), question)
+    return unique(
+        [whole, *interleave([_searches(question, one) for one in passages[:PASSAGES_READ]])]
+    )
+
+
+def _searches(question: str, passage: Passage) -> list[str]:
+    text = _read(passage)
+    left_open = _left_open(question, text)
+    return [f"{name} {left_open}".strip() for name in _promising(text, question)]
+
+
+def _promising(text: str, question: str) -> list[str]:
+    """Return the new names in a text; those come first that stand near words of the question.
+
+    Of "directed by John Boorman", a question for the director is about the name.
+    """
+    found = [name for name in new_names(text, question) if not _leads_nowhere(name)]
+    read, wanted = list(map(stem, words(text))), stems(question)
+    return sorted(found, key=lambda name: _nearness(name, read, wanted), reverse=True)
+
+
+def _leads_nowhere(name: str) -> bool:
+    said = [word.lower() for word in words(name)]
+    return all(word in _LEAD_NOWHERE or _NUMBER.fullmatch(word) for word in said)
+
+
+def _nearness(name: str, read: Sequence[str], wanted: frozenset[str]) -> int:
+    """Return the most words of a question that stand round one occurrence of a name."""
+    named = list(map(stem, words(name)))
+    ends = [
+        (at, at + len(named)) for at in range(len(read)) if read[at : at + len(named)] == named
     ]
-    return unique([whole, *named])
+    around = ([*read[max(0, at - NEAR) : at], *read[end : end + NEAR]] for at, end in ends)
+    return max((len(wanted.intersection(near)) for near in around), default=0)
 
 
-def names(text: str, question: str) -> list[str]:
+def new_names(text: str, question: str) -> list[str]:
     """Return the names in a text that bring words which the question does not have."""
     known = set(content_words(question))
-    found = (" ".join(_trimmed(run)) for run in _capitalised_runs(text))
-    return unique(name for name in found if not name.isdigit() and _is_new(name, known))
+    return [name for name in names(text) if not name.isdigit() and _is_new(name, known)]
 
 
 def _is_new(name: str, known: set[str]) -> bool:
-    words = content_words(name)
-    return any(len(word) > 1 for word in words) and not known.issuperset(words)
+    found = content_words(name)
+    return any(len(word) > 1 for word in found) and not known.issuperset(found)
 
 
-def _capitalised_runs(text: str) -> Iterator[list[str]]:
-    """Yield words that begin with a capital or a digit and follow each other, joiners between."""
-    run: list[str] = []
-    end = 0
-    for match in _WORD.finditer(text):
-        word, gap = match[0], text[end : match.start()]
-        joins = bool(run) and not gap.strip(" .")
-        if not joins and run:
-            yield run
-            run = []
-        if word[0].isupper() or word[0].isdigit() or (joins and word in _JOINERS):
-            run.append(word)
-        elif run:
-            yield run
-            run = []
-        end = match.end()
-    if run:
-        yield run
-
-
-def _trimmed(run: list[str]) -> list[str]:
-    """Leave out the stop words at both ends: "The" of a sentence's beginning is no name."""
-    kept = [number for number, word in enumerate(run) if word.lower() not in _STOP_WORDS]
-    return run[kept[0] : kept[-1] + 1] if kept else []
-
-
-def _left_open(question: str, passage: Passage) -> str:
-    covered = {*content_words(_read(passage)), *_STOP_WORDS}
-    words = _PLAIN_WORD.findall(question)
-    return " ".join(word for word in words if word.lower() not in covered)
+def _left_open(question: str, text: str) -> str:
+    covered = {*content_words(text), *STOP_WORDS}
+    return " ".join(word for word in words(question) if word.lower() not in covered)
 
 
 def _read(passage: Passage) -> str:
     return passage["text"][:_MOST_TEXT]
 
 
-def content_words(text: str) -> list[str]:
-    """Return a text's words in small letters, each once, without those that say nothing."""
-    words = (word.lower() for word in _PLAIN_WORD.findall(text))
-    return unique(word for word in words if word not in _STOP_WORDS)
+def ranked(
+    question: str, found: Sequence[tuple[int, Sequence[str]]], known: Mapping[str, Passage]
+) -> list[str]:
+    """Make one ranking of what was found: rounds and searches take turns, then links count.
 
-
-def ranked(found: Sequence[tuple[int, Sequence[str]]]) -> list[str]:
-    """Make one ranking of what was found, each in a round of a number."""
+    Args:
+        question: The question.
+        found: For each search the number of its round, and the ids of what it found, best first.
+        known: The passages by id. One that is missing keeps its place without links.
+    """
     rounds = sorted({number for number, _ in found})
-    return merge_rounds([[ids for at, ids in found if at == number] for number in rounds])
+    order = merge_rounds([[ids for at, ids in found if at == number] for number in rounds])
+    passages = [known.get(id_) for id_ in order]
+    titles = ["" if one is None else title(one) for one in passages]
+    texts = ["" if one is None else one["text"] for one in passages]
+    return [order[place] for place in link_order(question, titles, texts)]
 
 
 def merge_rounds(rounds: Iterable[Sequence[Sequence[str]]]) -> list[str]:
     """Make one ranking of each round's: within a round, and then of the rounds, in turn."""
     return interleave([interleave(rankings) for rankings in rounds])
-
-
-def quotes(question: str, passages: Sequence[Passage]) -> list[Quote]:
-    """Quote the sentences that together have most of the question's words.
-
-    Args:
-        question: The question.
-        passages: The passages, best first.
-
-    Returns:
-        Pairs of a passage's number, from 1, and a sentence of it, in the passages' order; none
-        if too few of the question's words are in them.
-    """
-    wanted = frozenset(map(_stem, content_words(question)))
-    left = _candidates(wanted, passages)
-    chosen: Quotes = {}
-    linked: set[int] = set()
-    while left and len(chosen) < QUOTES:
-        score = _scorer(chosen, linked, left)
-        best = max(left, key=score)
-        if score(best) < LEAST:
-            break
-        chosen[best] = left.pop(best)
-        linked |= _linked(passages[best[0] - 1], question, passages)
-    covered = frozenset().union(*chosen.values())
-    return sorted(chosen) if len(covered) > ENOUGH_WORDS * len(wanted) else []
-
-
-def nearest(question: str, passages: Sequence[Passage]) -> list[Quote]:
-    """Quote sentences that share most words with the question, or else stand first.
-
-    Returns:
-        As `quotes`; none if the passages are empty.
-    """
-    found = _candidates(frozenset(map(_stem, content_words(question))), passages)
-    sharing = sorted(found, key=lambda one: len(found[one]) - PER_RANK * one[0], reverse=True)
-    first = [
-        (number, sentence)
-        for number, passage in enumerate(passages, start=1)
-        for sentence in _SENTENCE_END.split(_read(passage))[:1]
-        if sentence.strip()
-    ]
-    return sorted(unique([*sharing, *first])[:NEAREST])
-
-
-def _candidates(wanted: frozenset[str], passages: Sequence[Passage]) -> Quotes:
-    """Return the sentences that have words of the question, with the stems of these."""
-    found = {
-        (number, sentence): wanted.intersection(
-            _stem(word.lower()) for word in _PLAIN_WORD.findall(sentence)
-        )
-        for number, passage in enumerate(passages, start=1)
-        for sentence in _SENTENCE_END.split(_read(passage))
-    }
-    return {one: words for one, words in found.items() if words}
-
-
-@functools.lru_cache(maxsize=4_096)
-def _stem(word: str) -> str:
-    """Return a word without its English ending: "hunts", "hunting" and "hunter" have one stem."""
-    stem = _ENDING.sub("", word)
-    return stem[:-1] if stem[-2:-1] == stem[-1:] else stem  # "runn" is "run"
-
-
-def _linked(quoted: Passage, question: str, passages: Sequence[Passage]) -> set[int]:
-    """Return the numbers of the passages that begin with a name that a quoted one has."""
-    named = names(_read(quoted), question)
-    openings = enumerate((passage["text"][:_OPENING] for passage in passages), start=1)
-    return {number for number, opening in openings if any(name in opening for name in named)}
-
-
-def _scorer(chosen: Quotes, linked: Container[int], left: Quotes) -> Callable[[Quote], float]:
-    """Return what a sentence is worth beside those that are chosen."""
-    covered = frozenset().union(*chosen.values())
-    quoted = {number for number, _ in chosen}
-
-    def score(one: Quote) -> float:
-        number, _ = one
-        words = left[one]
-        again = len(words & covered)
-        worth = len(words) - again + COVERED * again
-        if number in quoted:
-            worth *= AGAIN
-        elif number in linked:
-            worth += LINKED
-        return worth - PER_RANK * number
-
-    return score

@@ -1,17 +1,18 @@
 """Sub-questions: cleaned, numbered, bounded, filled in."""
 
 import pytest
+from pydantic import BaseModel
 
 from graphs.rag.planning import MAX_ANSWER, MAX_TEXT, cleaned, first_round, next_round
-from graphs.rag.prompts import Step
+from graphs.rag.prompts import FollowUpPlan, Paraphrases, Plan, Reflection, Step
 from graphs.rag.state import Asked, Subquestion
 
 ASKED = "Where was the director of Jaws born?"
 
 
-def step(question: str, *needs: int) -> Step:
+def step(question: str) -> Step:
     """Return a step of a plan."""
-    return Step(question=question, needs=list(needs))
+    return Step(question=question)
 
 
 def finding(number: int, text: str, round_: int = 1) -> Asked:
@@ -50,17 +51,43 @@ def test_the_question_itself_is_always_searched_for() -> None:
 
 
 def test_what_needs_an_answer_waits() -> None:
-    """References are to our numbers, in the text or beside it."""
-    planned = first_round(
-        ASKED, [step("Who directed Jaws?"), step("Where was #1 born?"), step("And when?", 1)], 8
+    """References in the text are to our numbers."""
+    steps = [step("Who directed Jaws?"), step("Where was #1 born?"), step("And when was it?")]
+    planned = first_round(ASKED, steps, 8)
+    assert planned.pending == [
+        waits(1, ASKED),
+        waits(2, "Who directed Jaws?"),
+        waits(4, "And when was it?"),
+    ]
+    assert planned.waiting == [waits(3, "Where was #2 born?", 2)]
+
+
+def test_only_a_reference_in_the_text_makes_a_step_wait() -> None:
+    """Small models say that step 1 needs itself, and its search would never run."""
+    plan = Plan.model_validate(
+        {"subquestions": [{"question": "Who directed Jaws?", "needs": [1]}] * 2}
     )
-    assert planned.pending == [waits(1, ASKED), waits(2, "Who directed Jaws?")]
-    assert planned.waiting == [waits(3, "Where was #2 born?", 2), waits(4, "And when?", 2)]
+    assert first_round(ASKED, plan.subquestions, 8).waiting == []
+
+
+@pytest.mark.parametrize("schema", [Plan, FollowUpPlan, Paraphrases, Reflection])
+def test_no_list_of_a_reply_is_without_end(schema: type[BaseModel]) -> None:
+    """The schema bounds each list; of a longer one, the first items are taken."""
+    lists = [one for one in schema.model_fields if "list" in str(schema.model_fields[one])]
+    properties = schema.model_json_schema()["properties"]
+    assert lists
+    for name in lists:
+        most = properties[name]["maxItems"]
+        item = {"question": "a", "number": 1, "answer": "b"}
+        endless = "a" if properties[name]["items"] == {"type": "string"} else item
+        rest = {"question": "q", "answerable": False, **{one: [] for one in lists}}
+        reply = schema.model_validate({**rest, name: [endless] * 10 * most})
+        assert len(getattr(reply, name)) == most
 
 
 def test_references_to_no_earlier_step_are_dropped() -> None:
     """A plan whose steps wait for each other would end nothing; `#9` of two steps is text."""
-    planned = first_round(ASKED, [step("Is #2 right?", 2), step("Is #1 right, or #9?")], 8)
+    planned = first_round(ASKED, [step("Is #2 right?"), step("Is #1 right, or #9?")], 8)
     assert planned.pending == [waits(1, ASKED), waits(2, "Is right?")]
     assert planned.waiting == [waits(3, "Is #2 right, or #9?", 2)]
 
@@ -118,15 +145,12 @@ def test_a_plan_is_bounded() -> None:
 
 
 def test_answers_are_filled_in() -> None:
-    """In place of a reference, else behind; what lacks an answer waits on."""
-    waiting = [waits(3, "Where was #2 born?", 2), waits(4, "And when?", 2), waits(5, "#4?", 4)]
+    """In place of a reference; what lacks an answer waits on."""
+    waiting = [waits(3, "Where was #2 born?", 2), waits(5, "#4?", 4)]
     planned = next_round([], waiting, {2: "Steven\\1 Spielberg"}, [finding(1, ASKED)], 8)
-    assert [one["text"] for one in planned.pending] == [
-        "Where was Steven\\1 Spielberg born?",
-        "And when? Steven\\1 Spielberg",
-    ]
+    assert [one["text"] for one in planned.pending] == ["Where was Steven\\1 Spielberg born?"]
     assert {one["round"] for one in planned.pending} == {2}
-    assert planned.waiting == waiting[2:]
+    assert planned.waiting == waiting[1:]
 
 
 def test_an_answer_is_kept_for_what_waits_for_another_too() -> None:
@@ -150,6 +174,8 @@ def test_nothing_is_searched_for_twice() -> None:
     texts = ["who directed JAWS", "", "Spielberg?", "spielberg", "- Spielberg."]
     planned = next_round(texts, [], {}, asked, 8)
     assert planned.pending == [Subquestion(number=3, round=2, text="Spielberg?", needs=[])]
+    planned = next_round(["A", "B", "a"], [], {}, [finding(1, ASKED)], 8)
+    assert [one["text"] for one in planned.pending] == ["A", "B"]
 
 
 def test_a_round_is_bounded() -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from graphs.rag import rules
-from graphs.rag.rules import QUOTES, content_words, follow_ups, merge_rounds, names, quotes, split
+from graphs.rag.quoting import BY_RULE
+from graphs.rag.rules import follow_ups, merge_rounds, new_names, ranked, split
 from graphs.rag.state import Passage
 
 
@@ -41,6 +42,42 @@ def test_the_second_hop_is_the_best_passage_and_its_names() -> None:
     ]
 
 
+def test_names_near_words_of_the_question_are_followed_first() -> None:
+    """Whether words come before or after a name, and in which form, makes no difference."""
+    text = (
+        "Excalibur is a film. Rospo Pallenberg wrote it with Orion Pictures and others, and much "
+        "later, as it was said, John Boorman directed."
+    )
+    _, first, *others = follow_ups("Who was the director?", [passage(text)])
+    assert first.startswith("John Boorman")
+    assert [one.split(" director")[0] for one in others] == [
+        "Excalibur",
+        "Rospo Pallenberg",
+        "Orion Pictures",
+    ]
+
+
+def test_best_passages_take_turns() -> None:
+    """The names of one passage leave room for those of the next."""
+    passages = [
+        passage("Ann met Bob, Cid and Dan."),
+        passage("Eve met Fay.", "2"),
+        passage("Gus.", "3"),
+    ]
+    _, *named = follow_ups("who?", passages)
+    assert named == ["Ann", "Eve", "Bob", "Fay", "Cid", "Dan"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["March 1981", "American", "French", "4 July", "Monday", "South Korean", "1980s", "22nd"],
+)
+def test_names_that_lead_nowhere_are_not_followed(name: str) -> None:
+    """Dates and nationalities stand in every other passage; inside a name they count."""
+    assert follow_ups("who?", [passage(f"it was {name}.")])[1:] == []
+    assert follow_ups("who?", [passage(f"it was {name} Times.")])[1:] == [f"{name} Times"]
+
+
 def test_a_text_without_names_has_a_second_hop_too() -> None:
     """Where there are no capitals, the question goes with the best text."""
     text = "レランドは町です。"
@@ -67,7 +104,7 @@ def test_nothing_found_has_no_second_hop() -> None:
 )
 def test_names_are_what_stands_in_capitals_and_is_new(text: str, found: list[str]) -> None:
     """Not the stop words at their ends, nor numbers alone, nor what the question says."""
-    assert names(text, "Where is Leland?") == found
+    assert new_names(text, "Where is Leland?") == found
 
 
 def test_rounds_take_turns() -> None:
@@ -76,35 +113,21 @@ def test_rounds_take_turns() -> None:
     assert merge_rounds([]) == []
 
 
-def test_quotes_are_chained_by_names() -> None:
-    """A passage that begins with a name of a quoted one is quoted for that."""
-    other = passage("A film was shot and directed.", "c")
-    quoted = quotes(ASKED, [LELAND, FILM, other])
-    assert (1, "The film Maximum Overdrive was shot around Leland.") in quoted
-    assert (2, "It was directed by Stephen King.") in quoted
-    assert quoted == sorted(quoted)
-    assert len(quoted) <= QUOTES
+def test_a_linked_passage_moves_up() -> None:
+    """The title is the passage's, or its source if that is not its id, or its first name."""
+    others = {str(number): passage("Kites fly.", str(number)) for number in range(4)}
+    last = passage("Maximum Overdrive is a film.", "b")
+    known = {"a": LELAND, **others, "b": last}
+    found = [(1, list(known))]
+    assert ranked(ASKED, found, known) == ["a", "b", *others]
+    titled = {**known, "b": last | {"title": "Jaws", "source": "b"}}
+    assert ranked(ASKED, found, titled) == list(known)
+    assert ranked(f"Jaws? {ASKED}", found, titled) == ["b", "a", *others]
 
 
-def test_passages_on_something_else_are_not_quoted() -> None:
-    """Too few of the question's words are no answer."""
-    assert quotes("What is the boiling point of tungsten?", [LELAND, FILM]) == []
-    assert quotes("Is it?", [LELAND]) == []
-    assert quotes(ASKED, []) == []
-
-
-def test_an_initial_ends_no_sentence() -> None:
-    """`M. Ward` stays whole."""
-    text = 'M. Ward: Matthew "M." Ward sings in Oregon. He is a singer.'
-    assert quotes("Where is Ward, who sings?", [passage(text)])[0] == (
-        1,
-        'M. Ward: Matthew "M." Ward sings in Oregon.',
-    )
-
-
-def test_words_that_say_nothing_do_not_count() -> None:
-    """Content words are the others, once, in small letters."""
-    assert content_words("Who is the King of the kings?") == ["king", "kings"]
+def test_a_passage_that_is_not_known_keeps_its_place() -> None:
+    """A thread that was resumed has lost the text; it is ranked by place alone."""
+    assert ranked(ASKED, [(1, ["x", "a"]), (2, ["y"])], {"a": LELAND}) == ["x", "y", "a"]
 
 
 def test_a_long_passage_is_read_in_part() -> None:
@@ -113,39 +136,7 @@ def test_a_long_passage_is_read_in_part() -> None:
     assert len(follow_ups("What?", [long])[0]) < 2 * rules._MOST_TEXT
 
 
-@pytest.mark.parametrize(
-    ("question", "text"),
-    [
-        ("What hunts at night?", "Owls hunt at night."),
-        ("Which bird is hunting by night?", "The birds hunted all night."),
-        ("Who is the director of Jaws?", "Jaws was directed by Spielberg."),
-        ("Which city has a movie studio?", "Cities with studios for movies are rare."),
-        ("Who kills and runs?", "He killed one, running away."),
-    ],
-)
-def test_r49_words_are_compared_by_their_stems(question: str, text: str) -> None:
-    """Another ending is the same word."""
-    assert quotes(question, [passage(text)]) == [(1, text)]
-
-
-@pytest.mark.parametrize("word", ["king", "thing", "bed", "red", "is", "bus", "über", "町"])
-def test_r49_short_words_have_no_ending(word: str) -> None:
-    """What is left would be no word; other scripts are left alone."""
-    assert rules._stem(word) == word
-
-
-def test_r49_the_nearest_sentences_share_most_words() -> None:
-    """Without any, the first passages begin."""
-    passages = [passage("Kites fly. Owls sleep.", "a"), passage("Owls hunt mice.", "b")]
-    assert rules.nearest("Do owls hunt foxes or bears or wolves?", passages)[-1] == (
-        2,
-        "Owls hunt mice.",
-    )
-    assert rules.nearest("Why?", passages) == [(1, "Kites fly."), (2, "Owls hunt mice.")]
-    assert rules.nearest("Why?", [passage("  ")]) == []
-
-
-TURN = f"{ASKED}\n{rules.BY_RULE}\n- The film Maximum Overdrive was shot around Leland. [1]"
+TURN = f"{ASKED}\n{BY_RULE}\n- The film Maximum Overdrive was shot around Leland. [1]"
 
 
 @pytest.mark.parametrize(
