@@ -51,6 +51,7 @@ passages, or they are no answer."""
 Quote = tuple[int, str]  # a passage's number, and a sentence of it
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])[\"'\u201d\u2019)\]]*\s+(?![a-z])")
+_FILE: Final = re.compile(r"[/\\]|\.\w+$")
 _SHORT: Final = """
 adm approx apr assoc aug ave bros ca capt cf cmdr co col corp cpl dec dept dr ed est etc feat feb
 fig fr ft gen gov hon inc jan jr lt ltd maj mlle mme mr mrs ms mt no nov oct op pres prof pt rep
@@ -134,9 +135,10 @@ def nearest(question: str, passages: Sequence[Passage]) -> list[Quote]:
 
 
 def title(passage: Passage) -> str:
-    """Return a passage's title, else its source, else the first name of its text."""
-    source = "" if passage["source"] == passage["id"] else passage["source"]
-    return title_of(passage["title"] or source, passage["text"])
+    """Return a passage's title, else its source if no file, else the first name of its text."""
+    source = passage["source"]
+    is_name = source != passage["id"] and not _FILE.search(source)
+    return title_of(passage["title"] or (source if is_name else ""), passage["text"])
 
 
 def sentences(text: str) -> Iterator[str]:

@@ -114,15 +114,17 @@ def test_rounds_take_turns() -> None:
 
 
 def test_a_linked_passage_moves_up() -> None:
-    """The title is the passage's, or its source if that is not its id, or its first name."""
+    """The title is the passage's, or its source if that is no id or file, or its first name."""
     others = {str(number): passage("Kites fly.", str(number)) for number in range(4)}
-    last = passage("Maximum Overdrive is a film.", "b")
+    last = passage("Maximum Overdrive is a film.", "b") | {"source": "films/overdrive.md"}
     known = {"a": LELAND, **others, "b": last}
     found = [(1, list(known))]
-    assert ranked(ASKED, found, known) == ["a", "b", *others]
-    titled = {**known, "b": last | {"title": "Jaws", "source": "b"}}
-    assert ranked(ASKED, found, titled) == list(known)
-    assert ranked(f"Jaws? {ASKED}", found, titled) == ["b", "a", *others]
+    assert ranked(ASKED, found, known) == ["b", "a", *others]
+    assert ranked(ASKED, found, {**known, "b": last | {"source": "b"}}) == ["b", "a", *others]
+    for field in ("title", "source"):
+        titled = {**known, "b": last | {field: "Jaws (film)"}}
+        assert ranked(ASKED, found, titled) == list(known)
+        assert ranked(f"Jaws? {ASKED}", found, titled) == ["b", "a", *others]
 
 
 def test_a_passage_that_is_not_known_keeps_its_place() -> None:
