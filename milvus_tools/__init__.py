@@ -2,7 +2,7 @@
 
 from milvus_tools.embeddings import BatchingEmbeddings, local_embeddings
 from milvus_tools.errors import MilvusToolsError
-from milvus_tools.retrievers import QUERY_PROMPT, MilvusMultiQueryRetriever
+from milvus_tools.retrievers import QUERY_PROMPT, LinkReranker, MilvusMultiQueryRetriever
 from milvus_tools.store import DeleteResult, MilvusStore, ScopedMilvusStore
 from milvus_tools.toolkit import MilvusToolkit
 from milvus_tools.tools import FilterField
@@ -12,6 +12,7 @@ __all__ = [
     "BatchingEmbeddings",
     "DeleteResult",
     "FilterField",
+    "LinkReranker",
     "MilvusMultiQueryRetriever",
     "MilvusStore",
     "MilvusToolkit",

@@ -18,8 +18,8 @@ DECAY: Final = 10
 LINKED: Final = 0.5
 """The worth of a link: at the top, it makes up for ten places."""
 
-FETCH_K: Final = 50
-"""The number of hits to rank: what a link raises stands mostly in the first 50."""
+LINK_FETCH_K: Final = 50
+"""The number of hits to rank by links: what they raise stands mostly in the first 50."""
 
 _MOST_READ: Final = 2_000  # characters of a text, so that long texts are no load
 _MOST_TITLE: Final = 300

@@ -72,7 +72,7 @@ def interleave(rankings: Sequence[Sequence[Key]]) -> list[Key]:
 
 def fuse(
     found: Mapping[str, Hits],
-    k: int,
+    k: int | None,
     weights: Sequence[float] | None = None,
     rank_constant: float = RANK_CONSTANT,
     *,
@@ -84,7 +84,7 @@ def fuse(
     Args:
         found: For each query its Documents with their scores, best first. A score is `None` if
             the search has no scores.
-        k: The most Documents to return.
+        k: The most Documents to return; `None` for all.
         weights: A weight for each query; all 1 if `None`.
         rank_constant: See `reciprocal_rank_fusion`.
         key: The metadata key for the result. It replaces the Document's own value there.

@@ -1,6 +1,7 @@
-"""The retriever that searches for several queries at once, and the prompt that makes them."""
+"""The retriever that searches for several queries at once, its prompt, and a reranker by links."""
 
+from milvus_tools.retrievers.link_reranker import LinkReranker
 from milvus_tools.retrievers.query_generation import QUERY_PROMPT
 from milvus_tools.retrievers.retriever import MilvusMultiQueryRetriever
 
-__all__ = ["QUERY_PROMPT", "MilvusMultiQueryRetriever"]
+__all__ = ["QUERY_PROMPT", "LinkReranker", "MilvusMultiQueryRetriever"]

@@ -1,12 +1,12 @@
 """A reranker that follows links, for any chain."""
 
-import asyncio
 from collections.abc import Sequence
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, Field
 
+from milvus_tools._io.loop import portal
 from milvus_tools.links import rank_by_links
 
 
@@ -61,4 +61,4 @@ class LinkReranker(BaseDocumentCompressor):
             query: The question.
             callbacks: Not used.
         """
-        return await asyncio.to_thread(self.compress_documents, documents, query, callbacks)
+        return await portal().computing.run(self.compress_documents, documents, query, callbacks)

@@ -15,6 +15,7 @@ from langchain_core.documents import Document
 from milvus_tools._io.tasks import cancel_and_wait, gather_or_cancel, within
 from milvus_tools.errors import DeadlineError, MilvusToolsError, UnsupportedError
 from milvus_tools.filters.query_filter import QueryFilter
+from milvus_tools.links import LINK_FETCH_K
 from milvus_tools.ranking import Hits, fuse
 from milvus_tools.retrievers.query_generation import Query
 from milvus_tools.retrievers.settings import RetrieverSettings
@@ -198,13 +199,14 @@ async def _mmr(settings: RetrieverSettings, text: str, k: int, filter_: QueryFil
 
 def _fetch_k(settings: RetrieverSettings, k: int) -> int:
     default = DEFAULT_FETCH_K if settings.mode == "mmr" else k
+    default = default if settings.link_field is None else LINK_FETCH_K
     return max(k, default if settings.fetch_k is None else settings.fetch_k)
 
 
 def merged(
     settings: RetrieverSettings,
     outcomes: Mapping[Query, Outcome],
-    k: int,
+    k: int | None,
     not_made: Exception | None,
 ) -> list[Document]:
     """Fuse the hits of the queries.
@@ -212,7 +214,7 @@ def merged(
     Args:
         settings: The retriever's settings.
         outcomes: The hits or the error of each query.
-        k: The most Documents to return.
+        k: The most Documents to return; `None` for all.
         not_made: The error that prevented queries beside the question, or `None`.
 
     Raises:
@@ -251,7 +253,7 @@ def _fused(
     settings: RetrieverSettings,
     found: Mapping[Query, Hits],
     failed: Mapping[str, Exception],
-    k: int,
+    k: int | None,
 ) -> list[Document]:
     return fuse(
         {query.text: hits for query, hits in found.items()},

@@ -61,8 +61,13 @@ class RetrieverSettings(BaseModel):
 
     fetch_k: int | None = Field(None, ge=1, le=MAX_LIMIT)
     """The number of hits to fetch for each query, at least `k`. With the mode `mmr`, each query
-    picks `k` of them; with the others, all are fused. `None` means `k`, or 20 with `mmr`. With
-    longer lists, hits at the end of several lists can displace a hit that only one query finds."""
+    picks `k` of them; with the others, all are fused. `None` means `k`, 20 with `mmr`, or 50 with
+    `link_field`. With longer lists, hits at the end of several lists can displace a hit that only one query finds."""
+
+    link_field: str | None = Field(None, min_length=1)
+    """The metadata key of the Documents' titles, to rank the fused hits by links: those move up
+    that the question or another of the best hits names. A Document without a title has the first
+    name of its text. `None` means no ranking by links."""
 
     mode: Literal["similarity", "mmr", "hybrid"] = "similarity"
     """The kind of search: by the dense vector (`similarity`), by the dense vector for diverse hits

@@ -6,9 +6,11 @@ from typing import Any, Final
 from langchain_core.documents import Document
 from langchain_core.tools import StructuredTool
 
+from milvus_tools._io.loop import portal
 from milvus_tools._io.tasks import gather_or_cancel
 from milvus_tools.errors import UnsupportedError
 from milvus_tools.filters.query_filter import QueryFilter
+from milvus_tools.links import LINK_FETCH_K, rank_by_links
 from milvus_tools.ranking import Hits, fuse, unique
 from milvus_tools.tools.arguments import search_arguments
 from milvus_tools.tools.filters import read_filter
@@ -38,8 +40,10 @@ def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
     ) -> Answer:
         asked = unique([query, *queries])
         filter_ = read_filter(filters, settings, fields, expr=expr)
-        found = await gather_or_cancel(_hits(store, one, k, filter_) for one in asked)
-        documents = fuse(dict(zip(asked, found, strict=True)), k)
+        fetch = k if settings.link_field is None else max(k, LINK_FETCH_K)
+        hits = await gather_or_cancel(_hits(store, one, fetch, filter_) for one in asked)
+        found = dict(zip(asked, hits, strict=True))
+        documents = await _best(found, k, settings)
         if not documents:
             # In a collection that does not exist yet, filters are not the reason.
             filtered = filter_ and await store.aschema() is not None
@@ -49,6 +53,16 @@ def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
     what = settings.description or "the documents of the collection"
     arguments = search_arguments(settings, fields)
     return make_tool(settings, "search", DESCRIPTION.format(what=what), arguments, search)
+
+
+async def _best(found: Mapping[str, Hits], k: int, settings: ToolSettings) -> list[Document]:
+    if settings.link_field is None:
+        return fuse(found, k)
+    # In a thread, because many long titles take time.
+    ranked = await portal().computing.run(
+        rank_by_links, " ".join(found), fuse(found, None), settings.link_field
+    )
+    return ranked[:k]
 
 
 async def _hits(store: AnyStore, query: str, k: int, filter_: QueryFilter) -> Hits:

@@ -125,6 +125,11 @@ class ToolSettings(BaseModel):
     k: int = Field(4, ge=1)
     """The number of hits of a search if the model does not set it."""
 
+    link_field: str | None = Field(None, min_length=1)
+    """The metadata key of the Documents' titles, to rank the hits of a search by links: 50 are
+    fetched for each query, and those move up that a query or another of the best hits names.
+    `None` means no ranking by links."""
+
     max_k: int = Field(20, ge=1, le=1_000)
     """The most hits that the model can ask for."""
 
