@@ -74,11 +74,15 @@ def rank_by_links(
 
 
 def title_of(title: object, text: str) -> str:
-    """Return a title without what is in brackets at its end, or else the first name of a text."""
+    """Return a title without what is in brackets at its end, or else the first name of a text.
+
+    A number alone is no name.
+    """
     if isinstance(title, str) and title.strip():
         whole = title.strip()
         return _BRACKETED_END.sub("", whole).strip() or whole
-    return next(iter(names(text[:_OPENING])), "")
+    found = names(text[:_OPENING])
+    return next((name for name in found if not name.isdigit()), "")
 
 
 def plain(text: str) -> str:

@@ -62,7 +62,8 @@ class RetrieverSettings(BaseModel):
     fetch_k: int | None = Field(None, ge=1, le=MAX_LIMIT)
     """The number of hits to fetch for each query, at least `k`. With the mode `mmr`, each query
     picks `k` of them; with the others, all are fused. `None` means `k`, 20 with `mmr`, or 50 with
-    `link_field`. With longer lists, hits at the end of several lists can displace a hit that only one query finds."""
+    `link_field`. With longer lists, hits at the end of several lists can displace a hit that only
+    one query finds."""
 
     link_field: str | None = Field(None, min_length=1)
     """The metadata key of the Documents' titles, to rank the fused hits by links: those move up

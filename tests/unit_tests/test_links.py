@@ -71,6 +71,7 @@ def test_nothing_is_lost_and_equals_keep_their_order(
         ("(film)", "Text.", "(film)"),
         (None, "The Eiffel Tower is in Paris.", "Eiffel Tower"),
         ("  ", "in Paris", "Paris"),
+        (None, "1889 saw Paris", "Paris"),
         (7, "no name", ""),
         (None, "", ""),
     ],
