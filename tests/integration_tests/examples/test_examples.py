@@ -202,8 +202,10 @@ def test_a_page_s_commands_can_be_typed(command: str, tmp_path: pathlib.Path) ->
         case ["python", "examples/benchmark.py", *arguments]:
             assert "searches" in run_example("benchmark.py", tmp_path, *arguments, "--list")
         case ["python", "examples/evaluate.py", *arguments]:
-            short = ["--questions", "1", "--only", "query, dense", "--out", str(tmp_path)]
-            assert "| single query, dense |" in run_python("examples/evaluate.py", *short)
+            name = "by rule, dense" if "--answers" in arguments else "single query, dense"
+            short = ["--questions", "1", "--only", name, "--out", str(tmp_path)]
+            printed = run_python("examples/evaluate.py", *arguments, *short)
+            assert f"| {name} |" in printed
         case ["source", activate]:
             assert activate == ".venv/bin/activate"
         case [tool, *_]:
@@ -308,6 +310,12 @@ def test_the_shown_shares_are_those_of_the_evaluation() -> None:
     shown = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", table_after("shares"), re.MULTILINE)
     assert len(shown) > 4
     assert {name: by_name[name] for name, _ in shown[2:]} == dict(shown[2:])
+
+
+def test_the_shown_figures_of_answers_are_those_of_the_evaluation() -> None:
+    """The whole table stands in the results that are kept beside the examples."""
+    kept = (RESULTS / "answers.md").read_text(encoding="utf-8")
+    assert kept.startswith(table_after("answers"))
 
 
 @pytest.mark.parametrize(
