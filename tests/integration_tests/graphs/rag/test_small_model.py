@@ -122,13 +122,13 @@ async def test_a_real_model_runs_the_graph_end_to_end(
 async def test_a_real_model_s_answers_are_measured(
     chat: Any, make_store: Callable[..., MilvusStore]
 ) -> None:
-    """Each question has a value in every column that is of all answers, between none and all."""
+    """A question has a value in every column that is of all answers, between none and all."""
     whole, absent = make_store(local_embeddings), make_store(local_embeddings)
-    questions = load_questions(2)
+    questions = load_questions(1)
     needed = {id_ for question in questions for id_ in question.needed}
     await whole.aadd_documents([one for one in paragraphs() if one.id in needed])
     await absent.aadd_documents(absent_paragraphs()[:10])
-    bounds: dict[str, Any] = {"max_rounds": 1, "max_subquestions": 1, "max_passages": 4}
+    bounds: dict[str, Any] = {"max_rounds": 1, "max_subquestions": 1, "max_passages": 2}
     values = await answers_measured(
         whole, absent, questions, model=chat, model_timeout=600, **bounds
     )
