@@ -53,7 +53,7 @@ def test_a_run_is_traced_to_langsmith(collector: TraceCollector) -> None:
     named = environment_of("LangSmith")
     ask(**named, LANGSMITH_ENDPOINT=collector.url)
     trace = collector.text("/runs/multipart")
-    for said in ("retrieve", "reflect", "VectorStoreRetriever", QUESTION, "Lester Smith", "birds"):
+    for said in ("retrieve", "reflect", "retriever", QUESTION, "Lester Smith", "birds"):
         assert said in trace, said
     keys = {headers.get("x-api-key") for _, headers, _ in collector.posts}
     assert keys == {named["LANGSMITH_API_KEY"]}
@@ -66,6 +66,6 @@ def test_a_run_is_traced_by_opentelemetry_alone(collector: TraceCollector) -> No
     named["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url
     ask(**named, LANGSMITH_ENDPOINT=f"{collector.url}/langsmith")
     trace = collector.text("/v1/traces")
-    for said in ("retrieve", "reflect", "VectorStoreRetriever", QUESTION, "Lester Smith", "birds"):
+    for said in ("retrieve", "reflect", "retriever", QUESTION, "Lester Smith", "birds"):
         assert said in trace, said
     assert {path for path, _, _ in collector.posts} == {"/v1/traces"}
