@@ -53,7 +53,8 @@ def test_a_run_is_traced_to_langsmith(collector: TraceCollector) -> None:
     named = environment_of("LangSmith")
     ask(**named, LANGSMITH_ENDPOINT=collector.url)
     trace = collector.text("/runs/multipart")
-    for said in ("retrieve", "reflect", "retriever", QUESTION, "Lester Smith", "birds"):
+    run = '"run_type":"retriever"'
+    for said in ("retrieve", "reflect", run, QUESTION, "Lester Smith", "birds"):
         assert said in trace, said
     keys = {headers.get("x-api-key") for _, headers, _ in collector.posts}
     assert keys == {named["LANGSMITH_API_KEY"]}
