@@ -128,7 +128,7 @@ async def test_a_real_model_s_answers_are_measured(
     needed = {id_ for question in questions for id_ in question.needed}
     await whole.aadd_documents([one for one in paragraphs() if one.id in needed])
     await absent.aadd_documents(absent_paragraphs()[:10])
-    bounds: dict[str, Any] = {"max_rounds": 1, "max_subquestions": 1, "max_passages": 2}
+    bounds: dict[str, Any] = {"max_rounds": 1, "max_passages": 1, "max_chars": 300}
     values = await answers_measured(
         whole, absent, questions, model=chat, model_timeout=600, **bounds
     )
