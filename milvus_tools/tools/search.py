@@ -16,9 +16,7 @@ from milvus_tools.tools.formatting import blocks, counted
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
 
-DESCRIPTION: Final = (
-    "Search {what} by meaning. Returns the nearest documents, best first, with their ids."
-)
+DESCRIPTION: Final = "Search {what} by meaning. Returns the nearest, best first, with their ids."
 NOTHING: Final = "Nothing was found. {advice}"
 _FILTERED: Final = "Leave out filters, or check their values."
 _UNFILTERED: Final = "The collection has no documents that you may see."

@@ -13,9 +13,7 @@ from milvus_tools.tools.formatting import blocks, counted
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
 
-DESCRIPTION: Final = (
-    "List {what} by metadata or ids, without a search by meaning. Says how many match in all."
-)
+DESCRIPTION: Final = "List {what} by metadata or ids, not by meaning. Says how many match in all."
 NOTHING: Final = "No document matches."
 PAST_THE_END: Final = "{total} match, and the offset is past the last one."
 

@@ -16,9 +16,7 @@ from milvus_tools.tools.formatting import counted, listed
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
 
-DESCRIPTION: Final = (
-    "Write {what}. A document replaces the one with the same id as a whole. Returns the ids."
-)
+DESCRIPTION: Final = "Write {what}. Each replaces the one with its id as a whole. Returns the ids."
 _TWICE: Final = "The id {id} is there twice. Give each document a different id."
 _TOO_LONG: Final = "The metadata of a document has {chars} characters; at most {most} are allowed."
 MAX_SHOWN: Final = 20  # documents in a question
