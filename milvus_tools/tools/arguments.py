@@ -53,13 +53,14 @@ _QUERY: Final = "What to look for, in plain words"
 _QUERIES: Final = "Up to {most} more, on other aspects; results are fused"
 _FILTERS: Final = "Up to {most} conditions, all must hold"
 _NOT_A_FILTER: Final = 'a filter is {"field": …, "operator": …, "value": …}, not a string'
-_NOT_A_LIST: Final = 'the text is not JSON; a list is written as ["…", "…"]'
+_NOT_A_LIST: Final = 'a list is written as ["…", "…"], not as other text'
 _NOT_A_DOCUMENT: Final = 'a document is {"text": …}, and several are a list; the text is not JSON'
 _NOT_METADATA: Final = 'metadata is an object such as {"key": …}; the text is not JSON'
 _EXPR: Final = "A Milvus filter expression that must also hold"
 _NEW_ID: Final = "Replaces the document with this id; made of the content if left out"
 _DRY_RUN: Final = "Only say what would be deleted"
 _SOME_IDS: Final = "Ids"
+_METADATA: Final = "Its metadata, {{{types}}}"
 _FREE: Final = 'Its metadata, a JSON object as text: {"key": …}'
 
 
@@ -128,7 +129,7 @@ def search_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) 
     return _schema(
         "SearchArguments",
         query=(query, Field(description=_QUERY)),
-        queries=_items(query, settings.max_queries - 1, _QUERIES),
+        queries=_items(query, settings.max_queries - 1, _QUERIES, json_text.queries),
         k=_number(settings.k, settings.max_k, "Results"),
         **_filters(settings, fields),
     )
@@ -195,9 +196,11 @@ def _flag(description: str) -> Any:
     return _left_out(bool, json_schemas.nullable("boolean"), bool, description)
 
 
-def _items(item: Any, most: int, description: str) -> Any:
+def _items(
+    item: Any, most: int, description: str, read: Callable[..., Any] = json_text.texts
+) -> Any:
     """Return an argument that is a list of texts."""
-    of_text = functools.partial(json_text.items, most=most * MAX_QUERY_CHARS, wrong=_NOT_A_LIST)
+    of_text = functools.partial(read, most=2 * most * MAX_QUERY_CHARS, wrong=_NOT_A_LIST)
     checked: Any = Annotated[list[item], Field(max_length=most), BeforeValidator(of_text)]
     told = json_schemas.listed(json_schemas.STRING)
     return _left_out(checked, told, list, description.format(most=most))
@@ -297,9 +300,10 @@ def _metadata(settings: ToolSettings, fields: Mapping[str, FilterField]) -> dict
     if not declared:
         return {}
     schema: Any = _schema("Metadata", **dict(_key(*one, fields) for one in enumerate(declared)))
-    told = {**_inlined(schema), "default": {}}
+    told = json_schemas.keys(_inlined(schema)["properties"])
     checked = Annotated[schema, BeforeValidator(of_text)]
-    return {"metadata": _left_out(checked, told, schema, "Its metadata")}
+    types = ", ".join(f"{name}: {fields[name].type}" for name in declared)
+    return {"metadata": _left_out(checked, told, schema, _METADATA.format(types=types))}
 
 
 def _key(number: int, name: str, fields: Mapping[str, FilterField]) -> tuple[str, Any]:
@@ -307,9 +311,9 @@ def _key(number: int, name: str, fields: Mapping[str, FilterField]) -> tuple[str
     field = fields[name]
     checked = _TYPES[field.type]
     if field.type in ITEMS:
-        of_text = functools.partial(json_text.items, most=MAX_EXPR_CHARS, wrong=_NOT_A_LIST)
+        of_text = functools.partial(json_text.texts, most=MAX_EXPR_CHARS, wrong=_NOT_A_LIST)
         checked = Annotated[checked, BeforeValidator(of_text)]
-    told = json_schemas.of_field(field.type)
+    told = json_schemas.key(field.type)
     type_: Any = Annotated[checked | None, WithJsonSchema(told)]
     description = field.description or None
     value = Field(default_factory=lambda: None, alias=name, description=description)

@@ -5,14 +5,14 @@ No converter takes all of JSON Schema, and each drops other parts without a word
 - Gemini's reads one type, or `anyOf` with null; a list of types becomes a string, and an object
   without properties is refused. ollama's keeps `type`, `items`, `enum` and the description alone.
   So an argument that can be null says so twice, by `anyOf` and by a list of types.
-- Groq's models may fill an argument with null in place of leaving it out, and Groq refuses what the
-  schema does not allow. OpenAI's strict mode requires every argument.
+- Groq's models may fill an argument with null in place of leaving it out, and Groq refuses what
+  the schema does not allow. OpenAI's strict mode requires every argument.
 - Anthropic's strict mode refuses `maximum`, `maxLength` and `maxItems`; llama.cpp refuses lengths
   from 2 000 on. So bounds are in the descriptions, and validation holds them.
 - `$ref` is refused by some, and lost by others.
 
-Lists and objects have a default in place of null: to say twice what a condition is would double
-what a model reads of a tool.
+Lists have a default in place of null: to say twice what a condition is would double what a model
+reads of a tool.
 """
 
 from typing import Any, Final
@@ -48,13 +48,22 @@ def nullable(type_: str, items: JsonSchema | None = None) -> JsonSchema:
     return {"anyOf": types, "type": [type_, "null"], **rest}
 
 
-def of_field(type_: FieldType) -> JsonSchema:
-    """Return the schema of a metadata key of a type, which may be left out."""
+def keys(properties: JsonSchema) -> JsonSchema:
+    """Return the schema of an object whose keys may all be left out, and the object too.
+
+    Gemini's converter makes the keys of an inner object required. With a list of types it makes
+    the object a string, which is read as JSON.
+    """
+    return {"type": ["object", "null"], "properties": properties}
+
+
+def key(type_: FieldType) -> JsonSchema:
+    """Return the schema of one of the `keys`."""
     if type_ is FieldType.ANY:
-        return value(dynamic=True)
+        return value(dynamic=False)
     if type_ in ITEMS:
-        return nullable("array", {"type": _TYPES[ITEMS[type_]]})
-    return nullable(_TYPES[type_])
+        return {"type": ["array", "null"], "items": {"type": _TYPES[ITEMS[type_]]}}
+    return {"type": [_TYPES[type_], "null"]}
 
 
 def value(*, dynamic: bool) -> JsonSchema:

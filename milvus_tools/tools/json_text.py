@@ -9,17 +9,17 @@ from typing import Any, Final, NoReturn
 
 from pydantic import BaseModel
 
-from milvus_tools.errors import FilterError
 from milvus_tools.filters import FieldType, Operator
 from milvus_tools.filters.fields import ITEMS
 from milvus_tools.filters.literals import MAX_EXPRESSION
 
 _LISTS: Final = {Operator.IN, Operator.NOT_IN, Operator.CONTAINS_ANY, Operator.BETWEEN}
-_READ: Final = {
+_KINDS: Final[Mapping[FieldType, tuple[type, ...]]] = {
     FieldType.INTEGER: (int, float),
     FieldType.NUMBER: (int, float),
     FieldType.BOOLEAN: (bool,),
 }
+_JSON_BEGINS: Final = ("[", "{", '"')
 
 
 def parsed(text: str, *, most: int, wrong: str) -> Any:
@@ -45,10 +45,8 @@ def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def items(value: Any, *, most: int, wrong: str) -> Any:
-    """Return the items of a list of scalars: a single item becomes a list.
-
-    Text that begins as a JSON list or object is read as JSON, and other text is an item.
+def texts(value: Any, *, most: int, wrong: str) -> Any:
+    """Return the items of a list: JSON text of a list is read, and that of one text is an item.
 
     Args:
         value: The argument.
@@ -56,11 +54,21 @@ def items(value: Any, *, most: int, wrong: str) -> Any:
         wrong: The message of the error.
 
     Raises:
-        ValueError: If a text begins as JSON, and is not JSON.
+        ValueError: If a text is not the JSON text of a list or of a text.
     """
-    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
-        value = parsed(value, most=most, wrong=wrong)
-    return [value] if isinstance(value, str | int | float) else value
+    if not isinstance(value, str):
+        return value
+    read = parsed(value, most=most, wrong=wrong)
+    if not isinstance(read, str | list):
+        raise ValueError(wrong)  # noqa: TRY004 - pydantic explains no other error
+    return [read] if isinstance(read, str) else read
+
+
+def queries(value: Any, *, most: int, wrong: str) -> Any:
+    """Return queries as `texts` does; text that does not begin as JSON is a query itself."""
+    if isinstance(value, str) and not value.lstrip().startswith(_JSON_BEGINS):
+        return [value]
+    return texts(value, most=most, wrong=wrong)
 
 
 def objects(value: Any, *, most: int, wrong: str) -> Any:
@@ -96,37 +104,29 @@ def operand(value: Any, operator: Operator, type_: FieldType) -> Any:
     """Return the value of a condition as its field needs it.
 
     Text is read as JSON where the field is not of strings, or the operator takes a list. What
-    does not fit is returned as it is, and is refused with the field's type later.
+    does not fit stays as it is: it is refused, with the type of the field, when the condition is
+    written.
 
     Args:
         value: The value.
         operator: The operator.
         type_: The type of the field; `ANY` if it is not known.
-
-    Raises:
-        FilterError: If a text begins as a JSON list, and is not JSON.
     """
     if operator is Operator.EXISTS:
-        return _scalar(value, FieldType.BOOLEAN)
-    item = ITEMS.get(type_, type_)
+        return _read_as(value, (bool,))
+    kinds = _KINDS.get(ITEMS.get(type_, type_), ())
     if operator not in _LISTS:
-        return _scalar(value, item)
-    wrong = f"The operator {operator} takes a list; the text is not JSON."
-    try:
-        values = items(value, most=MAX_EXPRESSION, wrong=wrong)
-    except ValueError as error:
-        raise FilterError(wrong) from error
-    return [_scalar(one, item) for one in values] if isinstance(values, list) else values
+        return _read_as(value, kinds)
+    values = _read_as(value, (list,))
+    return [_read_as(one, kinds) for one in values] if isinstance(values, list) else values
 
 
-def _scalar(value: Any, type_: FieldType) -> Any:
-    if not isinstance(value, str) or type_ not in _READ:
+def _read_as(value: Any, kinds: tuple[type, ...]) -> Any:
+    """Return what a text is as JSON if that is of one of the types, or the value itself."""
+    if not isinstance(value, str) or not kinds:
         return value
     try:
-        read = parsed(value.lower(), most=MAX_EXPRESSION, wrong="")
+        read = parsed(value, most=MAX_EXPRESSION, wrong="")
     except ValueError:
         return value
-    fits = isinstance(read, _READ[type_]) and (
-        type_ is FieldType.BOOLEAN or not isinstance(read, bool)
-    )
-    return read if fits else value
+    return read if type(read) in kinds else value
