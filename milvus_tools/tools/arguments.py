@@ -57,9 +57,9 @@ _NOT_A_LIST: Final = 'a list is written as ["…", "…"], not as other text'
 _NOT_A_DOCUMENT: Final = 'a document is {"text": …}, and several are a list; the text is not JSON'
 _NOT_METADATA: Final = 'metadata is an object such as {"key": …}; the text is not JSON'
 _EXPR: Final = "A Milvus filter expression that must also hold"
-_NEW_ID: Final = "Replaces the document with this id; made of the content if left out"
-_DRY_RUN: Final = "Only say what would be deleted"
-_SOME_IDS: Final = "Ids"
+_NEW_ID: Final = "Its id. A document with the same id is replaced; made of the content if left out"
+_DRY_RUN: Final = "Say what would be deleted, but delete nothing"
+_SOME_IDS: Final = "The ids of up to {most} documents to delete"
 _METADATA: Final = "Its metadata, {{{types}}}"
 _FREE: Final = 'Its metadata, a JSON object as text: {"key": …}'
 
@@ -165,7 +165,7 @@ def upsert_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) 
     bounds = Field(min_length=1, max_length=settings.max_documents)
     several: Any = Annotated[documents, bounds, BeforeValidator(in_list)]
     told = {"type": "array", "items": _inlined(document)}
-    description = f"Up to {settings.max_documents} documents"
+    description = f"Up to {settings.max_documents} documents, each written as a whole"
     return _schema(
         "UpsertArguments",
         documents=(Annotated[several, WithJsonSchema(told)], Field(description=description)),
