@@ -258,12 +258,15 @@ def _condition(settings: ToolSettings, fields: Mapping[str, FilterField]) -> typ
     # Without `like`, which only Milvus Lite supports.
     usable = {operator for type_ in types for operator in OPERATORS[type_]} - {Operator.LIKE}
     operators = {"type": "string", "enum": [str(one) for one in Operator if one in usable]}
-    value = json_schemas.value(dynamic=FieldType.ANY in types)
+    dynamic = FieldType.ANY in types
+    value = json_schemas.dynamic_value() if dynamic else json_schemas.value()
+    compare = f"{_OPERATOR}. Its value: {_COMPARED}" if dynamic else _OPERATOR
+    compared = None if dynamic else _COMPARED
     return _schema(
         "Condition",
         field=(Annotated[str, _enum(fields, settings)], Field(description=_listed(fields))),
-        operator=(Annotated[str, WithJsonSchema(operators)], Field(description=_OPERATOR)),
-        value=_left_out(Any, value, lambda: True, _COMPARED),
+        operator=(Annotated[str, WithJsonSchema(operators)], Field(description=compare)),
+        value=_left_out(Any, value, lambda: True, compared),
     )
 
 

@@ -60,28 +60,32 @@ def keys(properties: JsonSchema) -> JsonSchema:
 def key(type_: FieldType) -> JsonSchema:
     """Return the schema of one of the `keys`."""
     if type_ is FieldType.ANY:
-        return value(dynamic=False)
+        return value()
     if type_ in ITEMS:
         return {"type": ["array", "null"], "items": {"type": _TYPES[ITEMS[type_]]}}
     return {"type": [_TYPES[type_], "null"]}
 
 
-def value(*, dynamic: bool) -> JsonSchema:
+def value() -> JsonSchema:
     """Return the schema of a value whose type depends on the field that it is for.
 
     Gemini writes it as a string, which is read as JSON where the field is not of strings.
-
-    Args:
-        dynamic: Whether the type of the field may be unknown, so that the types must be told to
-            Gemini too.
     """
     types = [*_ITEM, "boolean", "array", "null"]
-    schema: JsonSchema = {"type": types, "items": {"type": _ITEM}}
-    if dynamic:
-        items = {"anyOf": [{"type": one} for one in _ITEM]}
-        plain = [{"type": one} for one in (*_ITEM, "boolean")]
-        schema["anyOf"] = [*plain, {"type": "array", "items": items}]
-    return schema
+    return {"type": types, "items": {"type": _ITEM}}
+
+
+def dynamic_value() -> JsonSchema:
+    """Return the schema of a value for a field whose type may be unknown.
+
+    Gemini is told the types too, because text can't be read by the type of the field. It then
+    takes neither a description nor null.
+    """
+    items = {"anyOf": [{"type": one} for one in _ITEM]}
+    plain = [*_ITEM, "boolean"]
+    types = [*({"type": one} for one in plain), {"type": "array", "items": items}]
+    schema = {"type": [*plain, "array"], "items": {"type": _ITEM}}
+    return {"anyOf": types, **schema, "default": True}
 
 
 def listed(item: JsonSchema) -> JsonSchema:
@@ -100,6 +104,6 @@ def group(condition: JsonSchema) -> JsonSchema:
         for name in ("field", "operator")
     }
     names = condition["properties"]["operator"]["enum"]
-    optional["operator"]["description"] += f": {', '.join(names)}"
+    optional["operator"]["description"] += f"; one of {', '.join(names)}"
     properties = {**condition["properties"], **optional, **groups}
     return {"type": "object", "properties": properties, "description": _GROUP}
