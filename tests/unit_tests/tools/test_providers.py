@@ -1,17 +1,18 @@
 """The tools' schemas through the converters of the providers' own packages."""
 
+import functools
 import json
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from milvus_tools.tools.arguments import validated
 from tests.helpers.openai_schema import tool_problems
-from tests.helpers.providers import PROVIDERS, Schema, anthropic, google, groq, ollama, parts
+from tests.helpers.providers import PROVIDERS, Schema, parts
 from tests.helpers.tools import toolkit
 from tests.unit_tests.tools.test_arguments import MANY_FIELDS
 
@@ -34,10 +35,16 @@ each_provider = pytest.mark.parametrize("provider", PROVIDERS)
 each_kind = pytest.mark.parametrize("kind", SETTINGS)
 
 
+@functools.cache
+def tools_of_kind(kind: str) -> list[BaseTool]:
+    """Return the four tools with some settings."""
+    return toolkit(**SETTINGS[kind]).get_tools()
+
+
+@functools.cache
 def sent(provider: str, kind: str, *, strict: bool = False) -> dict[str, Schema]:
     """Return the schemas of the four tools as a provider is sent them."""
-    tools = toolkit(**SETTINGS[kind]).get_tools()
-    schemas = PROVIDERS[provider](tools, strict)
+    schemas = PROVIDERS[provider](tools_of_kind(kind), strict)
     assert len(schemas) == 4
     return schemas
 
@@ -79,7 +86,7 @@ def test_r39_no_schema_has_what_some_refuse(provider: str, kind: str, strict: bo
 @each_provider
 def test_r39_every_argument_is_told_with_its_names_and_operators(provider: str) -> None:
     """No converter loses an argument, a field, an operator or a description of one."""
-    plain = {one.name: one for one in toolkit(filter_fields=MANY_FIELDS).get_tools()}
+    plain = {one.name: one for one in tools_of_kind("declared")}
     for name, schema in sent(provider, "declared").items():
         told = convert_to_openai_tool(plain[name])["function"]["parameters"]
         assert schema["properties"].keys() == told["properties"].keys()
@@ -95,7 +102,9 @@ def test_r39_every_argument_is_told_with_its_names_and_operators(provider: str) 
 @each_kind
 def test_r39_what_may_be_left_out_has_a_default_or_may_be_null(kind: str) -> None:
     """Groq's models fill such arguments with null, and Groq checks them by the schema."""
-    for path, part in all_parts(groq(toolkit(**SETTINGS[kind]).get_tools())):
+    import jsonschema
+
+    for path, part in all_parts(sent("groq", kind)):
         for name, argument in part.get("properties", {}).items():
             if name not in part.get("required", ()) and "default" not in argument:
                 jsonschema.validate(None, argument)
@@ -104,14 +113,14 @@ def test_r39_what_may_be_left_out_has_a_default_or_may_be_null(kind: str) -> Non
 
 def test_r39_ollama_knows_what_to_sort_by() -> None:
     """Its client drops `anyOf`: the types stand beside it too."""
-    order_by = ollama(toolkit().get_tools())["milvus_search_by_metadata"]["properties"]["order_by"]
-    assert order_by["type"] == ["string", "null"]
+    schema = sent("ollama", "declared")["milvus_search_by_metadata"]
+    assert schema["properties"]["order_by"]["type"] == ["string", "null"]
 
 
 @each_kind
 def test_r39_gemini_requires_no_key_of_metadata(kind: str) -> None:
     """It is text there, and what a model may leave out is not required, at any depth."""
-    for path, part in all_parts(google(toolkit(**SETTINGS[kind]).get_tools())):
+    for path, part in all_parts(sent("google", kind)):
         assert set(part.get("required", ())) <= {"query", "documents", "field", "operator", "text"}
         if "anyOf" in part:
             assert part.keys() == {"anyOf"}, path  # Vertex refuses anything beside it
@@ -120,9 +129,9 @@ def test_r39_gemini_requires_no_key_of_metadata(kind: str) -> None:
 @each_kind
 def test_r39_strict_modes_take_the_schemas(kind: str) -> None:
     """OpenAI's rules hold, and Anthropic's: each object closed, each of its keys required."""
-    tools = toolkit(**SETTINGS[kind]).get_tools()
-    assert tool_problems([convert_to_openai_tool(tool, strict=True) for tool in tools]) == []
-    for path, part in all_parts(anthropic(tools, True)):
+    tools = [convert_to_openai_tool(tool, strict=True) for tool in tools_of_kind(kind)]
+    assert tool_problems(tools) == []
+    for path, part in all_parts(sent("anthropic", kind, strict=True)):
         if "object" in types_of(part) and "properties" in part:
             assert part["additionalProperties"] is False, path
             assert part["required"] == list(part["properties"]), path
@@ -171,9 +180,8 @@ def test_r39_a_tool_takes_what_keeps_to_its_schema(
     provider: str, kind: str, strict: bool, data: st.DataObject
 ) -> None:
     """Null for what is left out, whole objects, and metadata as text: each tool validates it."""
-    kit = toolkit(**SETTINGS[kind])
-    schemas = PROVIDERS[provider](kit.get_tools(), strict)
-    for tool in kit.get_tools():
+    schemas = sent(provider, kind, strict=strict)
+    for tool in tools_of_kind(kind):
         arguments = data.draw(objects(schemas[tool.name]), label=tool.name)
         validated(tool.args_schema, arguments)
         validated(tool.args_schema, json.loads(json.dumps(arguments)))
