@@ -20,7 +20,7 @@ from graphs.rag.models import ModelError
 from graphs.rag.searching import SearchError
 from graphs.served import ENVIRONMENT, ServingError
 from milvus_tools import MilvusToolsError
-from milvus_tools.tools.formatting import counted
+from milvus_tools.tools.formatting import as_data, counted
 
 DELETE: Final = "Delete"
 DECISION_SECONDS: Final = 3_600
@@ -77,7 +77,7 @@ def sentence(error: Exception) -> str:
 async def index(conversation: Conversation, files: list[Any]) -> str:
     """Index files, each in a step of its own; return the source to ask from now on."""
     for file in files:
-        step = await begin(f"Index {file.name}")
+        step = await begin(as_data(f"Index {file.name}"), icon="file-text")
         try:
             content = await asyncio.to_thread(pathlib.Path(file.path).read_bytes)
             report = await conversation.index(passages(file.name, content))
@@ -139,8 +139,9 @@ async def finish(message: cl.Message, output: Any) -> None:
     message.elements = [passage(citation, document) for citation, document in pairs]
     await message.update()
     if message.elements:
-        await cl.ElementSidebar.set_title("Passages")
+        # Without this, Chainlit shows the passages of all answers so far.
         await cl.ElementSidebar.set_elements(message.elements)
+        await cl.ElementSidebar.set_title("Passages")
 
 
 def passage(citation: Any, document: Any) -> cl.Text:
@@ -188,7 +189,7 @@ async def show(messages: list[Any]) -> None:
     """Show what an agent says, and what its tools answer."""
     for message in messages:
         if isinstance(message, ToolMessage):
-            step = await begin(message.name or "tool")
+            step = await begin(message.name or "tool", icon="trash-2")
             await end(step, plain(message.text), is_error=message.status == "error")
         elif isinstance(message, AIMessage) and message.text:
             await cl.Message(plain(message.text)).send()

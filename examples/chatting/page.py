@@ -38,10 +38,9 @@ def serve(host: str, port: int) -> None:
         lay_out(pathlib.Path(folder))
         import uvicorn  # noqa: PLC0415
 
+        app = make_app()
         print(f"Open http://{host}:{port} in a browser. Ctrl-C stops the page.", flush=True)
-        uvicorn.run(
-            make_app(), host=host, port=port, log_level="warning", timeout_graceful_shutdown=1
-        )
+        uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)
 
 
 def lay_out(folder: pathlib.Path) -> None:

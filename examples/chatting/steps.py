@@ -48,10 +48,10 @@ class Steps:
     async def _begin(self, subquestions: Sequence[Mapping[str, Any]]) -> None:
         number = subquestions[0]["round"]
         name = f"Round {number}: {counted(len(subquestions), 'sub-question')}"
-        step = await begin(name, auto_collapse=True)
+        step = await begin(name, icon="layers", auto_collapse=True)
         self._rounds[number] = Round(step, {one["number"] for one in subquestions})
         for one in subquestions:
-            self._searches[one["number"]] = await begin(as_data(one["text"]), step.id)
+            self._searches[one["number"]] = await begin(as_data(one["text"]), parent=step.id)
 
     async def _end_search(self, event: Mapping[str, Any]) -> None:
         step, round_ = self._searches[event["number"]], self._rounds[event["round"]]
@@ -71,12 +71,18 @@ def found(documents: Sequence[Mapping[str, str]]) -> str:
     return f"{named}{more}" or "Nothing was found."
 
 
-async def begin(name: str, parent: str = "", *, auto_collapse: bool = False) -> cl.Step:
+async def begin(
+    name: str, *, parent: str = "", icon: str = "wrench", auto_collapse: bool = False
+) -> cl.Step:
     """Show a step that is at work, inside another or the run."""
     run = cl.context.current_run
-    parent_id = parent or (run.id if run else None)
     step = cl.Step(
-        name, type="tool", parent_id=parent_id, default_open=True, auto_collapse=auto_collapse
+        name,
+        type="tool",
+        parent_id=parent or (run.id if run else None),
+        icon=icon,
+        default_open=True,
+        auto_collapse=auto_collapse,
     )
     step.start = utc_now()
     await step.send()

@@ -16,6 +16,8 @@ function describe() {
   for (const [selector, name] of Object.entries(names))
     for (const element of document.querySelectorAll(selector))
       element.setAttribute("aria-label", name);
+  for (const icon of document.querySelectorAll("button > svg.lucide-copy"))
+    icon.parentElement.setAttribute("aria-label", "Copy the answer");
   for (const picker of document.querySelectorAll("[id^=mode-picker-trigger]"))
     picker.setAttribute("aria-label", `Search in: ${picker.innerText}`);
   for (const link of document.querySelectorAll(".element-link")) {
