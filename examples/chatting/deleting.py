@@ -1,11 +1,10 @@
-"""Deletes without a model: a rule calls the agent's tool, which waits for approval all the same."""
+"""Deletes without a model: a rule calls the agent's tool, which waits for approval as always."""
 
 import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -18,7 +17,7 @@ _FIELD: Final = re.compile(r"(\w+)\s*:\s*(\S.*)")
 class RuleModel(BaseChatModel):
     """Makes a call of the delete tool of what the user writes, and repeats what it answers."""
 
-    sources: list[str] = []
+    sources: Sequence[str] = ()
     """The files that can be named without the field."""
 
     _llm_type = "rule"
@@ -30,9 +29,8 @@ class RuleModel(BaseChatModel):
     def _generate(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **_: Any,
+        *_: Any,
+        **__: Any,
     ) -> ChatResult:
         last = messages[-1]
         if isinstance(last, ToolMessage):

@@ -13,18 +13,10 @@ HANDLERS: Final = HERE / "handlers.py"
 BUILD: Final = "build"
 
 # Also for what a document or a model writes: an image of another host would tell it what is read.
-POLICY: Final = "; ".join(
-    [
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "connect-src 'self'",
-        "worker-src 'self' blob:",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    ]
+POLICY: Final = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
 _ELSEWHERE: Final = re.compile(r"<link\b[^>]*\bhref=\"https?://[^>]*>")
 _WORDS: Final = {"using": "Running:", "used": ""}  # before the name of a step
@@ -64,7 +56,7 @@ def lay_out(folder: pathlib.Path) -> None:
 
 
 def without_elsewhere(html: str) -> str:
-    """Return a page without its links to other hosts: Chainlit's font, and a style for formulas."""
+    """Return a page without its links to other hosts: a font, and a style for formulas."""
     return _ELSEWHERE.sub("", html)
 
 

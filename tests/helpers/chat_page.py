@@ -19,7 +19,7 @@ from milvus_tools.environment import PREFIX
 ROOT = pathlib.Path(__file__).parents[2]
 START_SECONDS = 120
 STOP_SECONDS = 30
-ANSWER_MS = 60_000
+ANSWER_MS = 30_000
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -117,6 +117,11 @@ class Reader:
     def button(self, name: str) -> Any:
         """Return a button by its name."""
         return self.page.get_by_role("button", name=name, exact=True)
+
+    def step(self, name: str) -> Any:
+        """Return a step by its name, with what is shown in it."""
+        button = self.page.get_by_role("button", name=name, exact=True)
+        return self.page.locator("[data-step-type]").filter(has=button).last
 
     def ask(self, text: str) -> None:
         """Ask, and wait until the page takes the next question."""

@@ -10,14 +10,14 @@ const names = {
   "#stop-button": "Stop",
   "#new-chat-button": "New chat",
   "#side-view-title button": "Close the passages",
+  "button:has(> svg.lucide-copy)": "Copy the answer",
+  "button:has(> svg.lucide-arrow-down)": "Scroll to the end",
 };
 
 function describe() {
   for (const [selector, name] of Object.entries(names))
     for (const element of document.querySelectorAll(selector))
       element.setAttribute("aria-label", name);
-  for (const icon of document.querySelectorAll("button > svg.lucide-copy"))
-    icon.parentElement.setAttribute("aria-label", "Copy the answer");
   for (const picker of document.querySelectorAll("[id^=mode-picker-trigger]"))
     picker.setAttribute("aria-label", `Search in: ${picker.innerText}`);
   for (const link of document.querySelectorAll(".element-link")) {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.chat_page import Reader, chromium, running
+from tests.helpers.chat_page import ANSWER_MS, Reader, chromium, running
 from tests.helpers.openai_answers import Reply, Scripted, ToolCall
 from tests.helpers.openai_service import OpenAIService
 from tests.helpers.rag_graph import PlayedModel, plan, reflection
@@ -18,6 +18,8 @@ pytestmark = pytest.mark.browser
 TWO = "Who made Demon Dice? Who directed Maximum Overdrive?"
 NOTES = b"# Zephyr\n\nThe zephyr protocol was designed by Ada Moreau in Lyon.\n"
 HOSTILE = b"The zephyr protocol is drawn here: ![plan](https://example.com/plan.png) by Ada."
+
+CITATION = re.compile(r"Show passage \[\d\]")
 
 Open = Callable[..., Reader]
 
@@ -54,21 +56,23 @@ def expect(locator: Any) -> Any:
     """Return Playwright's assertions, which wait for what they say."""
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=60_000)
+    expect.set_options(timeout=ANSWER_MS)
     return expect(locator)
 
 
 def test_an_answer_s_citations_open_its_passages(open_page: Open) -> None:
-    """Both sub-questions are in their round with what they found; `[n]` opens its passage."""
+    """The sub-questions are in their round with what they found; `[n]` opens its passage."""
     reader = open_page()
     reader.ask(TWO)
     reader.button("Round 1: 3 sub-questions").click()
-    for asked, found in (("Demon Dice", "Demon Dice"), ("Maximum Overdrive", "Pyar Ki Kahani")):
-        expect(reader.page.get_by_role("button", name=re.compile(asked)).first).to_be_visible()
-        expect(reader.page.get_by_text(re.compile(f"; {found}|^{found};")).first).to_be_visible()
+    for asked, found in (
+        ("Who made Demon Dice?", "Demon Dice;"),
+        ("Who directed Maximum Overdrive?", "Maximum Overdrive;"),
+    ):
+        expect(reader.step(asked)).to_contain_text(found)
 
     cited = reader.page.get_by_role("listitem").filter(has_text="directed by Stephen King")
-    cited.get_by_role("button", name=re.compile(r"Show passage \[\d\]")).click()
+    cited.get_by_role("button", name=CITATION).click()
     expect(reader.passages).to_contain_text("The film stars Emilio Estevez")
     expect(reader.passages).not_to_contain_text("Demon Dice, originally published")
 
@@ -78,10 +82,10 @@ def test_a_follow_up_is_understood_with_the_turn_before(open_page: Open) -> None
     reader = open_page()
     reader.ask("What is Maximum Overdrive?")
     reader.ask("And who directed it?")
-    follow_up = re.compile(r"And who directed it.*Maximum Overdrive")
-    expect(reader.page.get_by_role("listitem").filter(has_text="Stephen King").last).to_be_visible()
-    reader.page.get_by_role("button", name=re.compile("Round 1: 1 sub-question")).last.click()
-    expect(reader.page.get_by_role("button", name=follow_up).first).to_be_visible()
+    reader.button("Round 1: 1 sub-question").last.click()
+    asked = reader.page.get_by_role("button", name=re.compile("Overdrive.*who directed it"))
+    expect(asked).to_be_visible()
+    expect(reader.page.get_by_role("listitem").filter(has_text="Stephen King")).to_be_visible()
 
 
 def test_a_dropped_file_is_indexed_and_asked_at_once(open_page: Open) -> None:
@@ -133,13 +137,14 @@ def test_a_file_that_can_t_be_read_is_refused(
     expect(reader.page.get_by_text(said)).to_be_visible()
 
 
-@pytest.mark.parametrize(("decision", "said", "left"), [
-    ("Approve", "Deleted 1 document", 0),
-    ("Reject", "nothing was deleted", 1),
-])
-def test_a_delete_waits_for_approval(
-    open_page: Open, decision: str, said: str, left: int
-) -> None:
+@pytest.mark.parametrize(
+    ("decision", "said", "left"),
+    [
+        ("Approve", "Deleted 1 document", 0),
+        ("Reject", "nothing was deleted", 1),
+    ],
+)
+def test_a_delete_waits_for_approval(open_page: Open, decision: str, said: str, left: int) -> None:
     """The tool's question has buttons; the file is gone only if it was approved."""
     reader = open_page()
     reader.drop("notes.md", NOTES)
@@ -178,13 +183,13 @@ def test_the_page_asks_no_other_host(open_page: Open) -> None:
 
 
 def test_the_page_can_be_used_by_keyboard(open_page: Open) -> None:
-    """A question is typed where the focus is; Tab reaches a citation, Enter opens and leaves it."""
+    """A question is typed where the focus is; Tab reaches a citation, Enter opens it."""
     reader = open_page()
     expect(reader.question).to_be_focused()
     reader.page.keyboard.type("Who directed Maximum Overdrive?")
     reader.page.keyboard.press("Enter")
     reader.settle()
-    citation = reader.page.get_by_role("button", name=re.compile(r"Show passage \[\d\]")).first
+    citation = reader.page.get_by_role("button", name=CITATION).first
     expect(citation).to_be_visible()
     tab_to(reader, citation)
     reader.page.keyboard.press("Enter")
@@ -245,9 +250,7 @@ def service() -> Iterator[OpenAIService]:
 
 
 @pytest.fixture(scope="module")
-def model_url(
-    service: OpenAIService, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def model_url(service: OpenAIService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page with a collection, embeddings and a model of one's own."""
     folder: pathlib.Path = tmp_path_factory.mktemp("model")
     with running(
@@ -270,19 +273,18 @@ def test_a_failed_embedding_shows_in_its_sub_question(
     open_page: Open, model_url: str, service: OpenAIService
 ) -> None:
     """The other sub-question's answer stands, with what could not be searched."""
-    play(service, PlayedModel([plan("kites?", "owls?")], [reflection()], ["Kites hunt by day [1]."]))
+    answer = "Kites hunt by day [1]."
+    play(service, PlayedModel([plan("kites?", "owls?")], [reflection()], [answer]))
     reader = open_page(model_url)
     reader.drop("birds.md", b"Kites hunt by day.")
     reader.button("Send").click()
     reader.settle()
     service.forbidden = "owls?"
     reader.ask("When do kites and owls hunt?")
-    expect(reader.page.get_by_role("listitem").or_(reader.page.get_by_role("article")).filter(
-        has_text="Could not be searched: owls?")).to_be_visible()
-    owls = reader.page.locator("[data-step-type]").filter(has=reader.button("owls?")).last
-    expect(owls).to_contain_text("embedding")
-    kites = reader.page.locator("[data-step-type]").filter(has=reader.button("kites?")).last
-    expect(kites).to_contain_text("birds.md")
+    said = reader.page.get_by_role("article").filter(has_text="Could not be searched: owls?")
+    expect(said).to_be_visible()
+    expect(reader.step("owls?")).to_contain_text("embedding")
+    expect(reader.step("kites?")).to_contain_text("birds.md")
     expect(reader.page.get_by_role("log")).not_to_contain_text("127.0.0.1")
     expect(reader.page.get_by_role("log")).not_to_contain_text("sk-any")
 
@@ -299,15 +301,15 @@ def test_a_search_that_fails_as_a_whole_is_no_empty_answer(
     service.forbidden = "owls?"
     reader.ask("When do owls hunt?")
     expect(reader.page.get_by_text("Nothing could be searched.")).to_be_visible()
-    owls = reader.page.locator("[data-step-type]").filter(has=reader.button("owls?")).last
-    expect(owls).to_contain_text("embedding")
+    expect(reader.step("owls?")).to_contain_text("embedding")
 
 
 def test_a_model_s_answer_cites_and_follows(
     open_page: Open, model_url: str, service: OpenAIService
 ) -> None:
     """Its tokens arrive as they are written; its `[1]` opens the passage."""
-    play(service, PlayedModel([plan("kites?")], [reflection(answerable=True)], ["By **day** [1]."]))
+    done = reflection(answerable=True)
+    play(service, PlayedModel([plan("kites?")], [done], ["By **day** [1]."]))
     reader = open_page(model_url)
     reader.drop("birds.md", b"Kites hunt by day.")
     reader.ask("When do kites hunt?")
