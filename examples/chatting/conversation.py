@@ -46,7 +46,8 @@ class Conversation:
 
     async def index(self, documents: list[Document]) -> Any:
         """Write the passages of a file, and report."""
-        report = await build_index(await self._files()).ainvoke({"documents": documents})
+        given: Any = {"documents": documents}
+        report = await build_index(await self._files()).ainvoke(given)
         name = documents[0].metadata["source"]
         if name not in self.sources and (report["written"] or report["unchanged"]):
             self.sources.append(name)
@@ -94,5 +95,5 @@ class Conversation:
 def _files_store() -> MilvusStore:
     """Return the store of all sessions' files, which is gone when the page stops."""
     file = pathlib.Path(os.environ["CHAINLIT_APP_ROOT"]) / "files.db"
-    own = {"uri": str(file), "token": None, "db_name": None, "collection": "files"}
+    own: dict[str, Any] = {"uri": str(file), "token": None, "db_name": None, "collection": "files"}
     return dataclasses.replace(ENVIRONMENT, **own).store()

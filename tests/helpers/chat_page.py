@@ -19,7 +19,7 @@ from milvus_tools.environment import PREFIX
 ROOT = pathlib.Path(__file__).parents[2]
 START_SECONDS = 120
 STOP_SECONDS = 30
-ANSWER_MS = 30_000
+ANSWER_MS = 90_000
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -85,6 +85,14 @@ def chromium() -> Iterator[Any]:
             browser.close()
 
 
+def expect(locator: Any) -> Any:
+    """Return Playwright's assertions, which wait for what they say."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=ANSWER_MS)
+    return expect(locator)
+
+
 class Reader:
     """A person at the page: a browser session of their own.
 
@@ -148,7 +156,7 @@ class Reader:
         for event in ("dragenter", "dragover", "drop"):
             target.dispatch_event(event, {"dataTransfer": transfer})
         self.page.get_by_text(name).wait_for()
-        self.page.wait_for_function("!document.querySelector('#chat-submit').disabled")
+        expect(self.button("Send")).to_be_enabled()
 
     def close(self) -> None:
         """Leave the page."""

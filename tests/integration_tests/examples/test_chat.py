@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.chat_page import ANSWER_MS, Reader, chromium, running
+from tests.helpers.chat_page import Reader, chromium, expect, running
 from tests.helpers.openai_answers import Reply, Scripted, ToolCall
 from tests.helpers.openai_service import OpenAIService
 from tests.helpers.rag_graph import PlayedModel, plan, reflection
@@ -50,14 +50,6 @@ def open_page(browser: Any, url: str) -> Iterator[Open]:
     yield opened
     for reader in readers:
         reader.close()
-
-
-def expect(locator: Any) -> Any:
-    """Return Playwright's assertions, which wait for what they say."""
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=ANSWER_MS)
-    return expect(locator)
 
 
 def test_an_answer_s_citations_open_its_passages(open_page: Open) -> None:
@@ -120,7 +112,7 @@ def test_the_collection_can_be_asked_again_after_a_file(open_page: Open) -> None
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("photo.png", b"\x89PNG\r\n\x1a\n\x00\x00", "only text and Markdown files can be read"),
+        ("data.bin", b"\x89PNG\r\n\x1a\n\x00\x00", "only text and Markdown files can be read"),
         ("large.txt", b"kites " * 200_000, "It is larger than 1 MB"),
         ("empty.md", b" \n", "It is empty."),
     ],
