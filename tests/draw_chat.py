@@ -25,7 +25,7 @@ def main() -> None:
         expect(reader.passages).to_be_visible()
         reader.button("Round 1: 3 sub-questions").click()
         reader.page.mouse.move(0, 0)
-        reader.page.wait_for_function("() => document.getAnimations().length === 0")
+        reader.page.evaluate("Promise.all(document.getAnimations().map(one => one.finished))")
         reader.page.screenshot(path=PICTURE)
         reader.close()
 
