@@ -20,7 +20,9 @@ class RuleModel(BaseChatModel):
     sources: Sequence[str] = ()
     """The files that can be named without the field."""
 
-    _llm_type = "rule"
+    @property
+    def _llm_type(self) -> str:
+        return "rule"
 
     def bind_tools(self, *_: Any, **__: Any) -> Any:
         """Know the tool already."""
