@@ -123,7 +123,8 @@ async def answer(conversation: Conversation, question: str, source: str) -> None
                 case "custom":
                     await steps.tell(part["data"])
                 case "messages":
-                    await message.stream_token(part["data"][0].text)
+                    token = part["data"][0].text
+                    await message.stream_token(token if ENVIRONMENT.model else ruled(token))
                 case "values":
                     output = part["data"]
     finally:

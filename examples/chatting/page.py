@@ -1,5 +1,6 @@
 """The page: Chainlit's, with nothing from other hosts, in a folder that is gone afterwards."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -25,9 +26,8 @@ _WORDS: Final = {"using": "Running:", "used": ""}  # before the name of a step
 def serve(host: str, port: int) -> None:
     """Serve the page until it is interrupted."""
     with tempfile.TemporaryDirectory(prefix="chat-", ignore_cleanup_errors=True) as folder:
-        # Chainlit reads and writes its files there, from when it is imported.
-        os.environ["CHAINLIT_APP_ROOT"] = folder
         lay_out(pathlib.Path(folder))
+        os.environ["CHAINLIT_APP_ROOT"] = folder  # which Chainlit reads when it is imported
         import uvicorn  # noqa: PLC0415
 
         app = make_app()
@@ -37,22 +37,23 @@ def serve(host: str, port: int) -> None:
 
 def lay_out(folder: pathlib.Path) -> None:
     """Write what Chainlit reads: its settings, its words, and the page without other hosts."""
-    import chainlit.config  # noqa: PLC0415 - writes the files that are replaced here
-
-    settings = folder / ".chainlit"
-    package = pathlib.Path(chainlit.config.BACKEND_ROOT)
+    found = importlib.util.find_spec("chainlit")
+    if found is None or found.origin is None:
+        raise SystemExit('Chainlit is missing: pip install -e ".[graph]" --group chat')
+    package = pathlib.Path(found.origin).parent
+    settings, words = folder / ".chainlit", pathlib.Path("translations", "en-US.json")
+    (settings / words).parent.mkdir(parents=True)
     text = (HERE / "config.toml").read_text(encoding="utf-8")
     build = f'[UI]\ncustom_build = "{BUILD}"\n'
     (settings / "config.toml").write_text(text.replace("[UI]\n", build), encoding="utf-8")
+    translation = (package / words).read_text(encoding="utf-8")
+    (settings / words).write_text(reworded(translation), encoding="utf-8")
     shutil.copytree(HERE / "public", folder / "public")
     (folder / "chainlit.md").touch()  # no page of instructions
-    words = settings / "translations" / "en-US.json"
-    words.write_text(reworded(words.read_text(encoding="utf-8")), encoding="utf-8")
     frontend = package / "frontend" / "dist"
     shutil.copytree(frontend, folder / BUILD, ignore=shutil.ignore_patterns("*.map"))
     index = folder / BUILD / "index.html"
     index.write_text(without_elsewhere(index.read_text(encoding="utf-8")), encoding="utf-8")
-    chainlit.config.reload_config()
 
 
 def without_elsewhere(html: str) -> str:
