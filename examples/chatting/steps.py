@@ -10,7 +10,7 @@ from chainlit.utils import utc_now
 from chatting.markdown import plain
 from milvus_tools.tools.formatting import as_data, counted
 
-SHOWN: Final = 5
+SHOWN: Final = 3
 """The most documents of a sub-question that are named."""
 
 

@@ -17,7 +17,7 @@ import pytest
 from milvus_tools.environment import PREFIX
 
 ROOT = pathlib.Path(__file__).parents[2]
-START_SECONDS = 120
+START_SECONDS = 240
 STOP_SECONDS = 30
 ANSWER_MS = 90_000
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
