@@ -19,7 +19,7 @@ def main() -> None:
         running(pathlib.Path(folder)) as url,
         chromium() as browser,
     ):
-        size = {"width": 1200, "height": 960}
+        size = {"width": 1200, "height": 1020}
         reader = Reader(browser, url, viewport=size, color_scheme="light")
         reader.ask(QUESTION)
         expect(reader.passages).to_be_visible()

@@ -285,15 +285,16 @@ def test_a_search_that_fails_as_a_whole_is_no_empty_answer(
     open_page: Open, model_url: str, service: OpenAIService
 ) -> None:
     """The step and the answer's place both say that nothing could be searched."""
-    play(service, PlayedModel([plan("owls?")]))
+    question = "When do owls hunt?"
+    play(service, PlayedModel([plan(question)]))
     reader = open_page(model_url)
     reader.drop("birds.md", b"Kites hunt by day.")
     reader.button("Send").click()
     reader.settle()
-    service.forbidden = "owls"
-    reader.ask("When do owls hunt?")
+    service.forbidden = question
+    reader.ask(question)
     expect(reader.page.get_by_text("Nothing could be searched.")).to_be_visible()
-    expect(reader.step("owls?")).to_contain_text("embedding")
+    expect(reader.step(question)).to_contain_text("embedding")
 
 
 def test_a_model_s_answer_cites_and_follows(
@@ -346,4 +347,5 @@ def test_an_unforeseen_failure_gives_nothing_away(
     reader.settle()
     service.fail_next(1, 400, path="/v1/chat/completions")
     reader.ask("When do kites hunt?")
-    expect(reader.page.get_by_text(re.compile(r"This failed \(BadRequestError\)"))).to_be_visible()
+    expect(reader.page.get_by_text(re.compile(r"This failed \(\w+Error\)"))).to_be_visible()
+    expect(reader.page.get_by_role("log")).not_to_contain_text("127.0.0.1")
