@@ -200,8 +200,8 @@ def test_a_page_s_commands_can_be_typed(command: str, tmp_path: pathlib.Path) ->
             require_installable(arguments)
         case ["python", "-m", "pytest", *arguments]:
             collect(arguments)
-        case ["python", "-m", "graphs.rag", *arguments]:
-            run_python("-m", "graphs.rag", *arguments, "--help")
+        case ["python", *arguments] if {"graphs.rag", "examples/chat.py"} & {*arguments}:
+            run_python(*arguments, "--help")
         case ["python" | "python3", "-m", module, *_]:
             assert importlib.util.find_spec(module)
         case ["python", "examples/quickstart.py"]:
