@@ -1,20 +1,21 @@
-"""Measure what finds all the paragraphs that a question of two steps needs.
+"""Measure what finds all the paragraphs that a question of two steps needs, and what answers it.
 
 Asks 100 questions of Wikipedia once, by several queries at once, and by the RAG graph; each by
 meaning, by words (BM25) and by both; and the graph again without its parts. No language model
-takes part. The constants of the graph's rules were tuned on these questions: on others it may find
-less. Needs `pip install -e ".[graph]" --group evaluate`, and neither a key nor a network.
-Run it as a module, from the repository's folder:
+takes part. With `--answers`, it measures the graph's answers instead, by rule and, if `--model`
+names one, by that model. The constants of the graph's rules were tuned on these questions: on
+others it may find less. Needs `pip install -e ".[graph]" --group evaluate`, and neither a key nor
+a network without `--model`. Run it from the repository's folder:
 
-    python -m examples.evaluate
-    python -m examples.evaluate --questions 10 --only graph --out results
+    python examples/evaluate.py
+    python examples/evaluate.py --questions 10 --only graph --out results
+    python examples/evaluate.py --answers --model openai:gpt-5-mini
 """
 
 import argparse
 import asyncio
 import contextlib
 import dataclasses
-import json
 import pathlib
 import sys
 import tempfile
@@ -25,13 +26,23 @@ from typing import Any
 import ir_measures
 import matplotlib as mpl
 import numpy as np
+from evaluating.answers import (
+    Values,
+    absent_paragraphs,
+    answers_measured,
+    answers_table,
+)
+from evaluating.asking import asked
+from evaluating.figures import TUNED, cell, interval
+from evaluating.questions import Question, load_questions
 from ir_measures import RR, R, nDCG
+from langchain_core.documents import Document
 from langchain_milvus import BM25BuiltInFunction
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from graphs.rag import Context, build_graph
-from graphs.rag.wikipedia import PARAGRAPHS, paragraphs
+from graphs.rag.wikipedia import paragraphs
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore, local_embeddings
 from milvus_tools.english import names
 
@@ -39,25 +50,10 @@ K = 10
 ALL = "all@10"
 MEASURES = {"recall@5": R @ 5, "recall@10": R @ 10, "nDCG@10": nDCG @ 10, "MRR": RR}
 COLUMNS = [ALL, *MEASURES]
-RESAMPLES = 2_000
 MAX_QUERY = 1_000  # characters that the retriever takes
 BASELINE = "single query"
-TUNED = (
-    "The constants of the graph's rules were tuned on these questions; on others they may find "
-    "less."
-)
-QUESTIONS = PARAGRAPHS.with_name("questions.jsonl")
 
 Find = Callable[[str], Awaitable[list[str]]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """A question, and the paragraphs that hold its answer together."""
-
-    id: str
-    text: str
-    needed: Sequence[str]
 
 
 @dataclasses.dataclass
@@ -82,16 +78,53 @@ def main(questions: Sequence[Question], only: str, out: pathlib.Path) -> None:
 async def measured(questions: Sequence[Question], only: str) -> list[Measured]:
     """Measure the ways whose name has a part, on a database that is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        async with stores(pathlib.Path(folder) / "evaluate.db") as by:
+        async with stores(pathlib.Path(folder) / "evaluate.db", paragraphs()) as by:
             chosen = [(name, find) for name, find in ways(by) if only in name]
             if not chosen:
                 sys.exit(f"No way to search has {only!r} in its name.")
             return [await measure(name, find, questions) for name, find in chosen]
 
 
+def main_of_answers(
+    questions: Sequence[Question], only: str, out: pathlib.Path, model: str | None
+) -> None:
+    """Measure the graph's answers, and write a table."""
+    text = answers_table(asyncio.run(measured_answers(questions, only, model)))
+    print(text)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "answers.md").write_text(text, encoding="utf-8")
+
+
+async def measured_answers(
+    questions: Sequence[Question], only: str, model: str | None
+) -> dict[str, Values]:
+    """Measure the answers by rule, and by the model if there is one."""
+    authors = {"by rule": None, **({model: model} if model else {})}
+    with tempfile.TemporaryDirectory() as folder:
+        place = pathlib.Path(folder)
+        async with (
+            stores(place / "whole.db", paragraphs()) as by,
+            stores(place / "absent.db", absent_paragraphs()) as absent,
+        ):
+            chosen = [
+                (f"{name}, {mode}", mode, author)
+                for name, author in authors.items()
+                for mode in by
+                if only in f"{name}, {mode}"
+            ]
+            if not chosen:
+                sys.exit(f"No way to answer has {only!r} in its name.")
+            return {
+                name: await answers_measured(by[mode], absent[mode], questions, model=author)
+                for name, mode, author in chosen
+            }
+
+
 @contextlib.asynccontextmanager
-async def stores(file: pathlib.Path) -> AsyncIterator[Mapping[str, MilvusStore]]:
-    """Load the paragraphs thrice: to be found by meaning, by words, and by both."""
+async def stores(
+    file: pathlib.Path, documents: list[Document]
+) -> AsyncIterator[Mapping[str, MilvusStore]]:
+    """Load Documents thrice: to be found by meaning, by words, and by both."""
     common: Any = {"connection_args": {"uri": str(file)}}
     words: Any = {"builtin_function": BM25BuiltInFunction(output_field_names="sparse")}
     both = ["dense", "sparse"]
@@ -103,7 +136,7 @@ async def stores(file: pathlib.Path) -> AsyncIterator[Mapping[str, MilvusStore]]
     async with contextlib.AsyncExitStack() as stack:
         for store in made.values():
             await stack.enter_async_context(store)
-            await store.aadd_documents(paragraphs())
+            await store.aadd_documents(documents)
         yield made
 
 
@@ -164,11 +197,8 @@ def by_graph(store: MilvusStore, **settings: Any) -> Find:
     graph = build_graph(Context(store=store, k=K, **settings))
 
     async def find(question: str) -> list[str]:
-        found: list[str] = []
-        async for update in graph.astream({"question": question}, stream_mode="updates"):
-            # Each round ranks anew; the last ranking is the one from which the graph answers.
-            found = list(update["merge"]["passages"]) if "merge" in update else found
-        return found
+        _, passages = await asked(graph, question)
+        return list(passages)
 
     return find
 
@@ -203,13 +233,6 @@ def values_of(
     return {ALL: (values["recall@10"] == 1).astype(float), **values}
 
 
-def interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return where 95 % of the means of resampled questions lie."""
-    chosen = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.percentile(values[chosen].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def table(results: Sequence[Measured]) -> str:
     """Write the results in percent, with 95 % intervals, as Markdown."""
     lines = [
@@ -230,12 +253,6 @@ def gain(result: Measured, known: Mapping[str, NDArray[np.float64]]) -> str:
     mode = result.name.partition(", ")[2].partition(":")[0]
     once = known.get(f"{BASELINE}, {mode}")
     return "" if once is None else cell(result.values[ALL] - once)
-
-
-def cell(values: NDArray[np.float64]) -> str:
-    """Write a mean with its interval."""
-    low, high = interval(values)
-    return f"{100 * values.mean():.0f} ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def draw(results: Sequence[Measured], file: pathlib.Path) -> None:
@@ -263,20 +280,26 @@ def at_least_one(text: str) -> int:
     return number
 
 
-def load_questions(most: int) -> list[Question]:
-    """Read the questions."""
-    lines = QUESTIONS.read_text(encoding="utf-8").splitlines()[:most]
-    return [
-        Question(one["id"], one["question"], one["relevant_ids"]) for one in map(json.loads, lines)
-    ]
-
-
-if __name__ == "__main__":
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
         "--questions", type=at_least_one, default=100, help="how many of the questions"
     )
     parser.add_argument("--only", default="", help="a part of the names of those to measure")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("results"))
+    parser.add_argument("--answers", action="store_true", help="measure the graph's answers")
+    parser.add_argument("--model", help="such as openai:gpt-5-mini; answers too, beside the rules")
     given = parser.parse_args()
-    main(load_questions(given.questions), given.only, given.out)
+    if given.model and not given.answers:
+        parser.error("--model answers: give --answers too")
+    return given
+
+
+if __name__ == "__main__":
+    given = arguments()
+    questions = load_questions(given.questions)
+    if given.answers:
+        main_of_answers(questions, given.only, given.out, given.model)
+    else:
+        main(questions, given.only, given.out)

@@ -75,7 +75,7 @@ def _scope(runtime: ServerRuntime[Any]) -> Scope:
 @functools.lru_cache(maxsize=256)  # tenants
 def _rag(scope: Scope) -> Any:
     # The function, not the store: the graph calls it at its first run, off the server's loop.
-    return build_graph(Context(store=_store, scope=dict(scope), model=ENVIRONMENT.model))
+    return build_graph(Context(store=deployed_store, scope=dict(scope), model=ENVIRONMENT.model))
 
 
 def _agent(scope: Scope, *, runs: bool) -> Agent:
@@ -96,11 +96,11 @@ def _index(scope: Scope, *, runs: bool) -> IndexGraph:
 
 
 def _scoped(scope: Scope) -> AnyStore:
-    store = _store()
+    store = deployed_store()
     return store.scoped(dict(scope)) if scope else store
 
 
-def _store() -> MilvusStore:
+def deployed_store() -> MilvusStore:
     """Return the deployment's store, which all runs share and the process closes. Blocks."""
     with _making:
         return _made_store()

@@ -6,6 +6,7 @@
 | `MILVUS_TOOLS_TOKEN` | `user:password` or an API key | none is sent |
 | `MILVUS_TOOLS_DB_NAME` | the database | Milvus's default |
 | `MILVUS_TOOLS_COLLECTION` | the collection | `LangChainCollection` |
+| `MILVUS_TOOLS_TEXT_FIELD` | the field that holds the text | `text` |
 | `MILVUS_TOOLS_EMBEDDINGS` | `local`, or `provider:model` | `local` |
 | `MILVUS_TOOLS_MODEL` | a chat model, `provider:model` | no model |
 | `MILVUS_TOOLS_ALLOW_WRITES` | whether agents and clients may write and delete | `false` |
@@ -54,6 +55,7 @@ class Environment:
         token: What the server asks for.
         db_name: The database.
         collection: The collection.
+        text_field: The field that holds the text.
         embeddings: `local`, or `provider:model`.
         model: The chat model, as `provider:model`.
         allow_writes: Whether agents and clients may write and delete.
@@ -63,6 +65,7 @@ class Environment:
     token: str | None = dataclasses.field(default=None, repr=False)
     db_name: str | None = None
     collection: str | None = None
+    text_field: str | None = None
     embeddings: str | None = None
     model: str | None = None
     allow_writes: bool = False
@@ -88,7 +91,8 @@ class Environment:
     @property
     def names_store(self) -> bool:
         """Whether a variable says which store is meant, though perhaps not all of it."""
-        return any((self.uri, self.token, self.db_name, self.collection, self.embeddings))
+        named = (self.uri, self.token, self.db_name, self.collection, self.text_field)
+        return any((*named, self.embeddings))
 
     def store(self) -> MilvusStore:
         """Make the store. Blocks, for the embedding model is loaded: call it in a thread.
@@ -104,11 +108,11 @@ class Environment:
                 ".db for Milvus Lite."
             )
         arguments = {"uri": self.uri, "token": self.token, "db_name": self.db_name}
-        named: dict[str, Any] = {"collection_name": self.collection} if self.collection else {}
+        named: dict[str, Any] = {"collection_name": self.collection, "text_field": self.text_field}
         return MilvusStore(
             self._embedding_model(),
-            connection_args={name: value for name, value in arguments.items() if value},
-            **named,
+            connection_args=_given(arguments),
+            **_given(named),
         )
 
     def required_model(self) -> str:
@@ -142,6 +146,10 @@ class Environment:
             ) from error
         made: Embeddings = langchain.init_embeddings(name, **_OPTIONS.get(provider, {}))
         return made
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value}
 
 
 def _boolean(name: str, text: str | None) -> bool:

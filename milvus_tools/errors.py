@@ -26,7 +26,15 @@ from collections.abc import Iterator, Sequence
 
 
 class MilvusToolsError(Exception):
-    """The base of all errors that `milvus_tools` raises."""
+    """The base of all errors that `milvus_tools` raises.
+
+    Attributes:
+        ids: The ids of a write that failed after something was sent, one per Document: those that
+            were given, and those that were made for Documents without. It is safe to repeat the
+            write with them. It is empty for other errors, and if Milvus makes the ids (`auto_id`).
+    """
+
+    ids: Sequence[str] = ()
 
 
 class InvalidInputError(MilvusToolsError, ValueError):

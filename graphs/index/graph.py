@@ -13,7 +13,7 @@ from pymilvus import DataType
 from graphs.index.documents import Item, read_items
 from graphs.index.state import Failure, InputState, OutputState, State
 from milvus_tools import MilvusStore, MilvusToolsError, ScopedMilvusStore
-from milvus_tools.embeddings.failures import is_invalid
+from milvus_tools.embeddings import is_invalid
 from milvus_tools.errors import (
     CollectionNotFoundError,
     EmbeddingError,

@@ -12,7 +12,6 @@ from pydantic import (
     InstanceOf,
     JsonValue,
     ValidationError,
-    ValidationInfo,
     field_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
@@ -81,7 +80,7 @@ class Context(BaseModel):
 
     paraphrases: int = Field(0, ge=0, le=5)
     """In how many other wordings, by the planner, a sub-question is searched for beside its own;
-    they are fused by rank. Not by words alone: those are others then."""
+    they are fused by rank."""
 
     k: int = Field(10, ge=1, le=100)
     """The most passages that a sub-question's search returns."""
@@ -134,14 +133,6 @@ class Context(BaseModel):
         if given is not None:
             TypedFilter(given)
         return given
-
-    @field_validator("paraphrases")
-    @classmethod
-    def _fits_search_mode(cls, count: int, info: ValidationInfo) -> int:
-        # `info.data` has the fields that are declared above this one.
-        if count and info.data.get("search_mode") == "sparse":
-            raise ValueError("the search_mode sparse takes no other wordings")
-        return count
 
     def __init__(self, **given: Any) -> None:
         """Check what is given.

@@ -21,7 +21,8 @@ def build_graph(default: Context | None = None) -> RagGraph:
 
     Returns:
         The graph, to be run with `ainvoke` or `astream`. Tokens that it streams are the model's as
-        they come: the answer's citations are mended, and its notes added, in the output alone.
+        they come: the answer's citations are mended, its notes added, and thoughts between tags
+        left out, in the output alone.
     """
     nodes = Nodes(default or Context(store=wikipedia_store))
     builder = StateGraph(

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import functools
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar, cast
 
@@ -16,14 +16,7 @@ from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
-from langchain_core.runnables import (
-    RunnableConfig,
-    RunnableLambda,
-    RunnableSequence,
-    RunnableWithFallbacks,
-)
-from langchain_core.runnables.base import RunnableBindingBase
-from langchain_core.runnables.configurable import DynamicRunnable
+from langchain_core.runnables import RunnableConfig, RunnableLambda, RunnableSequence
 from langchain_core.utils.json import parse_json_markdown
 from langgraph.constants import TAG_NOSTREAM
 from pydantic import BaseModel, ValidationError
@@ -32,6 +25,7 @@ from graphs.rag.context import ChatModel, Context
 from graphs.rag.deadlines import within
 from graphs.rag.prompts import JSON
 from graphs.rag.thoughts import said, without_thoughts
+from milvus_tools.retrievers import inside_wrappers
 
 ATTEMPTS: Final = 2
 """The most attempts at a structured output that can be read."""
@@ -58,7 +52,7 @@ async def structured(
     Raises:
         ModelError: If it took too long, or is no chat model. Other errors are the provider's own.
     """
-    asker = _around(
+    asker = inside_wrappers(
         await chat_model(model),
         functools.partial(_asker, schema=schema, method=context.structured_output),
     ).with_config(tags=[TAG_NOSTREAM])
@@ -78,7 +72,7 @@ async def written(model: Model, messages: Sequence[BaseMessage], context: Contex
     Raises:
         ModelError: If it took too long, wrote nothing, or is no chat model.
     """
-    writer = _around(
+    writer = inside_wrappers(
         await chat_model(model), functools.partial(_writer, most=context.max_answer_chars)
     )
     async with _in_time(context):
@@ -97,33 +91,6 @@ async def chat_model(model: Model) -> ChatModel:
 def _named(name: str) -> ChatModel:
     made: ChatModel = init_chat_model(name)
     return made
-
-
-def _around(model: ChatModel, make: Callable[[ChatModel], ChatModel]) -> ChatModel:
-    """Put what `make` makes of a chat model in its place, inside all that wraps it.
-
-    A wrapper's own `with_structured_output` is the bare model's: it loses what is bound, its
-    callbacks, and its retries.
-    """
-    match model:
-        case RunnableBindingBase():  # of bind, with_config and with_retry
-            return model.model_copy(update={"bound": _around(model.bound, make)})
-        case RunnableWithFallbacks():
-            first, *others = [_around(one, make) for one in (model.runnable, *model.fallbacks)]
-            return model.model_copy(update={"runnable": first, "fallbacks": others})
-        case DynamicRunnable():
-            return _configured(model, make)
-    return make(model)
-
-
-def _configured(
-    model: DynamicRunnable[Any, Any], make: Callable[[ChatModel], ChatModel]
-) -> ChatModel:
-    async def call(messages: Any, config: RunnableConfig, **kwargs: Any) -> Any:
-        chosen, config = model.prepare(config)
-        return await _around(chosen, make).ainvoke(messages, config, **kwargs)
-
-    return RunnableLambda(call)
 
 
 def _asker(model: ChatModel, *, schema: type[BaseModel], method: str) -> ChatModel:

@@ -140,16 +140,17 @@ async def _wordings(text: str, context: Context) -> list[str]:
 def _retriever(store: AnyStore, wordings: list[str], context: Context) -> BaseRetriever:
     if not wordings:
         settings = {"k": context.k, "timeout": context.search_timeout, "filter": context.filter}
-        mode = {"search_mode": context.search_mode} if context.search_mode else {}
-        return store.as_retriever(search_kwargs={**settings, **mode})
-    is_hybrid = context.search_mode != "dense" and len(store.vector_fields) > 1
+        chosen = {"search_mode": context.search_mode} if context.search_mode else {}
+        return store.as_retriever(search_kwargs={**settings, **chosen})
+    is_hybrid = context.search_mode in (None, "hybrid") and len(store.vector_fields) > 1
     is_open = context.search_mode is None  # then all that the store has
+    mode = "sparse" if context.search_mode == "sparse" else "similarity"
     return MilvusMultiQueryRetriever(
         store,
         queries=wordings,
         k=context.k,
         filter=context.filter,
-        mode="hybrid" if is_hybrid else "similarity",
+        mode="hybrid" if is_hybrid else mode,
         fallback=is_hybrid and is_open,
         query_timeout=context.search_timeout,
     )

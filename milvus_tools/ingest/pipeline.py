@@ -29,6 +29,7 @@ from milvus_tools.errors import (
     MilvusToolsError,
     PartialWriteError,
 )
+from milvus_tools.schema import Schema
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
 from milvus_tools.store.options import check_limit
 
@@ -177,6 +178,26 @@ def content_id(document: Document, scope: Any = None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_ID_DIGITS]
 
 
+def takes_content_ids(store: Store, schema: Schema | None) -> bool:
+    """Tell whether a Document without an id can get its `content_id` in a collection.
+
+    Args:
+        store: The store.
+        schema: The collection's schema, or `None` if it does not exist yet.
+    """
+    if schema is None:
+        return not store.auto_id
+    # A content id is text: Documents for integer keys bring their ids, or are refused.
+    return schema.primary.type == DataType.VARCHAR and not schema.primary.auto_id
+
+
+def with_content_id(document: Document, scope: Any = None) -> Document:
+    """Return a Document that has an id, or a copy of it with its `content_id`."""
+    if document.id is not None:
+        return document
+    return document.model_copy(update={"id": content_id(document, scope)})
+
+
 def _plain(value: object) -> object:
     # As the store writes it: NumPy's 1 and Python's 1 are the same content.
     return value.item() if isinstance(value, np.generic) else str(value)
@@ -220,16 +241,13 @@ class _Load:
                 "Milvus makes the ids of this collection (auto_id), so skip_existing can't tell "
                 "which Documents exist."
             )
-        # A content id is text: Documents for integer keys bring their ids, or are refused.
-        strings = schema is None or schema.primary.type == DataType.VARCHAR
-        self._names = strings and not auto_id
+        self._names = takes_content_ids(self._store, schema)
 
     def named(self, document: Document) -> Document:
         """Return a Document with an id. The store refuses what is not a Document."""
-        if not self._names or not isinstance(document, Document) or document.id is not None:
+        if not self._names or not isinstance(document, Document):
             return document
-        # A copy, because the Document is the caller's.
-        return document.model_copy(update={"id": content_id(document, self._scope)})
+        return with_content_id(document, self._scope)
 
     async def run(self, batches: AsyncIterator[Batch], max_in_flight: int) -> None:
         """Write batches, and report the written ids if one fails."""

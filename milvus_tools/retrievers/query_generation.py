@@ -9,13 +9,19 @@ from typing import Any, Final
 
 from langchain_core.messages import BaseMessage
 from langchain_core.prompts import BasePromptTemplate, ChatPromptTemplate
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import (
+    Runnable,
+    RunnableConfig,
+    RunnableLambda,
+    RunnableSequence,
+)
 from langchain_core.runnables.utils import is_async_callable
 from pydantic import BaseModel
 
 from milvus_tools._io.loop import run_sync
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.retrievers.parsing import read_answer
+from milvus_tools.retrievers.wrappers import inside_wrappers
 
 QueryGenerator = Runnable[str, list[str]]
 
@@ -144,28 +150,19 @@ def generator_of_model(
         prompt: A prompt with the variable `question`, and optionally `max_queries`.
         max_queries: The most queries to ask for.
     """
-    structured = _structured(model)
+    asker = inside_wrappers(model, _asker)
 
     def prompted(question: str) -> dict[str, Any]:
         return {"question": question, "max_queries": max_queries}
 
     def ask(question: str, config: RunnableConfig) -> list[str]:
-        messages = prompt.invoke(prompted(question), config)
-        try:
-            return _read(structured.invoke(messages, config))
-        except Exception as error:
-            if not (queries := _withheld(error)):
-                raise
-            return queries
+        made: list[str] = asker.invoke(prompt.invoke(prompted(question), config), config)
+        return made
 
     async def aask(question: str, config: RunnableConfig) -> list[str]:
         messages = await prompt.ainvoke(prompted(question), config)
-        try:
-            return _read(await structured.ainvoke(messages, config))
-        except Exception as error:
-            if not (queries := _withheld(error)):
-                raise
-            return queries
+        made: list[str] = await asker.ainvoke(messages, config)
+        return made
 
     return RunnableLambda(ask, aask, name=NAME)
 
@@ -202,16 +199,47 @@ async def _awaited(made: Any) -> Any:
     return await made
 
 
-def _structured(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    """Return the model with structured output, or unchanged if it does not support that."""
+def _asker(model: Runnable[Any, Any]) -> Runnable[Any, list[str]]:
+    """Return a Runnable that asks a bare model, and reads its answer."""
+    unbound = _structured(model, {})
+
+    def with_(bound: Mapping[str, Any]) -> Runnable[Any, Any]:
+        return _structured(model, bound) if bound else unbound
+
+    def ask(messages: Any, config: RunnableConfig, **bound: Any) -> list[str]:
+        try:
+            return _read(with_(bound).invoke(messages, config))
+        except Exception as error:
+            if not (queries := _withheld(error)):
+                raise
+            return queries
+
+    async def aask(messages: Any, config: RunnableConfig, **bound: Any) -> list[str]:
+        try:
+            return _read(await with_(bound).ainvoke(messages, config))
+        except Exception as error:
+            if not (queries := _withheld(error)):
+                raise
+            return queries
+
+    return RunnableLambda(ask, aask)
+
+
+def _structured(model: Runnable[Any, Any], bound: Mapping[str, Any]) -> Runnable[Any, Any]:
+    """Return the model with structured output, or without if it does not support that."""
     bind = getattr(model, "with_structured_output", None)
     if bind is None:
-        return model
+        return model.bind(**bound)
     try:
-        # The raw message may have queries even if it breaks the schema.
-        return bind(QUERY_SCHEMA, include_raw=True)  # type: ignore[no-any-return]
+        # The raw message may have queries even if it breaks the schema. Beside it, bound arguments
+        # do not reach the model; without it they do, and the parser behind the model is left out.
+        chain: Runnable[Any, Any] = bind(QUERY_SCHEMA, include_raw=not bound)
     except NotImplementedError:
-        return model
+        return model.bind(**bound)
+    if not bound:
+        return chain
+    asked = chain.first if isinstance(chain, RunnableSequence) else chain
+    return asked.bind(**bound)
 
 
 def _read(answer: Any) -> list[str]:

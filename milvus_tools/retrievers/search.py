@@ -160,6 +160,8 @@ async def search_one(
     """
     if settings.mode == "mmr":
         return await _mmr(settings, text, k, filter_)
+    if settings.mode == "sparse":
+        return await _scored(settings, text, k, filter_, search_mode="sparse")
     # With one vector field, dense or BM25, there is no mode to choose.
     if len(settings.store.vector_fields) == 1:
         return await _scored(settings, text, k, filter_)
@@ -177,7 +179,7 @@ async def _scored(
     settings: RetrieverSettings, text: str, k: int, filter_: QueryFilter, **mode: Any
 ) -> Hits:
     options = {**settings.search_kwargs, **mode}
-    if options.get("search_mode") == "dense":
+    if options.get("search_mode") in ("dense", "sparse"):
         options = {**without_ranking(options), **mode}  # rankers are for hybrid searches only
     return await settings.store.asimilarity_search_with_score(
         text, _fetch_k(settings, k), filter=filter_, timeout=settings.query_timeout, **options

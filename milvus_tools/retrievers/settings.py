@@ -70,10 +70,11 @@ class RetrieverSettings(BaseModel):
     that the question or another of the best hits names. A Document without a title has the first
     name of its text. `None` means no ranking by links."""
 
-    mode: Literal["similarity", "mmr", "hybrid"] = "similarity"
+    mode: Literal["similarity", "mmr", "sparse", "hybrid"] = "similarity"
     """The kind of search: by the dense vector (`similarity`), by the dense vector for diverse hits
-    (`mmr`), or by the dense vector and by words, with BM25 or a sparse embedding (`hybrid`). A
-    store that has only BM25 supports only `similarity`, which then searches by words."""
+    (`mmr`), by words, with BM25 or a sparse embedding (`sparse`), or by the dense vector and by
+    words (`hybrid`). A store that has only BM25 supports `similarity`, which then searches by
+    words, and `sparse`."""
 
     fallback: bool = False
     """Whether `hybrid` falls back to the dense vector if the collection or Milvus does not support

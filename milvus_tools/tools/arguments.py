@@ -1,11 +1,12 @@
 """The argument schemas that models fill in: few and flat arguments, bounded and described.
 
-Each toolkit builds its own, so that a model sees only the arguments that it may use. Functions
-make the defaults, because OpenAI's strict mode refuses the keyword `default`.
+Each toolkit builds its own, so that a model sees only the arguments that it may use. What a model
+is told of an argument, its JSON schema, is in `json_schemas`; what it is checked by is here. The
+bounds are told in words, because not every provider takes the keywords for them.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import (
@@ -21,7 +22,11 @@ from pydantic import (
 
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters import FieldType, Operator
+from milvus_tools.filters.conditions import MAX_DEPTH
 from milvus_tools.filters.expression import OPERATORS
+from milvus_tools.filters.fields import ITEMS
+from milvus_tools.tools import json_schemas, json_text
+from milvus_tools.tools.json_schemas import JsonSchema
 from milvus_tools.tools.settings import FilterField, ToolSettings
 
 RUNTIME: Final = "runtime"  # LangGraph adds it to the arguments; a model can't set it (T46)
@@ -31,36 +36,32 @@ MAX_EXPR_CHARS: Final = 5_000
 MAX_OFFSET: Final = 16_383  # Milvus's bound for offset and limit together is 16 384 (T30)
 MAX_PLACE_CHARS: Final = 100  # of the path to a wrong argument, in which a model can write names
 
-_ITEM: Final = {"anyOf": [{"type": "string"}, {"type": "number"}]}
-_VALUE: Final = {
-    "anyOf": [*_ITEM["anyOf"], {"type": "boolean"}, {"type": "array", "items": _ITEM}],
-}
-Value = Annotated[Any, WithJsonSchema(_VALUE)]
-Number = Annotated[int | float, WithJsonSchema({"type": "number"})]
 _TYPES: Final[Mapping[FieldType, Any]] = {
     FieldType.STRING: str,
     FieldType.INTEGER: int,
-    FieldType.NUMBER: Number,
+    FieldType.NUMBER: int | float,
     FieldType.BOOLEAN: bool,
     FieldType.STRINGS: list[str],
     FieldType.INTEGERS: list[int],
-    FieldType.NUMBERS: list[Number],
+    FieldType.NUMBERS: list[int | float],
     FieldType.BOOLEANS: list[bool],
-    FieldType.ANY: Value,
+    FieldType.ANY: Any,
 }
-_OPERATOR: Final = "How to compare"
-_COMPARED: Final = "A list for in, not_in and contains_any; [low, high] for between"
-_GROUPS: Final = (
-    "A condition {field, operator, value}, or a group of them: {all: [...]}, {any: [...]}, "
-    "{not: {...}}"
-)
+_OPERATOR: Final = "Comparison"
+_COMPARED: Final = "A list for in, not_in, contains_any, between [low, high]"
 _QUERY: Final = "What to look for, in plain words"
-_QUERIES: Final = "More queries, on other aspects; all are searched at once and results are fused"
-_FILTERS: Final = "Conditions that must all hold"
-_NOT_JSON: Final = 'a filter is {"field": …, "operator": …, "value": …}, not a string'
+_QUERIES: Final = "Up to {most} more, on other aspects; results are fused"
+_FILTERS: Final = "Up to {most} conditions, all must hold"
+_NOT_A_FILTER: Final = 'a filter is {"field": …, "operator": …, "value": …}, not a string'
+_NOT_A_LIST: Final = 'a list is written as ["…", "…"], not as other text'
+_NOT_A_DOCUMENT: Final = 'a document is {"text": …}, and several are a list; the text is not JSON'
+_NOT_METADATA: Final = 'metadata is an object such as {"key": …}; the text is not JSON'
 _EXPR: Final = "A Milvus filter expression that must also hold"
-_NEW_ID: Final = "Its id. A document with the same id is replaced; left out, a new id is made"
+_NEW_ID: Final = "Its id. A document with the same id is replaced; made of the content if left out"
 _DRY_RUN: Final = "Say what would be deleted, but delete nothing"
+_SOME_IDS: Final = "The ids of up to {most} documents to delete"
+_METADATA: Final = "Its metadata, {{{types}}}"
+_FREE: Final = 'Its metadata, a JSON object as text: {"key": …}'
 
 
 def _not_blank(text: str) -> str:
@@ -70,7 +71,8 @@ def _not_blank(text: str) -> str:
 
 
 def _text(most: int) -> Any:
-    return Annotated[str, Field(max_length=most), AfterValidator(_not_blank)]
+    checked = Annotated[str, Field(max_length=most), AfterValidator(_not_blank)]
+    return Annotated[checked, WithJsonSchema(json_schemas.STRING)]
 
 
 _Id: Any = _text(MAX_ID_CHARS)
@@ -127,8 +129,8 @@ def search_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) 
     return _schema(
         "SearchArguments",
         query=(query, Field(description=_QUERY)),
-        queries=_items(query, settings.max_queries - 1, _QUERIES),
-        k=_number(settings.k, settings.max_k, "How many results"),
+        queries=_items(query, settings.max_queries - 1, _QUERIES, json_text.queries),
+        k=_number(settings.k, settings.max_k, "Results"),
         **_filters(settings, fields),
     )
 
@@ -140,38 +142,43 @@ def metadata_arguments(
     return _schema(
         "SearchByMetadataArguments",
         **_filters(settings, fields),
-        limit=_number(settings.limit, settings.max_limit, "How many documents"),
-        offset=_number(0, MAX_OFFSET, "How many to skip", least=0),
-        order_by=(str | None, _absent("A field to sort by")),
-        descending=(bool, Field(default_factory=bool, description="Greatest first")),
+        limit=_number(settings.limit, settings.max_limit, "Documents"),
+        offset=_number(0, MAX_OFFSET, "Documents to skip", least=0),
+        order_by=_absent(str, json_schemas.nullable("string"), "A field to sort by"),
+        descending=_flag("Greatest first"),
     )
 
 
 def upsert_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:
     """Return the argument schema of the upsert tool."""
-    text = _text(settings.max_text_chars)
     document = _schema(
         "Document",
-        id=(_Id | None, _absent(_NEW_ID)),
-        text=(text, Field(description="Its text")),
+        id=_absent(_Id, json_schemas.nullable("string"), _NEW_ID),
+        text=(_text(settings.max_text_chars), Field(description="Its text")),
         **_metadata(settings, fields),
     )
-    documents: Any = list[document]  # type: ignore[valid-type] # created above
-    several = Field(
-        min_length=1,
-        max_length=settings.max_documents,
-        description="The documents, each written as a whole",
+    # Metadata may be as long as the text, and each character of both may be escaped.
+    most = settings.max_documents * (MAX_ID_CHARS + 2 * settings.max_text_chars) * 2
+    of_text = functools.partial(json_text.whole, most=most, wrong=_NOT_A_DOCUMENT)
+    in_list = functools.partial(json_text.objects, most=most, wrong=_NOT_A_DOCUMENT)
+    documents = list[Annotated[document, BeforeValidator(of_text)]]  # type: ignore[valid-type]
+    bounds = Field(min_length=1, max_length=settings.max_documents)
+    several: Any = Annotated[documents, bounds, BeforeValidator(in_list)]
+    told = {"type": "array", "items": _inlined(document)}
+    description = f"Up to {settings.max_documents} documents, each written as a whole"
+    return _schema(
+        "UpsertArguments",
+        documents=(Annotated[several, WithJsonSchema(told)], Field(description=description)),
     )
-    return _schema("UpsertArguments", documents=(documents, several))
 
 
 def delete_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:
     """Return the argument schema of the delete tool."""
     return _schema(
         "DeleteArguments",
-        ids=_items(_Id, settings.max_delete, "The ids of the documents to delete"),
+        ids=_items(_Id, settings.max_delete, _SOME_IDS),
         **_filters(settings, fields),
-        dry_run=(bool, Field(default_factory=bool, description=_DRY_RUN)),
+        dry_run=_flag(_DRY_RUN),
     )
 
 
@@ -180,44 +187,69 @@ def _schema(name: str, **fields: Any) -> type[Arguments]:
 
 
 def _number(default: int, most: int, description: str, *, least: int = 1) -> Any:
-    text = f"{description}; {default} if left out"
-    return (int, Field(default_factory=lambda: default, ge=least, le=most, description=text))
+    checked: Any = Annotated[int, Field(ge=least, le=most)]
+    text = f"{description}, {least} to {most}; default {default}"
+    return _left_out(checked, json_schemas.nullable("integer"), lambda: default, text)
 
 
-def _items(item: Any, most: int, description: str) -> Any:
-    return (list[item], Field(default_factory=list, max_length=most, description=description))
+def _flag(description: str) -> Any:
+    return _left_out(bool, json_schemas.nullable("boolean"), bool, description)
 
 
-def _absent(description: str) -> Any:
-    return Field(default_factory=lambda: None, description=description)
+def _items(
+    item: Any, most: int, description: str, read: Callable[..., Any] = json_text.texts
+) -> Any:
+    """Return an argument that is a list of texts."""
+    of_text = functools.partial(read, most=2 * most * MAX_QUERY_CHARS, wrong=_NOT_A_LIST)
+    checked: Any = Annotated[list[item], Field(max_length=most), BeforeValidator(of_text)]
+    told = json_schemas.listed(json_schemas.STRING)
+    return _left_out(checked, told, list, description.format(most=most))
+
+
+def _absent(type_: Any, told: JsonSchema, description: str | None) -> Any:
+    return _left_out(type_ | None, told, lambda: None, description)
+
+
+def _left_out(
+    checked: Any, told: JsonSchema, default: Callable[[], Any], description: str | None
+) -> Any:
+    """Return an argument that may be left out."""
+    type_ = Annotated[checked, WithJsonSchema(told)]
+    return (type_, Field(default_factory=default, description=description))
 
 
 def _filters(settings: ToolSettings, fields: Mapping[str, FilterField]) -> dict[str, Any]:
     """Return the arguments that filter, as far as the operator allows them."""
-    item: Any = Annotated[Any, WithJsonSchema({"type": "object", "description": _GROUPS})]
-    if not settings.nested_filters:
-        item = _condition(settings, fields)
-    several = list[Annotated[item, BeforeValidator(_from_json)]]
-    filters: dict[str, Any] = {
-        "filters": (
-            Annotated[several, BeforeValidator(_from_json)],
-            Field(default_factory=list, max_length=settings.max_filters, description=_FILTERS),
-        )
-    }
+    item: Any = _condition(settings, fields)
+    told = _inlined(item)
+    if settings.nested_filters:
+        item, told = Annotated[Any, AfterValidator(without_nulls)], json_schemas.group(told)
+    of_text = functools.partial(json_text.whole, most=MAX_EXPR_CHARS, wrong=_NOT_A_FILTER)
+    in_list = functools.partial(json_text.objects, most=MAX_EXPR_CHARS, wrong=_NOT_A_FILTER)
+    several: Any = list[Annotated[item, BeforeValidator(of_text)]]
+    bounds = Field(max_length=settings.max_filters)
+    checked: Any = Annotated[several, bounds, BeforeValidator(in_list)]
+    description = _FILTERS.format(most=settings.max_filters)
+    filters = {"filters": _left_out(checked, json_schemas.listed(told), list, description)}
     if settings.allow_raw_filter:
         expr = Annotated[str, Field(max_length=MAX_EXPR_CHARS)]
-        filters["expr"] = (expr | None, _absent(_EXPR))
+        filters["expr"] = _absent(expr, json_schemas.nullable("string"), _EXPR)
     return filters
 
 
-def _from_json(filter_: Any) -> Any:
-    """Parse a filter that a model wrote as a string: as JSON, never as a filter expression."""
-    if not isinstance(filter_, str):
+def without_nulls(filter_: Any, depth: int = 0) -> Any:
+    """Return a filter without nulls and empty groups, which stand for what is left out."""
+    # What is nested more deeply is refused when it is read.
+    if not isinstance(filter_, Mapping) or depth > MAX_DEPTH:
         return filter_
-    try:
-        return json.loads(filter_[: MAX_EXPR_CHARS + 1])
-    except (ValueError, RecursionError):
-        raise ValueError(_NOT_JSON) from None
+    parts = {
+        name: [without_nulls(one, depth + 1) for one in part] if isinstance(part, list) else part
+        for name, part in filter_.items()
+        if part is not None and not (part == [] and name in json_schemas.GROUPS)
+    }
+    if isinstance(parts.get("not"), Mapping):
+        parts["not"] = without_nulls(parts["not"], depth + 1)
+    return parts
 
 
 def _condition(settings: ToolSettings, fields: Mapping[str, FilterField]) -> type[Arguments]:
@@ -226,11 +258,15 @@ def _condition(settings: ToolSettings, fields: Mapping[str, FilterField]) -> typ
     # Without `like`, which only Milvus Lite supports.
     usable = {operator for type_ in types for operator in OPERATORS[type_]} - {Operator.LIKE}
     operators = {"type": "string", "enum": [str(one) for one in Operator if one in usable]}
+    dynamic = FieldType.ANY in types
+    value = json_schemas.dynamic_value() if dynamic else json_schemas.value()
+    compare = f"{_OPERATOR}. Its value: {_COMPARED}" if dynamic else _OPERATOR
+    compared = None if dynamic else _COMPARED
     return _schema(
         "Condition",
         field=(Annotated[str, _enum(fields, settings)], Field(description=_listed(fields))),
-        operator=(Annotated[str, WithJsonSchema(operators)], Field(description=_OPERATOR)),
-        value=(Value, Field(default_factory=lambda: True, description=_COMPARED)),
+        operator=(Annotated[str, WithJsonSchema(operators)], Field(description=compare)),
+        value=_left_out(Any, value, lambda: True, compared),
     )
 
 
@@ -257,20 +293,40 @@ def _explained(name: str, field: FilterField) -> str:
 
 def _metadata(settings: ToolSettings, fields: Mapping[str, FilterField]) -> dict[str, Any]:
     """Return the argument for metadata: the declared fields, or any keys if none are declared."""
-    description = "Its metadata"
+    of_text = functools.partial(
+        json_text.whole, most=2 * settings.max_text_chars, wrong=_NOT_METADATA
+    )
     if settings.filter_fields is None or settings.allow_dynamic:
-        free: Any = Field(default_factory=dict, description=description)
-        return {"metadata": (dict[str, Value], free)}
+        free: Any = Annotated[dict[str, Any], BeforeValidator(of_text)]
+        return {"metadata": _left_out(free, json_schemas.nullable("string"), dict, _FREE)}
     declared = [name for name in fields if name in settings.filter_fields]
     if not declared:
         return {}
-    schema = _schema("Metadata", **dict(_key(*one, fields) for one in enumerate(declared)))
-    return {"metadata": (schema, Field(default_factory=schema, description=description))}
+    schema: Any = _schema("Metadata", **dict(_key(*one, fields) for one in enumerate(declared)))
+    told = json_schemas.keys(_inlined(schema)["properties"])
+    checked = Annotated[schema, BeforeValidator(of_text)]
+    types = ", ".join(f"{name}: {fields[name].type}" for name in declared)
+    return {"metadata": _left_out(checked, told, schema, _METADATA.format(types=types))}
 
 
 def _key(number: int, name: str, fields: Mapping[str, FilterField]) -> tuple[str, Any]:
     """Return a metadata key as a field with an alias, because a key need not be an identifier."""
     field = fields[name]
+    checked = _TYPES[field.type]
+    if field.type in ITEMS:
+        of_text = functools.partial(json_text.texts, most=MAX_EXPR_CHARS, wrong=_NOT_A_LIST)
+        checked = Annotated[checked, BeforeValidator(of_text)]
+    told = json_schemas.key(field.type)
+    type_: Any = Annotated[checked | None, WithJsonSchema(told)]
     description = field.description or None
     value = Field(default_factory=lambda: None, alias=name, description=description)
-    return f"key_{number}", (_TYPES[field.type] | None, value)
+    return f"key_{number}", (type_, value)
+
+
+def _inlined(schema: type[Arguments]) -> JsonSchema:
+    """Return the JSON schema of a nested object, without titles."""
+    told = schema.model_json_schema()
+    told.pop("title")
+    for property_ in told["properties"].values():
+        property_.pop("title", None)
+    return told

@@ -15,8 +15,7 @@ from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
 
 DESCRIPTION: Final = (
-    "Delete {what} by ids, by filters, or by both, which must then both match. "
-    "At most {most} at once."
+    "Delete {what} by ids, filters, or both, which must then both match. At most {most} at once."
 )
 _NO_CONDITION: Final = "Give ids or filters: nothing is deleted without a condition."
 _TOO_MANY: Final = (

@@ -1,5 +1,6 @@
 """The filters of a tool call: which fields a model may name, and a description in words."""
 
+import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -18,11 +19,13 @@ from milvus_tools.filters import (
     Operator,
     TypedFilter,
     describe,
+    parse,
 )
 from milvus_tools.filters.conditions import MAX_HINT_CHARS
 from milvus_tools.filters.fields import field_type
 from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.schema import Schema
+from milvus_tools.tools.json_text import operand
 from milvus_tools.tools.settings import FilterField, ToolSettings
 
 ID: Final = "id"
@@ -69,9 +72,12 @@ def read_filter(
     parts = [*map(_plain, filters), *([Condition(ID, Operator.IN, list(ids))] if ids else [])]
     if not parts:
         return QueryFilter.read(None, expr)
+    conditions = parse(parts[0] if len(parts) == 1 else parts)
+    # A question knows the declared types: it shows the values that the tool will compare with.
+    types = known_fields(settings, None) if fields is None else fields
     declared = {name: field.type for name, field in (fields or {}).items() if name != ID}
     typed = TypedFilter(
-        parts[0] if len(parts) == 1 else parts, declared, allow_dynamic=settings.allow_dynamic
+        _with_values(conditions, types), declared, allow_dynamic=settings.allow_dynamic
     )
     if fields is not None:
         _require_known(typed.conditions, settings, fields)
@@ -91,6 +97,18 @@ def _plain(condition: Any) -> Any:
     return (
         condition.model_dump(exclude_unset=True) if isinstance(condition, BaseModel) else condition
     )
+
+
+def _with_values(filter_: Filter, fields: Mapping[str, FilterField]) -> Filter:
+    """Return a filter whose values that a model wrote as JSON text are read."""
+    match filter_:
+        case Condition(field, operator, value):
+            type_ = fields[field].type if field in fields else FieldType.ANY
+            return dataclasses.replace(filter_, value=operand(value, operator, type_))
+        case Not(inner):
+            return Not(_with_values(inner, fields))
+        case All(parts) | Any_(parts):
+            return type(filter_)([_with_values(part, fields) for part in parts])
 
 
 def _require_known(

@@ -14,14 +14,21 @@ from milvus_tools.links import LINK_FETCH_K, rank_by_links
 from milvus_tools.ranking import Hits, fuse, unique
 from milvus_tools.tools.arguments import search_arguments
 from milvus_tools.tools.filters import read_filter
-from milvus_tools.tools.formatting import blocks, counted
+from milvus_tools.tools.formatting import (
+    HEADING_CHARS,
+    LEFT_OUT,
+    Style,
+    counted,
+    fitting_blocks,
+    listed,
+)
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
 
-DESCRIPTION: Final = (
-    "Search {what} by meaning. Returns the nearest documents, best first, with their ids."
-)
+DESCRIPTION: Final = "Search {what} by meaning. Returns the nearest, best first, with their ids."
 NOTHING: Final = "Nothing was found. {advice}"
+BY_ID: Final = "Narrow the search, or read them with {tool} by id: {ids}."
+MAX_LEFT_OUT_CHARS: Final = 200
 _FILTERED: Final = "Leave out filters, or check their values."
 _UNFILTERED: Final = "The collection has no documents that you may see."
 
@@ -75,11 +82,17 @@ async def _hits(store: AnyStore, query: str, k: int, filter_: QueryFilter) -> Hi
 
 
 def _content(documents: Sequence[Document], settings: ToolSettings, store: AnyStore) -> str:
-    shown = blocks(
-        documents,
+    style = Style(
         max_chars=settings.max_chars,
         fields=settings.metadata_fields,
         hidden=store.scope.keys(),
         scored=True,
     )
-    return f"{counted(len(documents), 'result')}. {shown}"
+    shown, count = fitting_blocks(documents, style, settings.max_total_chars - HEADING_CHARS)
+    results = counted(len(documents), "result")
+    if count == len(documents):
+        return f"{results}. {shown}"
+    ids = listed([one.id or "" for one in documents[count:]], max_chars=MAX_LEFT_OUT_CHARS)
+    left = LEFT_OUT.format(left=len(documents) - count)
+    by_id = BY_ID.format(tool=settings.name("search_by_metadata"), ids=ids)
+    return f"1 to {count} of {results}. {left} {by_id} {shown}"

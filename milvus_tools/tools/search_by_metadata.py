@@ -9,13 +9,11 @@ from langchain_core.tools import StructuredTool
 
 from milvus_tools.tools.arguments import metadata_arguments
 from milvus_tools.tools.filters import read_filter, require_field
-from milvus_tools.tools.formatting import blocks, counted
+from milvus_tools.tools.formatting import HEADING_CHARS, LEFT_OUT, Style, counted, fitting_blocks
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
 
-DESCRIPTION: Final = (
-    "List {what} by metadata or ids, without a search by meaning. Says how many match in all."
-)
+DESCRIPTION: Final = "List {what} by metadata or ids, not by meaning. Says how many match in all."
 NOTHING: Final = "No document matches."
 PAST_THE_END: Final = "{total} match, and the offset is past the last one."
 
@@ -69,13 +67,14 @@ def _content(
 ) -> str:
     if not documents:
         return PAST_THE_END.format(total=total) if total else NOTHING
-    last = offset + len(documents)
-    shown = blocks(
-        documents,
+    style = Style(
         max_chars=settings.max_chars,
         fields=settings.metadata_fields,
         hidden=store.scope.keys(),
         start=offset + 1,
     )
+    shown, count = fitting_blocks(documents, style, settings.max_total_chars - HEADING_CHARS)
+    last = offset + count
+    left = f" {LEFT_OUT.format(left=len(documents) - count)}" if count < len(documents) else ""
     more = f" For more, offset={last}." if last < total else ""
-    return f"{offset + 1} to {last} of {counted(total, 'document')}.{more} {shown}"
+    return f"{offset + 1} to {last} of {counted(total, 'document')}.{left}{more} {shown}"

@@ -148,6 +148,10 @@ class ToolSettings(BaseModel):
     max_chars: int = Field(1_000, ge=1)
     """The most characters of a Document's text, and of its metadata, that the model sees."""
 
+    max_total_chars: int = Field(20_000, ge=4_000)
+    """The most characters of a whole answer: 20 000 are some 5 000 tokens. A search that found
+    more says how many Documents it left out and how to read them; the artifact has them all."""
+
     max_documents: int = Field(20, ge=1, le=1_000)
     """The most Documents of one upsert."""
 

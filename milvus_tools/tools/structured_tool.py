@@ -184,5 +184,5 @@ def _sentence(error: MilvusToolsError) -> str:
     advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), "")
     done = ""
     if isinstance(error, PartialWriteError):
-        done = f"Done so far: {listed(error.written)}."
+        done = f"Done so far: {listed(error.written, max_chars=MAX_ERROR_CHARS)}."
     return " ".join(filter(None, [cut(str(error), MAX_ERROR_CHARS), done, advice]))

@@ -9,7 +9,8 @@ from langchain_core.documents import Document
 from langchain_core.tools import StructuredTool
 
 from milvus_tools._text import as_json
-from milvus_tools.errors import InvalidInputError
+from milvus_tools.errors import CollectionNotFoundError, InvalidInputError
+from milvus_tools.ingest.pipeline import takes_content_ids, with_content_id
 from milvus_tools.tools.arguments import Arguments, upsert_arguments, validated
 from milvus_tools.tools.filters import known_fields
 from milvus_tools.tools.formatting import counted, listed
@@ -29,7 +30,7 @@ def upsert_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
     """Make the upsert tool, which says which documents are new and which were replaced."""
 
     async def upsert(store: AnyStore, *, documents: Sequence[Arguments]) -> Answer:
-        wanted = _documents(documents, settings)
+        wanted = await _named(store, _documents(documents, settings))
         given = [one.id for one in wanted if one.id is not None]
         # Another process can write between the two calls: the answer can then be wrong about
         # what was new, but not about what was written.
@@ -42,6 +43,24 @@ def upsert_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
     what = settings.description or "documents into the collection"
     arguments = upsert_arguments(settings, fields)
     return make_tool(settings, "upsert", DESCRIPTION.format(what=what), arguments, upsert)
+
+
+async def _named(store: AnyStore, documents: list[Document]) -> list[Document]:
+    """Give Documents without an id one that is made of their content.
+
+    A call that is repeated, by a model or by a run that resumes, then replaces what it wrote. Of
+    equal Documents one is written.
+    """
+    if all(one.id is not None for one in documents):
+        return documents
+    try:
+        schema = await store.aschema()
+    except CollectionNotFoundError:
+        schema = None  # the first write creates it again
+    if not takes_content_ids(store, schema):
+        return documents
+    named = [with_content_id(one, store.scope) for one in documents]
+    return list({one.id: one for one in named}.values())
 
 
 def upsert_question(settings: ToolSettings, arguments: Any) -> str:

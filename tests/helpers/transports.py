@@ -1,6 +1,7 @@
 """Transports that record, hang or linger, for tests of what a store sends."""
 
 import asyncio
+import copy
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -114,3 +115,26 @@ class Lingering(DirectTransport):
         assert await asyncio.to_thread(self.let_go.wait, BOUND)
         if self.error is not None:
             raise self.error
+
+
+class Landing(DirectTransport):
+    """Lets each upsert land, and fails then as if no answer had come; its first writes pass."""
+
+    def __init__(
+        self, connection: Connection, error: Exception | None = None, passes: int = 0
+    ) -> None:
+        """Fail with an error, or wait until the caller's deadline passes if there is none."""
+        super().__init__(connection)
+        self.error = error
+        self.passes = passes
+
+    async def upsert(self, request: WriteRequest, deadline: Deadline) -> list[Any]:
+        """Upsert, and never say so."""
+        keys = await super().upsert(request, deadline)
+        if self.passes:
+            self.passes -= 1
+            return keys
+        if self.error is not None:
+            raise copy.copy(self.error)
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("The deadline ends the call.")

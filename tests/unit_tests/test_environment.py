@@ -20,6 +20,7 @@ VARIABLES = {
     "MILVUS_TOOLS_TOKEN": f"root:{SECRET}",
     "MILVUS_TOOLS_DB_NAME": "library",
     "MILVUS_TOOLS_COLLECTION": "books",
+    "MILVUS_TOOLS_TEXT_FIELD": "body",
     "MILVUS_TOOLS_EMBEDDINGS": "local",
     "MILVUS_TOOLS_MODEL": "openai:gpt-5-mini",
     "MILVUS_TOOLS_ALLOW_WRITES": "true",
@@ -32,12 +33,13 @@ def with_(**changed: str) -> dict[str, str]:
 
 
 def test_each_variable_is_read() -> None:
-    """All seven, under their prefix."""
+    """All eight, under their prefix."""
     assert Environment.read(VARIABLES) == Environment(
         uri=VARIABLES["MILVUS_TOOLS_URI"],
         token=f"root:{SECRET}",
         db_name="library",
         collection="books",
+        text_field="body",
         embeddings="local",
         model="openai:gpt-5-mini",
         allow_writes=True,
@@ -66,7 +68,9 @@ def test_what_is_unset_or_empty_says_nothing(variables: dict[str, str]) -> None:
     assert not environment.names_store
 
 
-@pytest.mark.parametrize("name", ["URI", "TOKEN", "DB_NAME", "COLLECTION", "EMBEDDINGS"])
+@pytest.mark.parametrize(
+    "name", ["URI", "TOKEN", "DB_NAME", "COLLECTION", "TEXT_FIELD", "EMBEDDINGS"]
+)
 def test_one_variable_is_enough_to_mean_a_store(name: str) -> None:
     """So that a setting that is there is never left aside silently."""
     assert Environment.read({f"MILVUS_TOOLS_{name}": "local"}).names_store
@@ -100,12 +104,13 @@ def test_no_secret_is_printed() -> None:
 
 
 async def test_the_store_is_that_of_the_variables(tmp_path: Any) -> None:
-    """Its collection, its database file, and its embedding model."""
+    """Its collection with its text field, its database file, and its embedding model."""
     uri = str(tmp_path / "own.db")
     environment = Environment.read({**with_(URI=uri, TOKEN="", DB_NAME="")})
     store = environment.store()
     assert isinstance(store, MilvusStore)
     assert store.collection_name == "books"
+    assert store.text_field == "body"
     assert store._connection_args == {"uri": uri}
     assert isinstance(store.embeddings, LocalEmbeddings)
 

@@ -12,6 +12,7 @@ from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters.query_filter import FilterLike
 from milvus_tools.store.base import StoreBase
 from milvus_tools.store.operations import delete, write
+from milvus_tools.store.operations.attempt import WriteAttempt
 from milvus_tools.store.operations.delete import DeleteResult
 from milvus_tools.store.values import id_text, is_list
 from milvus_tools.transport.requests import Vector
@@ -27,7 +28,8 @@ class WriteMethods(StoreBase):
     Before anything is written, a Document that Milvus could not return unchanged is refused with
     an `InvalidInputError`. If a batch fails after others were written, the call raises
     `PartialWriteError`. The outcome of a write that was cancelled, or whose deadline passed, is
-    unknown; it is safe to repeat it with the same ids.
+    unknown; it is safe to repeat it with the same ids. The error has the ids, also those that
+    were made for Documents without, as its attribute `ids`.
     """
 
     async def aadd_texts(
@@ -55,7 +57,7 @@ class WriteMethods(StoreBase):
             The ids, one per text.
         """
         documents = _documents(texts, metadatas, ids)
-        return await self._run(write.upsert, timeout, documents, None, batch_size, kwargs)
+        return await self._upsert(timeout, documents, batch_size, kwargs)
 
     add_texts = blocking(aadd_texts)
 
@@ -103,9 +105,17 @@ class WriteMethods(StoreBase):
         """
         documents = _documents(texts, metadatas, ids)
         _require_embeddings(embeddings, len(documents))
-        return await self._run(
-            write.upsert_with_vectors, timeout, documents, embeddings, batch_size, kwargs
-        )
+        attempt = WriteAttempt.of(documents)
+        with attempt.told_in_errors():
+            return await self._run(
+                write.upsert_with_vectors,
+                timeout,
+                attempt,
+                documents,
+                embeddings,
+                batch_size,
+                kwargs,
+            )
 
     add_embeddings = blocking(aadd_embeddings)
 
@@ -131,9 +141,22 @@ class WriteMethods(StoreBase):
             The ids, one per Document.
         """
         named = _named(_listed(documents or (), "documents"), ids)
-        return await self._run(write.upsert, timeout, named, None, batch_size, kwargs)
+        return await self._upsert(timeout, named, batch_size, kwargs)
 
     upsert = blocking(aupsert)
+
+    async def _upsert(
+        self,
+        timeout: float | None,
+        documents: list[Document],
+        batch_size: int,
+        extra: dict[str, Any],
+    ) -> list[str]:
+        attempt = WriteAttempt.of(documents)
+        with attempt.told_in_errors():
+            return await self._run(
+                write.upsert, timeout, attempt, documents, None, batch_size, extra
+            )
 
     async def adelete(
         self,

@@ -1,7 +1,6 @@
 """The state of one upsert: batches of Documents, their rows and their vectors."""
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from langchain_core.documents import Document
 from milvus_tools._io.tasks import cancel_and_wait
 from milvus_tools.schema import Schema
 from milvus_tools.store.documents import batches
-from milvus_tools.store.values import id_text
+from milvus_tools.store.operations.attempt import WriteAttempt
 from milvus_tools.transport.requests import Row, Vector
 
 Columns = Sequence[Sequence[Vector]]  # for each embedding model a vector per text
@@ -67,7 +66,7 @@ class Upsert:
 
     Attributes:
         documents: The Documents.
-        ids: Their ids; new ones for Documents without. Unused if Milvus makes the keys.
+        attempt: Their ids, and what is known of the requests.
         vectors: The given vectors, per embedding model, or `None` if the texts are embedded.
         options: The partition to write to, as keyword arguments.
         batches: The positions of the Documents in each batch; of Documents with the same id only
@@ -79,6 +78,7 @@ class Upsert:
 
     def __init__(
         self,
+        attempt: WriteAttempt,
         documents: Sequence[Document],
         vectors: Columns | None,
         batch_size: int,
@@ -88,6 +88,7 @@ class Upsert:
         """Cut the Documents into batches.
 
         Args:
+            attempt: The ids of the Documents.
             documents: The Documents.
             vectors: The vectors, per embedding model, or `None` to embed the texts.
             batch_size: The most Documents in a batch.
@@ -95,12 +96,11 @@ class Upsert:
             embed: Embeds texts.
         """
         self.documents = documents
-        # Made here, once: a write that is repeated replaces its own rows.
-        self.ids = [str(uuid.uuid4()) if one.id is None else id_text(one.id) for one in documents]
+        self.attempt = attempt
         self.vectors = vectors
         self.options = options
         # Of two rows with one key a server keeps the first, and Milvus Lite the last (T18).
-        last = {id_: number for number, id_ in enumerate(self.ids)}
+        last = {id_: number for number, id_ in enumerate(attempt.ids)}
         self.batches = list(batches(sorted(last.values()), batch_size))
         self.rows_schema: Schema | None = None
         self.rows: list[Row] = []

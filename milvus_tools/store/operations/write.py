@@ -21,6 +21,7 @@ from milvus_tools.errors import (
 from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.documents import DocumentMapper, Key
+from milvus_tools.store.operations.attempt import WriteAttempt
 from milvus_tools.store.operations.delete import delete_now, reporting_partial_success
 from milvus_tools.store.operations.read import STRONG, key_fields
 from milvus_tools.store.operations.upsert import Columns, Upsert
@@ -34,6 +35,7 @@ _ROWS_AT_ONCE = 1_000  # that are made before other tasks of the I/O loop have t
 
 async def upsert(
     session: Session,
+    attempt: WriteAttempt,
     documents: Sequence[Document],
     vectors: Columns | None,
     batch_size: int,
@@ -45,7 +47,8 @@ async def upsert(
 
     Args:
         session: The call's session.
-        documents: The Documents; those without an id get a new one.
+        attempt: The ids of the Documents; it notes what becomes of the requests.
+        documents: The Documents.
         vectors: The vectors, per embedding model, or `None` to embed the texts.
         batch_size: The most rows per request.
         extra: Further keyword arguments of the call, not yet checked.
@@ -56,7 +59,7 @@ async def upsert(
     if not documents:
         return []
     embed = session.collection.embedder.embed_documents
-    wanted = Upsert(documents, vectors, batch_size, options, embed)
+    wanted = Upsert(attempt, documents, vectors, batch_size, options, embed)
     # While rows are to come, Milvus Lite is flushed only if their bytes make that due.
     with session.collection.flusher.unflushed.growing():
         try:
@@ -67,6 +70,7 @@ async def upsert(
 
 async def upsert_with_vectors(
     session: Session,
+    attempt: WriteAttempt,
     documents: Sequence[Document],
     embeddings: Sequence[Any],
     batch_size: int,
@@ -74,7 +78,7 @@ async def upsert_with_vectors(
 ) -> list[str]:
     """Write Documents with given vectors: one per Document, or a list with one per model."""
     vectors = _columns(session, embeddings)
-    return await upsert(session, documents, vectors, batch_size, extra)
+    return await upsert(session, attempt, documents, vectors, batch_size, extra)
 
 
 async def flush(session: Session) -> None:
@@ -154,7 +158,7 @@ async def _write_once(
     async with _checked_keys(session, schema, keys):
         await _send(session, schema, upsert)
     # Those of all Documents, though a later one with the same id has replaced some.
-    return list(upsert.ids)
+    return list(upsert.attempt.ids)
 
 
 async def _fit_whole(session: Session, schema: Schema, upsert: Upsert, first: Columns) -> None:
@@ -176,7 +180,7 @@ async def _fit(session: Session, upsert: Upsert, schema: Schema) -> None:
     for number, document in enumerate(upsert.documents):
         if number % _ROWS_AT_ONCE == _ROWS_AT_ONCE - 1:
             await asyncio.sleep(0)
-        key = _key_of(session, mapper, document, upsert.ids[number])
+        key = _key_of(session, mapper, document, upsert.attempt.ids[number])
         upsert.rows.append(mapper.row(document, key, session.scope))
     upsert.rows_schema = schema
 
@@ -252,7 +256,7 @@ async def _send(session: Session, schema: Schema, upsert: Upsert) -> list[str]:
 
     async def send(number: int, batch: Sequence[int]) -> None:
         rows = await _with_vectors(session, schema, upsert, number, batch)
-        confirmed[number] = await _send_batch(session, schema, rows, upsert.options)
+        confirmed[number] = await _send_batch(session, schema, rows, upsert)
         upsert.embedded.forget(number)
         # During a load, too: while Milvus Lite flushes by itself, reads miss rows.
         session.collection.flusher.flush_if_due()
@@ -288,7 +292,7 @@ async def _send_batch(
     session: Session,
     schema: Schema,
     rows: Sequence[Row],
-    options: Mapping[str, Any],
+    upsert: Upsert,
 ) -> list[str]:
     """Write rows in one request; return the keys that Milvus confirmed, as ids."""
     key = None if schema.primary.auto_id else schema.primary.name
@@ -296,10 +300,12 @@ async def _send_batch(
     if by_delete and key is not None:
         await _delete_existing(session, schema, rows)
     replace = key is not None and not by_delete
-    request = WriteRequest(session.collection.name, rows, key, replace=replace, options=options)
+    name, options = session.collection.name, upsert.options
+    request = WriteRequest(name, rows, key, replace=replace, options=options)
     # Before the request, because one that fails may have written.
     session.collection.consistency.upserted = True
-    keys = await session.collection.transport.upsert(request, session.deadline)
+    with upsert.attempt.sending(auto_id=key is None):
+        keys = await session.collection.transport.upsert(request, session.deadline)
     return [session.scope.id(one) for one in keys]
 
 

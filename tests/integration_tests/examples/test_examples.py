@@ -5,6 +5,7 @@ import asyncio
 import importlib.util
 import inspect
 import itertools
+import json
 import os
 import pathlib
 import pty
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from graphs import served
 from graphs.rag import graph
 from tests.helpers.openai_answers import Reply, ToolCall
 from tests.helpers.openai_service import OpenAIService
@@ -145,9 +147,14 @@ def test_the_chain_takes_a_model_of_one_s_own(tmp_path: pathlib.Path) -> None:
     assert "Demon Dice, originally published as" in answering["messages"][1]["content"]
 
 
-def blocks(page: str, kind: str) -> list[str]:
-    """Return a page's blocks of a kind."""
-    return [text for _, found, text in _BLOCK.findall(PAGES[page]) if found == kind]
+SERVED = "chat over the SDK"
+"""The block that `test_served_unconfigured.py` runs, as it needs a server."""
+
+
+def blocks(page: str, kind: str, but: str = "") -> list[str]:
+    """Return a page's blocks of a kind, without the one that follows a marker."""
+    found = _BLOCK.findall(PAGES[page])
+    return [text for marker, of, text in found if of == kind and (not but or marker != but)]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
@@ -159,7 +166,7 @@ def test_a_page_s_python_blocks_run(
     names: dict[str, Any] = {}
 
     async def type_them() -> None:
-        for block in blocks(page, "python"):
+        for block in blocks(page, "python", but=SERVED):
             code = compile(block, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             typed: Coroutine[Any, Any, None] | None = types.FunctionType(code, names)()
             if inspect.isawaitable(typed):
@@ -193,8 +200,8 @@ def test_a_page_s_commands_can_be_typed(command: str, tmp_path: pathlib.Path) ->
             require_installable(arguments)
         case ["python", "-m", "pytest", *arguments]:
             collect(arguments)
-        case ["python", "-m", "graphs.rag", *arguments]:
-            run_python("-m", "graphs.rag", *arguments, "--help")
+        case ["python", *arguments] if {"graphs.rag", "examples/chat.py"} & {*arguments}:
+            run_python(*arguments, "--help")
         case ["python" | "python3", "-m", module, *_]:
             assert importlib.util.find_spec(module)
         case ["python", "examples/quickstart.py"]:
@@ -202,10 +209,13 @@ def test_a_page_s_commands_can_be_typed(command: str, tmp_path: pathlib.Path) ->
         case ["python", "examples/benchmark.py", *arguments]:
             assert "searches" in run_example("benchmark.py", tmp_path, *arguments, "--list")
         case ["python", "examples/evaluate.py", *arguments]:
-            short = ["--questions", "1", "--only", "query, dense", "--out", str(tmp_path)]
-            assert "| single query, dense |" in run_python("examples/evaluate.py", *short)
-        case ["source", activate]:
-            assert activate == ".venv/bin/activate"
+            name = "by rule, dense" if "--answers" in arguments else "single query, dense"
+            short = ["--questions", "1", "--only", name, "--out", str(tmp_path)]
+            printed = run_python("examples/evaluate.py", *arguments, *short)
+            assert f"| {name} |" in printed
+        case ["export" | "source", *arguments]:
+            known = r"[A-Z_]+=\S+|\.venv/bin/activate"
+            assert all(re.fullmatch(known, one) for one in arguments)
         case [tool, *_]:
             assert {tool, f"{tool}-cli"} & packages()
 
@@ -222,7 +232,7 @@ def packages() -> set[str]:
 def require_installable(arguments: list[str]) -> None:
     """Demand that pyproject.toml has the extras, groups and packages that pip is told."""
     known = {*PROJECT["project"]["optional-dependencies"], *PROJECT["dependency-groups"]}
-    known |= {*packages(), "pip", "inmem"}
+    known |= {*packages(), "pip", "inmem", "langsmith", "otel"}
     assert arguments.pop(0) == "install"
     named = [one for one in arguments if one not in ("-e", "-U", "--group")]
     assert named
@@ -266,11 +276,39 @@ def test_the_graph_prints_what_its_page_shows() -> None:
         position = lines.index(shown, position) + len(shown)
 
 
-def test_the_graph_is_drawn_as_it_is() -> None:
-    """The drawing on its page has the edges of the graph, and no others."""
+def the_graphs() -> dict[str, Any]:
+    """Return the graphs as they are served, by their names; none of them runs."""
+    return {
+        "rag": graph,
+        "agent": served._agent((), runs=False),
+        "index": served._index((), runs=False),
+    }
+
+
+# As the page calls them, by what they do.
+_MIDDLEWARE = {
+    r"SummarizationMiddleware\2ebefore_model": "summarize",
+    r"HumanInTheLoopMiddleware\2eafter_model": "approve",
+}
+
+
+@pytest.mark.parametrize("name", ["rag", "agent", "index"])
+def test_each_graph_is_drawn_as_it_is(name: str) -> None:
+    """The drawing on the page has the edges of the graph, and no others."""
     edge = re.compile(r"(\w+ -\.?-> \w+);")
-    (drawing,) = blocks("graphs/README.md", "mermaid")
-    assert sorted(edge.findall(drawing)) == sorted(edge.findall(graph.get_graph().draw_mermaid()))
+    drawn = the_graphs()[name].get_graph().draw_mermaid()
+    for node, called in _MIDDLEWARE.items():
+        drawn = drawn.replace(node, called)
+    assert sorted(edge.findall(block_after(f"drawing of {name}", GRAPHS))) == sorted(
+        edge.findall(drawn)
+    )
+
+
+def test_all_graphs_that_are_served_are_drawn() -> None:
+    """Those that `langgraph.json` names."""
+    config = json.loads((ROOT / "langgraph.json").read_text(encoding="utf-8"))
+    assert config["graphs"].keys() == the_graphs().keys()
+    assert len(blocks("graphs/README.md", "mermaid")) == len(config["graphs"])
 
 
 RESULTS = ROOT / "examples" / "results"
@@ -308,6 +346,12 @@ def test_the_shown_shares_are_those_of_the_evaluation() -> None:
     shown = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", table_after("shares"), re.MULTILINE)
     assert len(shown) > 4
     assert {name: by_name[name] for name, _ in shown[2:]} == dict(shown[2:])
+
+
+def test_the_shown_figures_of_answers_are_those_of_the_evaluation() -> None:
+    """The whole table stands in the results that are kept beside the examples."""
+    kept = (RESULTS / "answers.md").read_text(encoding="utf-8")
+    assert kept.startswith(table_after("answers"))
 
 
 @pytest.mark.parametrize(

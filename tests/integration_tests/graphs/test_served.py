@@ -39,6 +39,8 @@ DOTENV = {
 TEXTS = {"ann": KITE, "gus": OWL}
 """The one text of each user's tenant; its id is the user's name."""
 OTHER = {"ann": "gus", "gus": "ann"}
+FOLLOW_UP = "When does the bird hunt?"
+"""A follow-up as the model makes it stand alone; it sends as much with each plan."""
 EMPTY: Any = {"messages": [{"role": "user", "content": "[]"}]}
 
 Of = Callable[[str], LangGraphClient]
@@ -49,7 +51,9 @@ class ObedientModel:
 
     def __init__(self) -> None:
         answers = PlayedModel(
-            [plan("What flies?")], [reflection(answerable=True)], ["A bird does [1]."]
+            [plan("What flies?", question=FOLLOW_UP)],
+            [reflection(answerable=True)],
+            ["A bird does [1]."],
         )
         self._research = answers
 
@@ -166,6 +170,40 @@ async def test_each_user_asks_their_own_documents(of: Of, user: str) -> None:
     found = {id_ for one in output["subquestions"] for id_ in one["found"]}
     assert user in found
     assert OTHER[user] not in found
+
+
+@pytest.mark.parametrize("user", OTHER)
+async def test_each_user_chats_with_their_own_documents(of: Of, user: str) -> None:
+    """Two turns by messages on one thread; the second is a follow-up, and the other sees none."""
+    client = of(user)
+    thread = (await client.threads.create())["thread_id"]
+    streamed: list[str] = []
+    for text in ("Which bird hunts?", "and when does it?"):
+        parts = [
+            part
+            async for part in client.runs.stream(
+                thread,
+                "rag",
+                input={"messages": [{"role": "user", "content": text}]},
+                stream_mode=["messages-tuple", "values"],
+            )
+        ]
+        assert {part.event for part in parts} <= {"metadata", "messages", "values"}
+        streamed.append(
+            "".join(part.data[0]["content"] for part in parts if part.event == "messages")
+        )
+    output = parts[-1].data
+    assert streamed == ["A bird does [1]."] * 2
+    assert [one["type"] for one in output["messages"]] == ["human", "ai"] * 2
+    assert output["standalone_question"] == FOLLOW_UP
+    (document,) = output["documents"]
+    assert document["page_content"] != TEXTS[OTHER[user]]
+    found = {id_ for one in output["subquestions"] for id_ in one["found"]}
+    assert user in found
+    assert OTHER[user] not in found
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        await of(OTHER[user]).threads.get_state(thread)
+    assert refused.value.response.status_code == 404
 
 
 async def test_a_report_tells_what_became_of_each_document(of: Of) -> None:

@@ -1,6 +1,9 @@
 """`langgraph dev` serves our `langgraph.json` with nothing set, and with another `Auth`."""
 
+import ast
 import json
+import re
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +14,7 @@ from langgraph_sdk import get_client
 from tests.helpers.langgraph_dev import ROOT, DevServer
 
 CONFIG: dict[str, Any] = json.loads((ROOT / "langgraph.json").read_text())
+PAGE = (ROOT / "graphs" / "README.md").read_text(encoding="utf-8")
 INPUTS: dict[str, Any] = {
     "rag": {"question": "Who directed Maximum Overdrive?"},
     "agent": {"messages": [{"role": "user", "content": "Hello."}]},
@@ -81,6 +85,22 @@ async def test_the_graphs_can_be_read_though_nothing_is_configured(
             assert INPUTS[one["graph_id"]].keys() <= schemas["input_schema"]["properties"].keys()
             assert (await client.assistants.get_graph(one["assistant_id"]))["nodes"]
     assert "BlockingError" not in open_server.log
+
+
+async def test_the_page_s_client_chats_with_rag(
+    open_server: DevServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The block runs on the server's address; the follow-up has a name of the first answer."""
+    (block,) = re.findall(r"<!-- chat over the SDK -->\n```python\n(.*?)```", PAGE, re.DOTALL)
+    assert "http://localhost:2024" in block
+    block = block.replace("http://localhost:2024", open_server.url)
+    code = compile(block, "graphs/README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    await types.FunctionType(code, {})()
+    printed = capsys.readouterr().out
+    assert printed.startswith("Which films were shot around Leland, North Carolina?\n")
+    (follow_up,) = re.findall(r"^.*who directed them\?$", printed, re.MULTILINE)
+    assert follow_up.startswith("Leland, North Carolina, ")
+    assert "directed by Stephen King" in printed.partition(follow_up)[2]
 
 
 @pytest.mark.parametrize("graph", INPUTS)

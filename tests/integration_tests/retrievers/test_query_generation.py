@@ -5,6 +5,8 @@ from typing import Any
 
 import openai
 import pytest
+from langchain_core.callbacks import AsyncCallbackHandler
+from langchain_core.runnables import ConfigurableField
 
 from milvus_tools import MilvusMultiQueryRetriever
 from tests.helpers.agents import KITE, OWL, SWIFT, Birds
@@ -106,3 +108,73 @@ async def test_many_questions_at_once_are_many_chats_at_once(birds: Birds) -> No
             service.meet(None)
     assert [len(one) for one in found] == [1] * 4
     assert service.requests[CHAT] == 14
+
+
+class Told(AsyncCallbackHandler):
+    """Counts the calls of chat models."""
+
+    calls = 0
+
+    async def on_chat_model_start(self, *_: Any, **__: Any) -> None:
+        self.calls += 1
+
+
+def wrapped(chat: Any, told: Told) -> dict[str, Any]:
+    """Return a model in each of LangChain's wrappers, and in several."""
+    bound = chat.bind(temperature=0.1, seed=7)
+    return {
+        "bind": bound,
+        "with_config": bound.with_config(callbacks=[told]),
+        "with_retry": bound.with_retry(stop_after_attempt=2),
+        "with_fallbacks": chat.bind(seed=1).with_fallbacks([bound]),
+        "configurable": chat.configurable_fields(temperature=ConfigurableField("temperature"))
+        .with_config(configurable={"temperature": 0.1})
+        .bind(seed=7),
+        "several": bound.with_config(callbacks=[told]).with_retry().with_fallbacks([bound]),
+    }
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize(
+    "wrapper", ["bind", "with_config", "with_retry", "with_fallbacks", "configurable", "several"]
+)
+async def test_r45_what_wraps_the_retriever_s_model_holds(
+    birds: Birds, wrapper: str, blocking: bool
+) -> None:
+    """Bound arguments, callbacks, a further attempt and the other model; both faces."""
+    told = Told()
+    fails = wrapper in {"with_retry", "with_fallbacks", "several"}
+    with OpenAIService([MADE]) as service:
+        async with Clients(service) as clients:
+            llm = wrapped(clients.chat(max_retries=0), told)[wrapper]
+            if fails:
+                service.fail_next(1, 500, path=CHAT)
+            retriever = MilvusMultiQueryRetriever(birds.store, llm)
+            found = (
+                await asyncio.to_thread(retriever.invoke, KITE)
+                if blocking
+                else await retriever.ainvoke(KITE)
+            )
+        requests = service.chat_requests
+    assert {query for document in found for query in found_by(document)} == {KITE, OWL, SWIFT}
+    assert requests
+    assert (requests[-1]["temperature"], requests[-1]["seed"]) == (0.1, 7)
+    assert requests[-1]["response_format"]["type"] == "json_schema"
+    if wrapper in {"with_config", "several"}:
+        assert told.calls == 1 + fails
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"- {OWL}\n- {SWIFT}",
+        Reply(f'{{"queries": ["{OWL}", "{SWIFT}", "S', finish_reason="length"),
+    ],
+)
+async def test_r45_what_a_bound_model_says_is_read(birds: Birds, reply: Scripted) -> None:
+    """Though it breaks the schema, or did not end."""
+    with OpenAIService([reply]) as service:
+        async with Clients(service) as clients:
+            llm = clients.chat().bind(seed=7)
+            found = await MilvusMultiQueryRetriever(birds.store, llm).ainvoke(KITE, k=3)
+    assert {query for document in found for query in found_by(document)} == {KITE, OWL, SWIFT}

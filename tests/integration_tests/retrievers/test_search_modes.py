@@ -148,3 +148,27 @@ async def test_an_old_server_has_no_hybrid_search(make_store: MakeStore) -> None
     with pytest.raises(UnsupportedError):
         await store.aadd_texts(["kite"])
     assert await MilvusMultiQueryRetriever(store, mode="hybrid").ainvoke("kite") == []
+
+
+@ON_LITE
+async def test_sparse_goes_by_words_alone(make_store: MakeStore) -> None:
+    """For each query, whether the store has dense vectors too or not."""
+    for words in (WORDS, {**WORDS, "vector_field": ["words"]}):
+        embedding = Directions() if words is WORDS else None
+        store = make_store(embedding, collection_name=f"words_{embedding is None}", **words)
+        await store.aadd_texts([*NEAR, "zebra crossing"])
+        sparse = MilvusMultiQueryRetriever(store, mode="sparse", queries=["owl"], k=5)
+        found = await sparse.ainvoke("zebra")
+        assert {text: list(ranks(one)) for one in found for text in texts([one])} == {
+            "zebra crossing": ["zebra"],
+            "an owl": ["owl"],
+        }
+
+
+@ON_LITE
+async def test_sparse_needs_words(make_store: MakeStore) -> None:
+    """Dense vectors are not searched in their place."""
+    store = make_store(Directions())
+    await store.aadd_texts(NEAR)
+    with pytest.raises((UnsupportedError, InvalidInputError), match="sparse"):
+        await MilvusMultiQueryRetriever(store, mode="sparse").ainvoke("kite")

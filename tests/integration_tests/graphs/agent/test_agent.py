@@ -1,5 +1,6 @@
 """The agent: its tools, its research, its approval and its long conversations."""
 
+import collections
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -107,6 +108,27 @@ async def test_the_steps_of_research_stream_through(birds: Birds) -> None:
     assert (kinds[0], kinds[-1]) == ("planned", "reflected")
     assert kinds.count("searching") == kinds.count("found")
     assert "What flies?" in {one["text"] for one in events if one["event"] == "found"}
+
+
+async def test_r47_a_trace_has_each_call_of_a_tool_and_all_within_it(birds: Birds) -> None:
+    """The model's calls, both tools, and inside research a retriever run per sub-question."""
+    search = calls("milvus_search", query=HUNTERS)
+    agent = researching(birds, "Owls [1].", [search], "Owls do.")
+    events = [one async for one in agent.astream_events(asked(), version="v2")]
+    tools = {one["name"]: one for one in events if one["event"] == "on_tool_end"}
+    assert tools.keys() == {"research", "milvus_search"}
+    ended = collections.Counter(
+        (one["event"], tools["research"]["run_id"] in one["parent_ids"])
+        for one in events
+        if one["event"] in {"on_retriever_end", "on_chat_model_end"}
+    )
+    assert ended == {
+        ("on_retriever_end", True): 2,
+        ("on_chat_model_end", True): 1,  # the answer; its plan and its reflection are played
+        ("on_chat_model_end", False): 3,
+    }
+    found = [one["data"]["output"] for one in events if one["event"] == "on_retriever_end"]
+    assert all({each.id for each in one} <= {birds.kite, birds.owl, birds.swift} for one in found)
 
 
 async def test_research_leaves_no_checkpoints(birds: Birds) -> None:

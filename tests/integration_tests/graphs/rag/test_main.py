@@ -18,9 +18,19 @@ EVALUATE = "evaluate.py"
 
 
 def run(module: str, *arguments: str, code: int = 0, **environment: str) -> str:
-    """Run a module in the repository's folder, warnings being errors; return what it says."""
+    """Run a module in the repository's folder; return what it says."""
+    return run_python("-m", module, *arguments, code=code, **environment)
+
+
+def evaluate(*arguments: str, code: int = 0, **environment: str) -> str:
+    """Run the evaluation; return what it says."""
+    return run_python(f"examples/{EVALUATE}", *arguments, code=code, **environment)
+
+
+def run_python(*arguments: str, code: int = 0, **environment: str) -> str:
+    """Run Python in the repository's folder, warnings being errors; return what it says."""
     finished = subprocess.run(
-        [sys.executable, "-W", "error", "-m", module, *arguments],
+        [sys.executable, "-W", "error", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", **environment},
         stdin=subprocess.DEVNULL,
@@ -122,8 +132,7 @@ def rows(text: str) -> dict[str, list[str]]:
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The evaluation of a few questions: what it printed, and where its files are."""
     folder = tmp_path_factory.mktemp("evaluated")
-    module = f"examples.{pathlib.Path(EVALUATE).stem}"
-    printed = run(module, "--questions", "12", "--only", "hybrid", "--out", str(folder))
+    printed = evaluate("--questions", "12", "--only", "hybrid", "--out", str(folder))
     return printed, folder
 
 
@@ -146,14 +155,42 @@ def test_the_evaluation_compares_ways_and_parts(evaluated: Any) -> None:
 
 @pytest.mark.parametrize(
     ("options", "code", "said"),
-    [(["--questions", "0"], 2, "at least 1"), (["--only", "zzz"], 1, "has 'zzz' in its name")],
+    [
+        (["--questions", "0"], 2, "at least 1"),
+        (["--only", "zzz"], 1, "No way to search has 'zzz' in its name"),
+        (["--answers", "--only", "zzz"], 1, "No way to answer has 'zzz' in its name"),
+        (["--model", "openai:scripted"], 2, "give --answers too"),
+    ],
 )
 def test_an_evaluation_of_nothing_is_refused(options: list[str], code: int, said: str) -> None:
-    """No question, or no way to search."""
-    assert said in run("examples.evaluate", *options, code=code)
+    """No question, no way to search or to answer, or a model that nothing is asked of."""
+    assert said in evaluate(*options, code=code)
 
 
 def test_the_evaluation_draws_a_chart(evaluated: Any) -> None:
     """As a picture."""
     _, folder = evaluated
     assert (folder / "evaluation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_evaluation_measures_answers_by_rule_and_by_a_model(tmp_path: pathlib.Path) -> None:
+    """The rules quote, and never deny what was found; this model's answer is right, and cites."""
+    gold = {"question": "If Gallu is a demon Lilu is what?", "answer": "A spirit [1]."}
+    model = PlayedModel([plan()], [reflection(answerable=True)], [gold["answer"]])
+    with OpenAIService(model) as service:
+        printed = evaluate(
+            *("--answers", "--questions", "1", "--only", ", hybrid", "--out", str(tmp_path)),
+            *("--model", "openai:scripted"),
+            OPENAI_BASE_URL=service.base_url,
+            OPENAI_API_KEY=KEY,
+        )
+    table = rows(printed.partition("\n\n")[0])
+    means = {name: [cell.partition(" ")[0] for cell in cells] for name, cells in table.items()}
+    in_it, exact, f1, *_, absent = means["openai:scripted, hybrid"]
+    assert (in_it, exact, f1, absent) == ("100", "100", "100", "100")
+    in_it, exact, f1, citing, supported, denied, _ = means["by rule, hybrid"]
+    assert (in_it, exact, citing, supported, denied) == ("100", "0", "100", "100", "0")
+    assert 0 < int(f1) < 50
+    assert gold["question"] in str(model.messages)
+    assert "were tuned on these questions" in printed
+    assert (tmp_path / "answers.md").read_text(encoding="utf-8").strip() == printed.strip()

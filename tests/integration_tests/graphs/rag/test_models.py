@@ -590,11 +590,11 @@ async def test_other_wordings_are_not_streamed(played: Played) -> None:
     assert "".join(tokens) == "Stephen King directed it [1][2]."
 
 
-@pytest.mark.parametrize("mode", [None, "hybrid", "dense"])
+@pytest.mark.parametrize("mode", [None, "hybrid", "dense", "sparse"])
 async def test_other_wordings_are_searched_for_in_the_run_s_mode(
     played: Played, make_store: MakeStore, mode: Any
 ) -> None:
-    """By words too, if the store has them and the run does not say otherwise."""
+    """By words too, if the store has them and the run does not say otherwise; or by them alone."""
     words = BM25BuiltInFunction(output_field_names="sparse")
     store = make_store(
         played.clients.embeddings,

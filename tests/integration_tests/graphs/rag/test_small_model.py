@@ -11,10 +11,14 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from evaluating.answers import COLUMNS, absent_paragraphs, answers_measured
+from evaluating.questions import load_questions
 from pydantic import SecretStr
 
 from graphs.rag import Context, build_graph
+from graphs.rag.wikipedia import paragraphs
 from milvus_tools import MilvusStore, local_embeddings
 from tests.helpers.openai_clients import Clients
 from tests.helpers.rag_graph import DOCUMENTS, QUESTION
@@ -113,3 +117,22 @@ async def test_a_real_model_runs_the_graph_end_to_end(
     cited = {int(number) for number in re.findall(r"\[(\d+)\]", output["answer"])}
     assert cited == {one["n"] for one in output["citations"]}
     assert {one["id"] for one in output["citations"]} <= {one.id for one in DOCUMENTS}
+
+
+async def test_a_real_model_s_answers_are_measured(
+    chat: Any, make_store: Callable[..., MilvusStore]
+) -> None:
+    """A question has a value in every column that is of all answers, between none and all."""
+    whole, absent = make_store(local_embeddings), make_store(local_embeddings)
+    questions = load_questions(1)
+    needed = {id_ for question in questions for id_ in question.needed}
+    await whole.aadd_documents([one for one in paragraphs() if one.id in needed])
+    await absent.aadd_documents(absent_paragraphs()[:10])
+    bounds: dict[str, Any] = {"max_rounds": 1, "max_passages": 1, "max_chars": 300}
+    values = await answers_measured(
+        whole, absent, questions, model=chat, model_timeout=600, **bounds
+    )
+    assert tuple(values) == COLUMNS
+    for column in ("right answer in it", "exact match", "F1", "answered although absent"):
+        assert len(values[column]) == len(questions)
+        assert np.all((values[column] >= 0) & (values[column] <= 1))

@@ -173,11 +173,3 @@ def test_a_run_s_filter_holds_beside_the_graph_s(own: Any, graph_s: Any, both: A
     run = Context(filter=own).over(Context(filter=graph_s))
     assert run.filter == both
     assert Context(filter=run.filter)
-
-
-def test_other_wordings_are_not_searched_for_by_words_alone() -> None:
-    """Whoever says which."""
-    with pytest.raises(ValueError, match=r"paraphrases: .*sparse"):
-        Context(search_mode="sparse", paraphrases=2)
-    with pytest.raises(ValueError, match=r"paraphrases: .*sparse"):
-        Context(search_mode="sparse").over(Context(paraphrases=2))

@@ -1,0 +1,83 @@
+"""The parts of the page that need no browser: its text, its files, its deletes, its index."""
+
+import pytest
+from chatting.deleting import arguments
+from chatting.files import MAX_BYTES, FileError, passages
+from chatting.markdown import plain, ruled
+from chatting.page import reworded, without_elsewhere
+
+
+def test_text_is_shown_as_it_stands() -> None:
+    """No link, image, heading or tag comes of it, and hidden characters are written out."""
+    shown = plain("![x](https://a.example/) <b> # *1* \u200b")
+    assert shown == (r"\!\[x\]\(https\://a\.example/\) \<b\> \# \*1\* \\u200b")
+
+
+def test_an_answer_by_rule_keeps_its_list_and_citations() -> None:
+    """A bullet begins a line and a citation ends it; all else is what a document said."""
+    answer = "Quoted:\n- See - [here](https://a.example) [2]\n- *Kites* [10]"
+    assert ruled(answer) == (
+        "Quoted\\:\n- See \\- \\[here\\]\\(https\\://a\\.example\\) [2]\n- \\*Kites\\* [10]"
+    )
+
+
+def test_a_file_is_cut_into_passages_that_name_it() -> None:
+    """Each is at most as long as a passage may be."""
+    documents = passages("notes.md", b"\xef\xbb\xbf# Kites\n\n" + b"Kites hunt by day. " * 100)
+    assert len(documents) > 1
+    assert documents[0].page_content.startswith("# Kites")
+    assert [one.metadata for one in documents] == [
+        {"source": "notes.md", "part": n} for n in range(len(documents))
+    ]
+    assert max(len(one.page_content) for one in documents) <= 1_000
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"x" * (MAX_BYTES + 1), "larger than 1 MB"),
+        (b"\xff\xfe\x00", "no text in UTF-8"),
+        (b"a\x00b", "no text in UTF-8"),
+        (b" \n\t", "empty"),
+        ((b"x" * 600 + b"\n\n") * 1_600, "more than 1000 passages"),
+    ],
+)
+def test_a_file_that_can_t_be_read_says_why(content: bytes, said: str) -> None:
+    """The sentence says what is right."""
+    with pytest.raises(FileError, match=said):
+        passages("file", content)
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("p0001, p0002", {"ids": ["p0001", "p0002"]}),
+        (
+            "my notes.md",
+            {"filters": [{"field": "source", "operator": "eq", "value": "my notes.md"}]},
+        ),
+        (
+            "title: Demon Dice",
+            {"filters": [{"field": "title", "operator": "eq", "value": "Demon Dice"}]},
+        ),
+        ("other.md", {"ids": ["other.md"]}),
+        ("", {"ids": []}),
+    ],
+)
+def test_a_delete_by_rule_is_a_call_of_the_tool(text: str, made: dict[str, object]) -> None:
+    """A file's name, a field and its value, or ids."""
+    assert arguments(text, ["my notes.md"]) == made
+
+
+def test_the_index_page_links_to_no_other_host() -> None:
+    """Links to the page's own host stay."""
+    own = '<link rel="stylesheet" crossorigin href="/assets/index.css">'
+    other = '<link\n  rel="preconnect"\n  href="https://fonts.example"\n  crossorigin\n/>'
+    assert without_elsewhere(f"<head>{own}{other}</head>") == f"<head>{own}</head>"
+
+
+def test_the_words_of_the_steps_are_ours() -> None:
+    """The other words are Chainlit's."""
+    words = '{"chat": {"messages": {"status": {}}, "input": {"send": "Send"}, "watermark": ""}}'
+    assert '"used": ""' in reworded(words)
+    assert '"send": "Send"' in reworded(words)
