@@ -1,6 +1,6 @@
 """A run of the graph, with the passages that it answers from."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from graphs.rag.graph import RagGraph
@@ -15,7 +15,8 @@ async def asked(graph: RagGraph, question: str) -> tuple[dict[str, Any], Mapping
     """
     output: dict[str, Any] = {}
     passages: Mapping[str, Passage] = {}
-    run = graph.astream({"question": question}, stream_mode=["updates", "values"])
+    modes: Any = ["updates", "values"]  # with several, each part is a mode and its data
+    run: AsyncIterator[Any] = graph.astream({"question": question}, stream_mode=modes)
     async for mode, data in run:
         if mode == "values":
             output = data
