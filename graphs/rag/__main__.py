@@ -26,7 +26,7 @@ from milvus_tools.tools.formatting import as_data
 
 NUMBERS: Final = {
     "--k": ("k", "passages that a search returns"),
-    "--rounds": ("max_rounds", "rounds of searches"),
+    "--rounds": ("max_rounds", "rounds of searches (default: 2 by rule, 3 with a model)"),
     "--subquestions": ("max_subquestions", "sub-questions in a round"),
     "--passages": ("max_passages", "passages that the answer is made from"),
     "--paraphrases": ("paraphrases", "other wordings of a sub-question, by the model"),
@@ -77,7 +77,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--db", type=pathlib.Path, help="a .db file to keep the paragraphs in")
     for option, (field, meaning) in NUMBERS.items():
         default = fields[field].default
-        said = f"{meaning} (default: {default})"
+        said = meaning if default is None else f"{meaning} (default: {default})"
         parser.add_argument(option, dest=field, type=int, default=default, help=said)
     parser.add_argument(
         "--structured-output",

@@ -173,6 +173,7 @@ def _content(reply: Any) -> Any:
 
 def _writer(model: ChatModel, *, most: int) -> ChatModel:
     """Return what writes with a model, and stops it where it does not end."""
+    model = _without_own_timeout(model)
 
     async def write(messages: Any, config: RunnableConfig, **kwargs: Any) -> AIMessage:
         text, id_ = "", None
@@ -191,6 +192,18 @@ def _writer(model: ChatModel, *, most: int) -> ChatModel:
         return AIMessage(without_thoughts(text)[: most + 1], id=id_, usage_metadata=usage)
 
     return RunnableLambda(write)
+
+
+def _without_own_timeout(model: ChatModel) -> ChatModel:
+    """Turn off langchain-openai's limit between two tokens, unless the user has set it.
+
+    It is shorter than most values of `model_timeout`, and its error would come first.
+    """
+    name = "stream_chunk_timeout"
+    if not isinstance(model, BaseChatModel) or name not in type(model).model_fields:
+        return model
+    is_set = name in model.model_fields_set
+    return model if is_set else model.model_copy(update={name: None})
 
 
 def _text(token: object, model: ChatModel) -> str:

@@ -98,7 +98,10 @@ def test_what_is_wrong_is_said_in_a_line(file: str, arguments: list[str], said: 
 def test_options_say_what_they_mean() -> None:
     """With their defaults, and what there is to choose from."""
     help_ = " ".join(run("graphs.rag", "--help").split())
-    for said in ("rounds of searches (default: 3)", "{json_schema,function_calling,json_mode}"):
+    for said in (
+        "rounds of searches (default: 2 by rule, 3 with a model)",
+        "{json_schema,function_calling,json_mode}",
+    ):
         assert said in help_
 
 

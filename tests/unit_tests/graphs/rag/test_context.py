@@ -173,3 +173,21 @@ def test_a_run_s_filter_holds_beside_the_graph_s(own: Any, graph_s: Any, both: A
     run = Context(filter=own).over(Context(filter=graph_s))
     assert run.filter == both
     assert Context(filter=run.filter)
+
+
+@pytest.mark.parametrize(
+    ("given", "rounds"),
+    [
+        ({}, 2),
+        ({"model": "openai:gpt"}, 3),
+        ({"planner": "openai:gpt"}, 3),
+        ({"answerer": "openai:gpt"}, 2),
+        ({"max_rounds": 5}, 5),
+        ({"max_rounds": 1, "model": "openai:gpt"}, 1),
+    ],
+)
+def test_a_planner_has_a_round_more(given: Any, rounds: int) -> None:
+    """Its steps may need the answers of earlier ones; a number that is given counts."""
+    assert Context(**given).rounds == rounds
+    assert Context(max_rounds=None).over(Context(**given)).rounds == rounds
+    assert Context(**given).over(Context(max_rounds=None)).rounds == rounds
