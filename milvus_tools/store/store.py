@@ -22,8 +22,8 @@ from milvus_tools.store.config import (
     Settings,
     read_scope,
     read_settings,
-    resolved,
 )
+from milvus_tools.store.connection_args import read_connection_args
 from milvus_tools.store.scoped import StoreMethods
 from milvus_tools.store.session import Session
 from milvus_tools.transport.batching import BatchedTransport, OnBatch
@@ -100,7 +100,8 @@ class MilvusStore(StoreMethods):
             collection_description: A description for people.
             collection_properties: Milvus's collection properties.
             connection_args: `{"uri": …, "token": …, "db_name": …}`. A `uri` that is a path and
-                ends in `.db` opens Milvus Lite.
+                ends in `.db` opens Milvus Lite. `host` and `port`, or `address`, can take the
+                place of `uri`.
             consistency_level: `Strong`, `Bounded`, `Session` or `Eventually`, for reads of other
                 clients' writes. The store always reads its own writes.
             index_params: `{"index_type": …, "metric_type": …, "params": {…}}` of a new
@@ -169,7 +170,7 @@ class MilvusStore(StoreMethods):
             auto_id=auto_id,
             partition_key_field=partition_key_field,
         )
-        self._connection_args = resolved(connection_args or {})
+        self._connection_args = read_connection_args(connection_args)
         carry = transport or functools.partial(_transport, batching=batching, on_batch=on_batch)
         make = functools.partial(
             _make_collection, settings, self._connection_args, carry, batching=batching

@@ -9,6 +9,7 @@ import functools
 import os
 import re
 import threading
+import urllib.parse
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -73,6 +74,8 @@ class Connection:
             # A symbolic link to an open file must find the server that has it open.
             self._arguments["uri"] = uri = os.path.realpath(uri)
         options = _LITE_GRPC_OPTIONS if self.lite else _GRPC_OPTIONS
+        if self.lite or _is_loopback(uri):
+            options = {**options, "grpc.enable_http_proxy": 0}  # http_proxy is for other machines
         given = self._arguments.get("grpc_options") or {}
         self._arguments["grpc_options"] = {**options, **given}
         self.version = LITE_VERSION
@@ -247,6 +250,11 @@ def shared_lock(*key: object) -> asyncio.Lock:
 def forget_schemas() -> None:
     """Empty pymilvus's cache of schemas: it outlives connections, and Lite reuses ports."""
     GlobalCache.schema.clear()
+
+
+def _is_loopback(uri: str) -> bool:
+    host = urllib.parse.urlsplit(uri).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _parse_version(version: str) -> tuple[int, int]:

@@ -61,6 +61,8 @@ class DirectTransport:
         self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], timeout: float
     ) -> Any:
         (search,) = request.searches
+        if "group_by_field" in request.options and self._connection.version < (2, 4):
+            raise UnsupportedError("A search with group_by_field needs Milvus 2.4 or Milvus Lite.")
         return self._connection.client.search(
             request.collection_name,
             data=list(vectors[0]),
