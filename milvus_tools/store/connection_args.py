@@ -86,13 +86,17 @@ def _from_address(arguments: Mapping[str, Any]) -> str:
 
 def _from_host(arguments: Mapping[str, Any]) -> str:
     host, port = arguments.get("host", "localhost"), arguments.get("port", _DEFAULT_PORT)
-    if not isinstance(host, str) or not host or "/" in host or not _is_port(port):
+    if not isinstance(host, str) or not _is_host(host) or not _is_port(port):
         raise InvalidInputError(
             "connection_args: host must be the server's name alone, and port a number from 1 to "
             f"{_MAX_PORT}, as in host='localhost', port=19530 or address='localhost:19530'."
         )
     name = f"[{host}]" if ":" in host and not host.startswith("[") else host
     return f"http://{name}:{int(port)}"
+
+
+def _is_host(host: str) -> bool:
+    return bool(host) and "/" not in host and host.count(":") != 1  # IPv6 has two colons or more
 
 
 def _is_port(port: object) -> bool:

@@ -70,6 +70,20 @@ def _lite_servers() -> Any:
     return server_manager_instance
 
 
+def schema_now(path: str, database: str, collection_name: str) -> object | None:
+    """Return the object that Milvus Lite keeps as a collection's schema; `None` if it has none.
+
+    It is another object once the collection is made anew, or the alias moves. Milvus Lite itself
+    answers requests that were made for the earlier schema, without an error.
+    """
+    served = _lite_servers()._servers.get(path)  # noqa: SLF001 - a request would cost 1 ms
+    if served is None:
+        return None
+    name = served[1].resolve_collection_name(collection_name, database_name=database)
+    collection = served[1]._collections.get((database, name))  # noqa: SLF001
+    return None if collection is None else collection.schema
+
+
 class _Reason(logging.Filter):
     """Catches the exception that Milvus Lite logs and hides when it can't open a file."""
 
