@@ -3,10 +3,20 @@
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    SupportsIndex,
+    TypeVar,
+)
 
 from milvus_tools._io.calls import run_on_io_loop
 from milvus_tools._io.loop import Ending, afinished, finished, portal, run_sync
+from milvus_tools.errors import UncopyableError
 
 
 class Closable(Protocol):
@@ -22,7 +32,22 @@ Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
 
 
-class Lifecycle(Generic[Resource]):
+class Uncopyable:
+    """Base of what holds a connection, or threads: no copy could share or remake them."""
+
+    def __reduce_ex__(self, _: SupportsIndex, /) -> NoReturn:
+        """Refuse `copy` and `pickle`.
+
+        Raises:
+            UncopyableError: Always.
+        """
+        raise UncopyableError(
+            f"{type(self).__name__} can't be copied or pickled, because it holds connections: "
+            "share it, or make another."
+        )
+
+
+class Lifecycle(Uncopyable, Generic[Resource]):
     """Makes a resource at the first call and closes it once, when told to or when forgotten.
 
     It holds the portal until then, so that the I/O loop's thread goes on between calls. After a
