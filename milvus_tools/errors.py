@@ -55,7 +55,7 @@ class UnsupportedError(MilvusToolsError):
 
 
 class UncopyableError(UnsupportedError, TypeError):
-    """A store, or embeddings that batch, can't be copied or pickled; `copy` expects `TypeError`."""
+    """What holds connections, such as a store, can't be copied or pickled."""
 
 
 class CollectionNotFoundError(MilvusToolsError):

@@ -63,6 +63,7 @@ class Lifecycle(Uncopyable, Generic[Resource]):
         closed: Callable[[], Exception],
         *,
         held_from_io_loop: bool,
+        forget: Callable[[Resource], Coroutine[Any, Any, object]] | None = None,
     ) -> None:
         """Keep how to make the resource; nothing is made yet.
 
@@ -72,11 +73,14 @@ class Lifecycle(Uncopyable, Generic[Resource]):
             closed: Makes the error of a call after the end.
             held_from_io_loop: Whether calls that come from the I/O loop itself hold the portal
                 too; if not, whatever called there does.
+            forget: Makes what closes a resource that was not closed, without blocking; by default
+                its `close`.
         """
         self.resource: Resource | None = None
         self._make = make
         self._closed_error = closed
         self._held_from_io_loop = held_from_io_loop
+        self._forget = forget or _close
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._made = self._holds = self._closed = False
@@ -126,7 +130,7 @@ class Lifecycle(Uncopyable, Generic[Resource]):
     def __del__(self) -> None:
         """Close what was forgotten, without waiting for it."""
         if self._holds and self.resource is not None and self._pid == os.getpid():
-            portal().run_detached(self.resource.close())
+            portal().run_detached(self._forget(self.resource))
 
     def _enter(self, *, hold: bool) -> Resource:
         """Return the resource for one call.
@@ -170,3 +174,7 @@ class Lifecycle(Uncopyable, Generic[Resource]):
             # tasks, as its loop, are not destroyed.
             self._abandoned.append(self.resource)
             self.resource = None
+
+
+def _close(resource: Closable) -> Coroutine[Any, Any, None]:
+    return resource.close()

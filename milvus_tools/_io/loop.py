@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, TypeVar, TypeVarTuple
 
+from milvus_tools._io.tasks import shielded
 from milvus_tools._io.thread_pools import THREAD_NAME, Threads, threads_in_use
 from milvus_tools.errors import UnsupportedError
 
@@ -319,7 +320,7 @@ def finished(ending: Ending | None) -> None:
 async def afinished(ending: Ending | None) -> None:
     """Await a future of `run_and_release`; its work goes on if the caller is cancelled."""
     if ending is not None:
-        await ajoin(await asyncio.shield(asyncio.wrap_future(ending)))
+        await ajoin(await shielded(asyncio.wrap_future(ending)))
 
 
 class _Quiet(logging.Filter):

@@ -6,7 +6,7 @@ Everything here runs on the I/O loop.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from pymilvus import CollectionSchema
@@ -107,6 +107,11 @@ class Collection:
                 await self._drop(deadline)
             await self.schemas.read(deadline)
             self._opened = True
+
+    def forget(self) -> Coroutine[Any, Any, None]:
+        """Return what closes it in the background, because its owner did not. Does not block."""
+        self.connection.forget()
+        return self.close()
 
     async def close(self) -> None:
         """Cancel what is under way and close the connection."""

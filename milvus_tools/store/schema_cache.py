@@ -18,8 +18,8 @@ from milvus_tools.spec import CollectionSpec
 from milvus_tools.transport import ddl
 from milvus_tools.transport.connection import Connection, forget_schemas
 from milvus_tools.transport.grpc_errors import NOT_LOADED
-from milvus_tools.transport.lite import schema_now
 from milvus_tools.transport.lite_flush import Flusher
+from milvus_tools.transport.lite_servers import schema_now
 from milvus_tools.transport.requests import Deadline
 
 

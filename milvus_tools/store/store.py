@@ -176,7 +176,7 @@ class MilvusStore(StoreMethods):
             _make_collection, settings, self._connection_args, carry, batching=batching
         )
         # A flush in the background needs the I/O loop's thread, so an open store always holds it.
-        lifecycle = Lifecycle(make, _CLOSED, held_from_io_loop=True)
+        lifecycle = Lifecycle(make, _CLOSED, held_from_io_loop=True, forget=Collection.forget)
         fixed = read_scope(scope, in_keys=scoped_ids, auto_id=auto_id)
         super().__init__(settings, lifecycle, fixed)
 

@@ -30,7 +30,9 @@ DATABASE_NOT_FOUND = 800
 _CONNECT_FAILED = 2
 _UNAVAILABLE = "The Milvus store is unavailable: it can't be reached, or the connection broke."
 _DEADLINE = "Milvus did not answer within the deadline; a write's outcome is unknown."
-_NO_LOGIN = "Milvus refused the user: the token, or the user and the password, are missing or wrong."
+_NO_LOGIN = (
+    "Milvus refused the user: the token, or the user and the password, are missing or wrong."
+)
 _NO_ACCESS = "Milvus refused access: the user lacks the privilege."
 _NO_DATABASE = "The database does not exist: correct db_name in connection_args, or make it first."
 _NO_IMPORT = (
@@ -174,38 +176,38 @@ def _from_milvus(error: Exception) -> MilvusToolsError:
     message = redacted(str(getattr(error, "message", "") or error))
     if isinstance(code, grpc.StatusCode):
         return _from_status(code, message)
+    known = _of_client(error, message) or _by_code(code, message)
+    return known or MilvusError(f"Milvus refused the request: {message}", code)
+
+
+def _of_client(error: Exception, message: str) -> MilvusToolsError | None:
+    """Translate an error that pymilvus made by itself."""
     if isinstance(error, ConnectionConfigException):
         return InvalidInputError(
             "connection_args do not fit: a uri is http://…, https://… or a path that ends in .db."
         )
     if isinstance(error, DataNotMatchException | ParamError):
         return InvalidInputError(f"Milvus's client refused the data: {message}")
-    if isinstance(error.__cause__, ImportError):
+    cause = error.__cause__
+    if isinstance(cause, ImportError):
         return UnsupportedError(_NO_IMPORT)
-    if code == COLLECTION_NOT_FOUND:
-        return CollectionNotFoundError("The collection does not exist (any more).")
-    if code == _CONNECT_FAILED and isinstance(error.__cause__, grpc.RpcError):
-        # pymilvus says of each failure that the server may be unavailable; its cause is exact.
-        return _from_refused_connection(error.__cause__, code)
-    known = _by_code(code, message)
-    return known or MilvusError(f"Milvus refused the request: {message}", code)
+    # pymilvus says of each failure to connect that the server may be unavailable.
+    if getattr(error, "code", 0) == _CONNECT_FAILED and isinstance(cause, grpc.RpcError):
+        exact = _from_status(cause.code(), redacted(cause.details() or ""))
+        return exact if isinstance(exact, AccessError) else None
+    return None
 
 
-def _from_refused_connection(cause: grpc.RpcError, code: int) -> MilvusToolsError:
-    exact = _from_status(cause.code(), redacted(cause.details() or ""))
-    return exact if isinstance(exact, AccessError) else UnavailableError(_UNAVAILABLE, code)
-
-
-def _by_code(code: int, message: str) -> MilvusError | None:
+def _by_code(code: int, message: str) -> MilvusToolsError | None:
     closed = "closed" in message and "channel" in message.lower()
     if closed or code == _CONNECT_FAILED:
         return UnavailableError(_UNAVAILABLE, code)
     if "Retry timeout" in message:
         return DeadlineError(_DEADLINE, code)
-    if code == _UNAUTHENTICATED:
-        return AccessError(_NO_LOGIN, code)
-    if code == _NOT_PERMITTED:
-        return _denied(message, code)
+    if code == COLLECTION_NOT_FOUND:
+        return CollectionNotFoundError("The collection does not exist (any more).")
+    if code in (_UNAUTHENTICATED, _NOT_PERMITTED):
+        return AccessError(_NO_LOGIN, code) if code == _UNAUTHENTICATED else _denied(message, code)
     if code == DATABASE_NOT_FOUND or _is_missing_database(code, message):
         return MilvusError(_NO_DATABASE, DATABASE_NOT_FOUND)
     return None
