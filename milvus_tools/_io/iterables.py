@@ -109,6 +109,7 @@ async def _answer(
                 answer.set_result([change(one) async for one in _some(iterator, size)])
             except Exception as error:  # noqa: BLE001 - it is whose answer this is
                 answer.set_exception(error)
+                return  # a generator that made it of being cancelled is not cancelled again
     finally:
         if isinstance(iterator, AsyncGenerator):
             await iterator.aclose()

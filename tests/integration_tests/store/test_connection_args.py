@@ -27,13 +27,17 @@ async def test_r11_a_database_that_is_missing_is_told(make_store: MakeStore, uri
         lambda store: store.adrop(),
     ):
         store = make_store(connection_args={"uri": uri, "db_name": "typo"})
-        with pytest.raises(MilvusError, match="database does not exist: correct db_name") as raised:
+        with pytest.raises(
+            MilvusError, match="database does not exist: correct db_name"
+        ) as raised:
             await call(store)
         assert "typo" not in str(raised.value)
 
 
 @ON_SERVER
-async def test_r11_a_database_in_the_uri_is_looked_for_too(make_store: MakeStore, uri: str) -> None:
+async def test_r11_a_database_in_the_uri_is_looked_for_too(
+    make_store: MakeStore, uri: str
+) -> None:
     """`http://…/typo` names one as `db_name` does."""
     with pytest.raises(MilvusError, match="database does not exist"):
         await make_store(connection_args={"uri": f"{uri}/typo"}).acount()

@@ -62,7 +62,9 @@ def names(client: MilvusClient) -> Iterator[tuple[str, str, str]]:
         client.drop_collection(name)
 
 
-def remade(client: MilvusClient, names: tuple[str, str, str], new: Made, *, by_alias: bool) -> None:
+def remade(
+    client: MilvusClient, names: tuple[str, str, str], new: Made, *, by_alias: bool
+) -> None:
     """Put another collection in the place of the first."""
     if by_alias:
         new.make(client, names[1])
