@@ -143,13 +143,12 @@ class Lifecycle(Uncopyable, Generic[Resource]):
         with self._lock:
             if self._closed:
                 raise self._closed_error()
-            if self.resource is None:
-                self.resource = self._make(not self._made)
-                self._made = True
+            resource = self._make(not self._made) if self.resource is None else self.resource
             if hold and not self._holds:
                 portal().acquire()
                 self._holds = True
-            return self.resource
+            self.resource, self._made = resource, True
+            return resource
 
     def _end(self) -> Ending | None:
         """Begin to close, once; return the end that is to come, if there was anything to close."""

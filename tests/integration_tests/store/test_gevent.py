@@ -39,17 +39,17 @@ _REFUSED = "UnsupportedError: gevent has replaced threads, select or queues"
 
 
 @pytest.mark.parametrize("patched", ["{}", "{'thread': False}"])
-def test_r22_gevent_is_named(uri: str, collection_name: str, patched: str) -> None:
+def test_r22_gevent_is_named(own_uri: str, collection_name: str, patched: str) -> None:
     """Each call but `close` is refused, from every side, and nothing is said on stderr."""
     with_stderr = f"import os\nos.dup2(1, 2)\n{_STORY}"
-    *lines, closed = run_python(with_stderr, uri, collection_name, patched).splitlines()
+    *lines, closed = run_python(with_stderr, own_uri, collection_name, patched).splitlines()
     assert len(lines) == 5
     assert [line for line in lines if not line.startswith(_REFUSED)] == []
     assert closed == "None"
 
 
-def test_r22_the_store_works_beside_gevent(uri: str, collection_name: str) -> None:
+def test_r22_the_store_works_beside_gevent(own_uri: str, collection_name: str) -> None:
     """As the message says, if threads, select and queues are left as they are."""
     patched = "{'thread': False, 'select': False, 'queue': False}"
-    lines = run_python(_STORY, uri, collection_name, patched).splitlines()
+    lines = run_python(_STORY, own_uri, collection_name, patched).splitlines()
     assert lines == ["1", "1", "a", "1", str(DIM), "None"]
