@@ -42,7 +42,8 @@ class MilvusStore(StoreMethods):
 
     The store can be used from any event loop and any thread at the same time. A forked process
     can use it too, unless gRPC, which all clients of Milvus use, was active during the fork: then
-    its calls may end with a `DeadlineError`. Fork before the first call, or spawn.
+    its calls may end with a `DeadlineError`, or with an `UnsupportedError` if the parent was
+    importing a part of that client. Fork before the first call, or spawn.
 
     Example:
         ```python
