@@ -34,7 +34,7 @@ def test_r23_a_store_is_not_copied(
     """It is refused with one sentence, nothing on stderr, and the store goes on."""
     shared.add_texts(["original"], ids=[f"r23 {holder}"])
     capfd.readouterr()
-    with pytest.raises(TypeError, match="can't be copied .*because it") as raised:
+    with pytest.raises(TypeError, match=r"can't be copied .*because it") as raised:
         copied(HOLDERS[holder](shared))
     assert isinstance(raised.value, MilvusToolsError)
     del raised
