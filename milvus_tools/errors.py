@@ -7,7 +7,8 @@ MilvusToolsError
 │   └── DimensionError                  a vector does not fit the collection
 ├── ScopeError (PermissionError)        a row or an argument lies outside the store's scope
 ├── StoreClosedError (RuntimeError)     the store was closed
-├── UnsupportedError                    this Milvus does not support the operation
+├── UnsupportedError                    this Milvus, or this process, does not support it
+│   └── UncopyableError (TypeError)     what holds a connection can't be copied or pickled
 ├── CollectionNotFoundError             the collection was dropped
 ├── PartialWriteError                   only a part of a write or delete was done
 ├── EmbeddingError                      the embedding model failed
@@ -58,7 +59,11 @@ class StoreClosedError(MilvusToolsError, RuntimeError):
 
 
 class UnsupportedError(MilvusToolsError):
-    """This Milvus, or this collection, does not support the operation."""
+    """This Milvus, this collection or this process does not support the operation."""
+
+
+class UncopyableError(UnsupportedError, TypeError):
+    """What holds connections, such as a store, can't be copied or pickled."""
 
 
 class CollectionNotFoundError(MilvusToolsError):

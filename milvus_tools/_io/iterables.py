@@ -16,6 +16,7 @@ from collections.abc import (
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
+from milvus_tools._io.tasks import seen, shielded
 from milvus_tools.errors import InvalidInputError
 
 Item = TypeVar("Item")
@@ -71,7 +72,7 @@ async def _awaited(
 ) -> AsyncGenerator[list[Item], None]:
     """Read in one task from beginning to end: scopes that a generator holds belong to its task."""
     wanted: asyncio.Queue[asyncio.Future[list[Item]]] = asyncio.Queue()
-    reader = asyncio.create_task(_answer(wanted, items, size, change))
+    reader = seen(asyncio.create_task(_answer(wanted, items, size, change)))
     try:
         while batch := await _asked(wanted, reader):
             yield batch
@@ -85,7 +86,7 @@ async def _awaited(
 async def _asked(
     wanted: asyncio.Queue[asyncio.Future[list[Item]]], reader: asyncio.Task[None]
 ) -> list[Item]:
-    answer: asyncio.Future[list[Item]] = asyncio.get_running_loop().create_future()
+    answer: asyncio.Future[list[Item]] = seen(asyncio.get_running_loop().create_future())
     wanted.put_nowait(answer)
     waited: set[asyncio.Future[Any]] = {answer, reader}
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -108,6 +109,7 @@ async def _answer(
                 answer.set_result([change(one) async for one in _some(iterator, size)])
             except Exception as error:  # noqa: BLE001 - it is whose answer this is
                 answer.set_exception(error)
+                return  # a generator that made it of being cancelled is not cancelled again
     finally:
         if isinstance(iterator, AsyncGenerator):
             await iterator.aclose()
@@ -140,7 +142,7 @@ async def _in_a_thread(
         closed = thread.submit(context.run, batches.close)
         thread.shutdown(wait=False)
         if reading.done():  # else it may block for ever
-            await asyncio.shield(asyncio.wrap_future(closed))
+            await shielded(asyncio.wrap_future(closed))
 
 
 def _batches(

@@ -3,10 +3,20 @@
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    SupportsIndex,
+    TypeVar,
+)
 
 from milvus_tools._io.calls import run_on_io_loop
 from milvus_tools._io.loop import Ending, afinished, finished, portal, run_sync
+from milvus_tools.errors import UncopyableError
 
 
 class Closable(Protocol):
@@ -22,7 +32,22 @@ Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
 
 
-class Lifecycle(Generic[Resource]):
+class Uncopyable:
+    """Base of what holds a connection, or threads: no copy could share or remake them."""
+
+    def __reduce_ex__(self, _: SupportsIndex, /) -> NoReturn:
+        """Refuse `copy` and `pickle`.
+
+        Raises:
+            UncopyableError: Always.
+        """
+        raise UncopyableError(
+            f"{type(self).__name__} can't be copied or pickled, because it holds connections: "
+            "share it, or make another."
+        )
+
+
+class Lifecycle(Uncopyable, Generic[Resource]):
     """Makes a resource at the first call and closes it once, when told to or when forgotten.
 
     It holds the portal until then, so that the I/O loop's thread goes on between calls. After a
@@ -38,6 +63,7 @@ class Lifecycle(Generic[Resource]):
         closed: Callable[[], Exception],
         *,
         held_from_io_loop: bool,
+        forget: Callable[[Resource], Coroutine[Any, Any, object]] | None = None,
     ) -> None:
         """Keep how to make the resource; nothing is made yet.
 
@@ -47,11 +73,14 @@ class Lifecycle(Generic[Resource]):
             closed: Makes the error of a call after the end.
             held_from_io_loop: Whether calls that come from the I/O loop itself hold the portal
                 too; if not, whatever called there does.
+            forget: Makes what closes a resource that was not closed, without blocking; by default
+                its `close`.
         """
         self.resource: Resource | None = None
         self._make = make
         self._closed_error = closed
         self._held_from_io_loop = held_from_io_loop
+        self._forget = forget or _close
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._made = self._holds = self._closed = False
@@ -101,7 +130,7 @@ class Lifecycle(Generic[Resource]):
     def __del__(self) -> None:
         """Close what was forgotten, without waiting for it."""
         if self._holds and self.resource is not None and self._pid == os.getpid():
-            portal().run_detached(self.resource.close())
+            portal().run_detached(self._forget(self.resource))
 
     def _enter(self, *, hold: bool) -> Resource:
         """Return the resource for one call.
@@ -114,13 +143,12 @@ class Lifecycle(Generic[Resource]):
         with self._lock:
             if self._closed:
                 raise self._closed_error()
-            if self.resource is None:
-                self.resource = self._make(not self._made)
-                self._made = True
+            resource = self._make(not self._made) if self.resource is None else self.resource
             if hold and not self._holds:
                 portal().acquire()
                 self._holds = True
-            return self.resource
+            self.resource, self._made = resource, True
+            return resource
 
     def _end(self) -> Ending | None:
         """Begin to close, once; return the end that is to come, if there was anything to close."""
@@ -145,3 +173,7 @@ class Lifecycle(Generic[Resource]):
             # tasks, as its loop, are not destroyed.
             self._abandoned.append(self.resource)
             self.resource = None
+
+
+def _close(resource: Closable) -> Coroutine[Any, Any, None]:
+    return resource.close()

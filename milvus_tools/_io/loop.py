@@ -16,13 +16,16 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, TypeVar, TypeVarTuple
 
+from milvus_tools._io.tasks import shielded
 from milvus_tools._io.thread_pools import THREAD_NAME, Threads, threads_in_use
+from milvus_tools.errors import UnsupportedError
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 
 _JOIN_SECONDS = 5.0
 _WAKE_SECONDS = 1.0
+_PATCHED = ("threading", "select", "queue")
 _MAX_WAITING = 256  # threads that Milvus may keep waiting, each until its call's deadline
 
 
@@ -112,8 +115,14 @@ class Portal:
         self._previous: _Server | None = None
 
     def acquire(self) -> None:
-        """Hold the portal, and start its thread if it does not run."""
+        """Hold the portal, and start its thread if it does not run.
+
+        Raises:
+            UnsupportedError: If gevent has replaced what the thread needs.
+        """
         with self._lock:
+            if self._thread is None:
+                _refuse_gevent()
             self._holders += 1
             if self._thread is None:
                 self._thread = _Server(self._loop, self._stop_threads, self._previous)
@@ -242,6 +251,16 @@ class Portal:
 Ending = Future[_Server | None]
 
 
+def _refuse_gevent() -> None:
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and any(map(monkey.is_module_patched, _PATCHED)):
+        raise UnsupportedError(
+            "gevent has replaced threads, select or queues, which the I/O loop needs as they are: "
+            "call gevent.monkey.patch_all(thread=False, select=False, queue=False), or run this "
+            "in a process without gevent."
+        )
+
+
 def _result_of(answer: Future[Result]) -> Result:
     while not concurrent.futures.wait([answer], _WAKE_SECONDS).done:
         pass  # Python overlooks a signal that comes just before the thread sleeps
@@ -268,7 +287,11 @@ def run_sync(work: Coroutine[Any, Any, Result]) -> Result:
     Raises:
         RuntimeError: If called from the I/O loop itself.
     """
-    _portal.acquire()
+    try:
+        _portal.acquire()
+    except BaseException:
+        work.close()
+        raise
     try:
         return _portal.run_sync(work)
     finally:
@@ -297,7 +320,7 @@ def finished(ending: Ending | None) -> None:
 async def afinished(ending: Ending | None) -> None:
     """Await a future of `run_and_release`; its work goes on if the caller is cancelled."""
     if ending is not None:
-        await ajoin(await asyncio.shield(asyncio.wrap_future(ending)))
+        await ajoin(await shielded(asyncio.wrap_future(ending)))
 
 
 class _Quiet(logging.Filter):

@@ -18,6 +18,7 @@ from milvus_tools.errors import DeadlineError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Pending = TypeVar("Pending", bound=asyncio.Future[Any])
 
 
 async def gather_or_cancel(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
@@ -33,6 +34,25 @@ async def gather_or_cancel(calls: Iterable[Coroutine[Any, Any, Result]]) -> list
     except BaseException:
         await cancel_and_wait(tasks)
         raise
+
+
+def seen(future: Pending) -> Pending:
+    """Return a task or future whose failure asyncio won't log if no one awaits it any more."""
+    future.add_done_callback(_see)
+    return future
+
+
+def _see(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+async def shielded(future: asyncio.Future[Result]) -> Result:
+    """Await a task or future, which goes on if the caller is cancelled.
+
+    `asyncio.shield` alone leaves a later failure to the log.
+    """
+    return await asyncio.shield(seen(future))
 
 
 async def cancel_and_wait(tasks: Iterable[asyncio.Future[Any]]) -> None:
@@ -98,7 +118,7 @@ class _Pipeline(Generic[Item]):
 
     async def _start_next(self, items: AsyncIterator[Item]) -> bool:
         """Read an item and begin to work on it; tell whether there was one."""
-        reading = asyncio.ensure_future(anext(items))
+        reading = seen(asyncio.ensure_future(anext(items)))
         try:
             await self._until(reading.done, reading)
             if self._failed is None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from langchain_core.embeddings import Embeddings
 
-from milvus_tools._io.lifecycle import Lifecycle
+from milvus_tools._io.lifecycle import Lifecycle, Uncopyable
 from milvus_tools._io.tasks import gather_or_cancel
 from milvus_tools.batching import BatcherClosedError, BatcherStats
 from milvus_tools.embeddings.client import CLOSED, EmbeddingClient, client_maker
@@ -14,7 +14,7 @@ from milvus_tools.embeddings.retrying import Sleep
 from milvus_tools.embeddings.source import Embed, Vector, as_list
 
 
-class BatchingEmbeddings(Embeddings):
+class BatchingEmbeddings(Uncopyable, Embeddings):
     """Wraps an embedding model, so that calls made at the same time share a request.
 
     Queries share one if the model embeds them as it embeds documents, or has a method for

@@ -17,7 +17,7 @@ from pydantic import ConfigDict
 
 from milvus_tools._io.loop import portal, run_sync
 from milvus_tools._io.tasks import within
-from milvus_tools.errors import InvalidInputError
+from milvus_tools.errors import InvalidInputError, UncopyableError
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.links import rank_by_links
 from milvus_tools.retrievers.query_generation import (
@@ -150,9 +150,9 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         """Refuse a deep copy.
 
         Raises:
-            TypeError: Always.
+            UncopyableError: Always.
         """
-        raise TypeError(
+        raise UncopyableError(
             "A retriever can't be copied deeply, because its store holds connections. Use "
             "model_copy() or copy.copy(), which keep the store."
         )

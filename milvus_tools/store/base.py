@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
-from milvus_tools._io.lifecycle import Lifecycle
+from milvus_tools._io.lifecycle import Lifecycle, Uncopyable
 from milvus_tools.errors import StoreClosedError
 from milvus_tools.store.collection import Collection
 from milvus_tools.store.config import Settings, checked_timeout
@@ -15,7 +15,7 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-class StoreBase:
+class StoreBase(Uncopyable):
     """Base of all stores: settings and a life cycle, which views share, and a scope."""
 
     def __init__(self, settings: Settings, lifecycle: Lifecycle[Collection], scope: Scope) -> None:

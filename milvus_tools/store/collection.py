@@ -5,7 +5,8 @@ Everything here runs on the I/O loop.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from pymilvus import CollectionSchema
@@ -75,13 +76,15 @@ class Collection:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine always runs in a task here
         self._running.add(task)
-        deadline = Deadline.after(seconds)
+        deadline = Deadline(time.monotonic() + seconds)
         late = f"No answer within {seconds:g} s; a write's outcome is unknown."
         try:
             # A model may make an error of its own of the cancelling.
             async with within(seconds, late, (TimeoutError, EmbeddingError)):
                 if not self._opened:
                     await self.open(deadline)
+                elif self.connection.lite:
+                    self.schemas.forget_if_remade()
                 return await work(self, deadline)
         except asyncio.CancelledError:
             if self._closed:
@@ -104,6 +107,11 @@ class Collection:
                 await self._drop(deadline)
             await self.schemas.read(deadline)
             self._opened = True
+
+    def forget(self) -> Coroutine[Any, Any, None]:
+        """Return what closes it in the background, because its owner did not. Does not block."""
+        self.connection.forget()
+        return self.close()
 
     async def close(self) -> None:
         """Cancel what is under way and close the connection."""

@@ -1,7 +1,6 @@
 """Reading `MilvusStore`'s arguments, which take one of a thing or a list of them."""
 
 import dataclasses
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,6 @@ from milvus_tools.filters.literals import Scalar
 from milvus_tools.spec import CollectionSpec, filled_by, listed
 from milvus_tools.store.options import CONSISTENCY_LEVELS
 from milvus_tools.store.scope import Scope
-from milvus_tools.transport.lite import is_lite
 
 DEFAULT_TIMEOUT = 30.0
 _MAX_SECONDS = 1_000_000_000  # gRPC takes some more, and infinity, for a time long past
@@ -143,19 +141,6 @@ def _order(
 def given(**options: Any) -> dict[str, Any]:
     """Leave out the options that were not given."""
     return {name: value for name, value in options.items() if value is not None}
-
-
-def resolved(connection_args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return pymilvus's arguments with the whole path of a Milvus Lite file.
-
-    The store opens it later, and again after a fork, and the working directory may be another by
-    then.
-    """
-    arguments = dict(connection_args)
-    uri = str(arguments.get("uri", ""))
-    if is_lite(uri):
-        arguments["uri"] = str(pathlib.Path(uri).absolute())
-    return arguments
 
 
 def checked_level(level: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from langchain_core.embeddings import Embeddings
 
 from milvus_tools._io.loop import portal
-from milvus_tools._io.tasks import cancel_and_wait, gather_or_cancel
+from milvus_tools._io.tasks import cancel_and_wait, gather_or_cancel, shielded
 from milvus_tools._io.thread_pools import Threads
 from milvus_tools.embeddings import BatchingEmbeddings
 from milvus_tools.embeddings.client import EmbeddingClient, client_maker
@@ -126,7 +126,7 @@ class Embedder:
     async def _made(self) -> list[_Methods]:
         """Make the models, once for all who ask, even if the first of them gives up."""
         self._making = self._making or asyncio.create_task(self._make())
-        self._methods = await asyncio.shield(self._making)
+        self._methods = await shielded(self._making)
         return self._methods
 
     async def _make(self) -> list[_Methods]:

@@ -11,7 +11,7 @@ from pymilvus import Function
 from pymilvus.client.abstract import BaseRanker
 
 from milvus_tools.errors import InvalidInputError, ScopeError
-from milvus_tools.schema import Index
+from milvus_tools.schema import Index, Schema
 
 MAX_LIMIT = 16_384  # Milvus's bound of offset and limit together
 DEFAULT_FETCH_K = 20
@@ -90,6 +90,10 @@ def allowed(
             raise InvalidInputError(
                 f"{name} must be {_named(known[name])}, not {type(value).__name__}."
             )
+    if passed.keys() & {"group_size", "strict_group_size"} and "group_by_field" not in passed:
+        raise InvalidInputError(
+            "group_size and strict_group_size need group_by_field, the field to group by."
+        )
     if passed.get("consistency_level", "Strong") not in CONSISTENCY_LEVELS:
         raise InvalidInputError(
             f"consistency_level must be one of {', '.join(CONSISTENCY_LEVELS)}."
@@ -158,6 +162,19 @@ def refuse_fusion_options(options: Mapping[str, Any]) -> None:
         raise InvalidInputError(
             f"{', '.join(fusing)} can only be given to a search of several vector fields, and "
             "this searches one; leave it out."
+        )
+
+
+def check_group_field(name: str, schema: Schema) -> None:
+    """Refuse to group by the primary key: each row is a group, and Milvus Lite finds one of them.
+
+    Raises:
+        InvalidInputError: If the field is the primary key.
+    """
+    if name == schema.primary.name:
+        raise InvalidInputError(
+            f"group_by_field can't be the primary key {name!r}, which no two rows share; leave "
+            "it out."
         )
 
 

@@ -19,6 +19,7 @@ from milvus_tools.transport import ddl
 from milvus_tools.transport.connection import Connection, forget_schemas
 from milvus_tools.transport.grpc_errors import NOT_LOADED
 from milvus_tools.transport.lite_flush import Flusher
+from milvus_tools.transport.lite_servers import schema_now
 from milvus_tools.transport.requests import Deadline
 
 
@@ -41,7 +42,9 @@ class SchemaCache:
         self._connection = connection
         self._spec = spec
         self._flusher = flusher
+        self._place = (*connection.identity, spec.collection_name)
         self._was_there = False
+        self._on_lite: object | None = None  # Milvus Lite's own schema, of which `known` was read
         self._ended: asyncio.Event | None = None  # set when the reading under way has ended
         self._begun = self._latest = 0  # numbers of readings; the latest that ended well
 
@@ -91,17 +94,30 @@ class SchemaCache:
         fresh = await self._read_with_others(deadline)  # loads it, too
         return fresh != schema or getattr(error, "code", 0) == NOT_LOADED
 
+    def forget_if_remade(self) -> None:
+        """Read the schema anew if Milvus Lite has another one by now; a server says so itself."""
+        if self.known is not None and schema_now(*self._place) is not self._on_lite:
+            self.known = None
+
     async def read(self, deadline: Deadline) -> None:
         """Ask Milvus, and load the collection if it is there."""
+        before = schema_now(*self._place) if self._connection.lite else None
         schema = await self._connection.administer(ddl.open_existing, deadline, self._spec)
         if schema is None:
             self.known = None
         else:
-            self.keep(schema)
+            self.keep(schema, before)
 
-    def keep(self, schema: Schema) -> None:
-        """Take what was read, or made, for what the collection is."""
+    def keep(self, schema: Schema, on_lite: object | None = None) -> None:
+        """Take what was read, or made, for what the collection is.
+
+        Args:
+            schema: The schema.
+            on_lite: Milvus Lite's own schema before the reading, or `None` for the present one.
+        """
         self.known = schema
+        if self._connection.lite:
+            self._on_lite = on_lite or schema_now(*self._place)
         self._was_there = True
         self._flusher.allowed = schema.searches_all
 

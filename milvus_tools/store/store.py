@@ -22,8 +22,8 @@ from milvus_tools.store.config import (
     Settings,
     read_scope,
     read_settings,
-    resolved,
 )
+from milvus_tools.store.connection_args import read_connection_args
 from milvus_tools.store.scoped import StoreMethods
 from milvus_tools.store.session import Session
 from milvus_tools.transport.batching import BatchedTransport, OnBatch
@@ -42,7 +42,8 @@ class MilvusStore(StoreMethods):
 
     The store can be used from any event loop and any thread at the same time. A forked process
     can use it too, unless gRPC, which all clients of Milvus use, was active during the fork: then
-    its calls may end with a `DeadlineError`. Fork before the first call, or spawn.
+    its calls may end with a `DeadlineError`, or with an `UnsupportedError` if the parent was
+    importing a part of that client. Fork before the first call, or spawn.
 
     Example:
         ```python
@@ -100,7 +101,8 @@ class MilvusStore(StoreMethods):
             collection_description: A description for people.
             collection_properties: Milvus's collection properties.
             connection_args: `{"uri": …, "token": …, "db_name": …}`. A `uri` that is a path and
-                ends in `.db` opens Milvus Lite.
+                ends in `.db` opens Milvus Lite. `host` and `port`, or `address`, can take the
+                place of `uri`.
             consistency_level: `Strong`, `Bounded`, `Session` or `Eventually`, for reads of other
                 clients' writes. The store always reads its own writes.
             index_params: `{"index_type": …, "metric_type": …, "params": {…}}` of a new
@@ -169,13 +171,13 @@ class MilvusStore(StoreMethods):
             auto_id=auto_id,
             partition_key_field=partition_key_field,
         )
-        self._connection_args = resolved(connection_args or {})
+        self._connection_args = read_connection_args(connection_args)
         carry = transport or functools.partial(_transport, batching=batching, on_batch=on_batch)
         make = functools.partial(
             _make_collection, settings, self._connection_args, carry, batching=batching
         )
         # A flush in the background needs the I/O loop's thread, so an open store always holds it.
-        lifecycle = Lifecycle(make, _CLOSED, held_from_io_loop=True)
+        lifecycle = Lifecycle(make, _CLOSED, held_from_io_loop=True, forget=Collection.forget)
         fixed = read_scope(scope, in_keys=scoped_ids, auto_id=auto_id)
         super().__init__(settings, lifecycle, fixed)
 

@@ -137,7 +137,7 @@ def as_array(cells: Sequence[Any], field: Field) -> npt.NDArray[np.float32]:
 
     Args:
         cells: The vectors as pymilvus returns them: each is a list of floats, or for 16-bit
-            numbers a list of one `bytes`.
+            numbers `bytes`, in a list of one if it answers a query.
         field: The vector field.
     """
     array = np.empty((len(cells), field.dim or 0), dtype=np.float32)
@@ -147,11 +147,13 @@ def as_array(cells: Sequence[Any], field: Field) -> npt.NDArray[np.float32]:
 
 
 def _numbers(cell: Any, type_: DataType) -> Any:
+    if type_ == DataType.FLOAT_VECTOR:
+        return cell
+    number = cell if isinstance(cell, bytes) else cell[0]
     if type_ == DataType.FLOAT16_VECTOR:
-        return np.frombuffer(cell[0], dtype="<f2")
-    if type_ == DataType.BFLOAT16_VECTOR:  # the upper half of a float32
-        return (np.frombuffer(cell[0], dtype="<u2").astype(np.uint32) << 16).view(np.float32)
-    return cell
+        return np.frombuffer(number, dtype="<f2")
+    # BFLOAT16 is the upper half of a float32.
+    return (np.frombuffer(number, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
 
 
 def id_text(id_: object) -> str:

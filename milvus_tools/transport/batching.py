@@ -9,6 +9,8 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import operator
+import time
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
@@ -48,6 +50,7 @@ SLOTS: Final = 4
 
 # Milvus's codes for a request that is wrong: of Lite, of 2.3, and of later servers.
 _WRONG: Final = frozenset({ILLEGAL_ARGUMENT, 65535, *range(1100, 1200)})
+_request: Final = operator.itemgetter(0)
 _PATIENCE: Final = 3_600.0  # seconds for a search that callers share; each has its own deadline
 
 OnBatch = Callable[[str, BatchInfo], None]
@@ -165,8 +168,8 @@ class BatchedTransport:
 
     async def _search_all(self, batch: Sequence[Timed]) -> list[list[Hit]]:
         # Who joins later may be more patient; when the last caller has gone, it is cancelled.
-        patient = Deadline.after(_PATIENCE)
-        return await self._below.search([request for request, _ in batch], patient)
+        patient = Deadline(time.monotonic() + _PATIENCE)
+        return await self._below.search(list(map(_request, batch)), patient)
 
     async def _query_all(self, batch: Sequence[Timed]) -> list[list[Row]]:
         requests: list[QueryRequest] = [request for request, _ in batch]

@@ -9,16 +9,21 @@ import functools
 import os
 import re
 import threading
+import urllib.parse
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from pymilvus import AsyncMilvusClient, MilvusClient
 from pymilvus.client.cache import GlobalCache
+from pymilvus.client.utils import SciPyHelper
 
 from milvus_tools._io.loop import portal
+from milvus_tools._io.tasks import seen, shielded
 from milvus_tools.errors import StoreClosedError
+from milvus_tools.transport import lite_servers
 from milvus_tools.transport.grpc_errors import translated
+from milvus_tools.transport.importing import before_forks
 from milvus_tools.transport.lite import files, is_lite
 from milvus_tools.transport.requests import Deadline
 
@@ -73,12 +78,15 @@ class Connection:
             # A symbolic link to an open file must find the server that has it open.
             self._arguments["uri"] = uri = os.path.realpath(uri)
         options = _LITE_GRPC_OPTIONS if self.lite else _GRPC_OPTIONS
+        if self.lite or _is_loopback(uri):
+            options = {**options, "grpc.enable_http_proxy": 0}  # http_proxy is for other machines
         given = self._arguments.get("grpc_options") or {}
         self._arguments["grpc_options"] = {**options, **given}
         self.version = LITE_VERSION
         self.writing = shared_lock("writing", uri) if self.lite else contextlib.nullcontext()
         self._client: AsyncMilvusClient | None = None
-        self._file: asyncio.Task[None] | None = None
+        self._file: asyncio.Task[str] | None = None
+        self._forgotten = False
         self._administering: set[asyncio.Future[Any]] = set()
         self._given: MilvusClient | None = None
         self._gives = True
@@ -108,6 +116,7 @@ class Connection:
             await self._open_file()
         try:
             with translated():
+                await portal().waiting.run(_import_parts)
                 self._client = await self._new_client(timeout)
                 version = await self._client.get_server_version(timeout=timeout)
         except BaseException:
@@ -126,10 +135,11 @@ class Connection:
         What it opened is then there for the next call, or for `close`.
         """
         if self._file is None:
-            opening = portal().waiting.run(files.open, self._arguments["uri"])
+            opening = portal().waiting.run(files.open, self.identity[0])
             self._file = asyncio.create_task(opening)
         try:
-            await asyncio.shield(self._file)
+            # By its address, so that a client that opens the path is the application's.
+            self._arguments["uri"] = await shielded(self._file)
         except Exception:
             self._file = None
             raise
@@ -146,7 +156,14 @@ class Connection:
                 await self.settle()  # or a thread might open the file again
                 await asyncio.wait([file])
                 if file.exception() is None:
-                    await portal().waiting.run(files.close, self._arguments["uri"])
+                    path, _ = self.identity
+                    await portal().waiting.run(files.close, path, forgotten=self._forgotten)
+
+    def forget(self) -> None:
+        """Note, without blocking, that it is closed soon, though its owner did not say so."""
+        if self._file is not None:
+            self._forgotten = True
+            lite_servers.forget_who_joined(self.identity[0])
 
     async def settle(self) -> None:
         """Wait for what runs in threads: a cancelled call does not end it."""
@@ -162,7 +179,7 @@ class Connection:
                 if acting:
                     await asyncio.wait(acting)
 
-        self._keep(asyncio.create_task(release()))
+        self._keep(seen(asyncio.create_task(release())))
 
     def _keep(self, acting: asyncio.Future[Any]) -> None:
         self._administering.add(acting)
@@ -228,7 +245,7 @@ class Connection:
         self._keep(acted)
         try:
             with translated():
-                return await asyncio.shield(acted)
+                return await shielded(acted)
         except asyncio.CancelledError:
             acting.cancel()  # it never begins, if it has not begun
             raise
@@ -247,6 +264,18 @@ def shared_lock(*key: object) -> asyncio.Lock:
 def forget_schemas() -> None:
     """Empty pymilvus's cache of schemas: it outlives connections, and Lite reuses ports."""
     GlobalCache.schema.clear()
+
+
+@functools.cache
+def _import_parts() -> None:
+    """Let pymilvus import SciPy now, and not on the I/O loop in the first search or write."""
+    with before_forks():
+        SciPyHelper.is_scipy_sparse(None)
+
+
+def _is_loopback(uri: str) -> bool:
+    host = urllib.parse.urlsplit(uri).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _parse_version(version: str) -> tuple[int, int]:

@@ -3,11 +3,12 @@
 `Connection.administer` runs these functions, with a blocking client, in a thread.
 """
 
+import grpc
 from pymilvus import CollectionSchema, MilvusClient, MilvusException
 
 from milvus_tools.schema import Index, Schema
 from milvus_tools.spec import CollectionSpec
-from milvus_tools.transport.grpc_errors import COLLECTION_NOT_FOUND
+from milvus_tools.transport.grpc_errors import COLLECTION_NOT_FOUND, is_denied
 from milvus_tools.transport.requests import Deadline
 
 
@@ -20,6 +21,7 @@ def open_existing(client: MilvusClient, deadline: Deadline, spec: CollectionSpec
     """Load the collection and read what it is; `None` if it is not there."""
     name = spec.collection_name
     if not client.has_collection(name, timeout=deadline.remaining):
+        _require_database(client, deadline)
         return None
     try:
         return _complete(client, deadline, spec)
@@ -27,6 +29,15 @@ def open_existing(client: MilvusClient, deadline: Deadline, spec: CollectionSpec
         if error.code == COLLECTION_NOT_FOUND:  # dropped since the line above
             return None
         raise
+
+
+def _require_database(client: MilvusClient, deadline: Deadline) -> None:
+    """Raise if the database is missing: Milvus 2.3 has no collection there, and says no more."""
+    try:
+        client.list_collections(timeout=deadline.remaining)
+    except (MilvusException, grpc.RpcError) as error:
+        if not is_denied(error):  # a user who may not list them may still use one
+            raise
 
 
 def create(
@@ -87,9 +98,35 @@ def _complete(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) ->
 
 
 def _load(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) -> None:
+    """Load the collection, unless another user, who may load it, has done so.
+
+    Even to ask whether it is loaded needs the privilege to load, before Milvus 2.4; so a user
+    without it reads a row.
+    """
+    try:
+        _request_load(client, deadline, spec)
+    except (MilvusException, grpc.RpcError) as error:
+        if not is_denied(error) or not _is_loaded(client, deadline, spec):
+            raise
+
+
+def _request_load(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) -> None:
     name = spec.collection_name
     replicas = {"replica_number": spec.replica_number, "timeout": deadline.remaining}
     if spec.partition_names is None or spec.loads_whole:
         client.load_collection(name, **replicas)
     else:
         client.load_partitions(name, list(spec.partition_names), **replicas)
+
+
+def _is_loaded(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) -> bool:
+    try:
+        client.query(
+            spec.collection_name,
+            limit=1,
+            partition_names=list(spec.partition_names or ()),
+            timeout=deadline.remaining,
+        )
+    except (MilvusException, grpc.RpcError) as error:
+        return is_denied(error)  # then nothing tells; a call that may be made tells more
+    return True

@@ -1,13 +1,14 @@
 """`DirectTransport`: one request to Milvus per request of the store."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from pymilvus import AnnSearchRequest
 
 from milvus_tools.errors import MilvusError, UnsupportedError
+from milvus_tools.schema import DYNAMIC_FIELD
 from milvus_tools.transport.connection import Connection
 from milvus_tools.transport.grpc_errors import translated
 from milvus_tools.transport.lite_flush import unflushed
@@ -55,12 +56,17 @@ class DirectTransport:
             raise MilvusError(
                 f"Milvus answered {len(requests)} searches with {len(answers)} results."
             )
-        return [[(hit["entity"], hit["distance"]) for hit in hits] for hits in answers]
+        found = [[(hit["entity"], hit["distance"]) for hit in hits] for hits in answers]
+        if found[0]:
+            _require_fields(found[0][0][0], first.output_fields)
+        return found
 
     def _search_one(
         self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], timeout: float
     ) -> Any:
         (search,) = request.searches
+        if "group_by_field" in request.options and self._connection.version < (2, 4):
+            raise UnsupportedError("A search with group_by_field needs Milvus 2.4 or Milvus Lite.")
         return self._connection.client.search(
             request.collection_name,
             data=list(vectors[0]),
@@ -108,6 +114,8 @@ class DirectTransport:
                     timeout=deadline.remaining,
                     **request.options,
                 )
+        if rows:
+            _require_fields(rows[0], request.output_fields)
         return [dict(row) for row in rows]
 
     async def upsert(self, request: WriteRequest, deadline: Deadline) -> list[Any]:
@@ -187,6 +195,18 @@ def _light(row: Row) -> Row:
         name: _Text(value) if type(value) is str and len(value) > _LONG else value
         for name, value in row.items()
     }
+
+
+def _require_fields(row: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raise if a row lacks a field: the collection is not the one that the request was made for.
+
+    Neither Milvus nor pymilvus checks that, and a row without metadata would look right.
+    """
+    lacking = set(names).difference(row, (DYNAMIC_FIELD,))  # which comes as the keys that it holds
+    if lacking:
+        raise MilvusError(
+            f"The collection has no field {min(lacking)!r}: it was made anew, or its alias moved."
+        )
 
 
 def _on_the_wire(vector: Vector) -> Vector:

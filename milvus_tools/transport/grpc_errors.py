@@ -26,16 +26,24 @@ from milvus_tools.errors import (
 ILLEGAL_ARGUMENT = 6  # what Milvus Lite answers to a malformed expression
 COLLECTION_NOT_FOUND = 100
 NOT_LOADED = 101
+DATABASE_NOT_FOUND = 800
 _CONNECT_FAILED = 2
 _UNAVAILABLE = "The Milvus store is unavailable: it can't be reached, or the connection broke."
 _DEADLINE = "Milvus did not answer within the deadline; a write's outcome is unknown."
-_NO_ACCESS = "Milvus refused access: the token is wrong, or the user lacks the privilege."
+_NO_LOGIN = (
+    "Milvus refused the user: the token, or the user and the password, are missing or wrong."
+)
+_NO_ACCESS = "Milvus refused access: the user lacks the privilege."
+_NO_DATABASE = "The database does not exist: correct db_name in connection_args, or make it first."
+_NO_IMPORT = (
+    "A part of Milvus's client can't be imported. If the process was forked while another thread "
+    "imported it, fork before the first call, or spawn."
+)
 _BY_STATUS: dict[grpc.StatusCode, tuple[type[MilvusError], str]] = {
     grpc.StatusCode.UNAVAILABLE: (UnavailableError, _UNAVAILABLE),
     grpc.StatusCode.CANCELLED: (UnavailableError, _UNAVAILABLE),
     grpc.StatusCode.DEADLINE_EXCEEDED: (DeadlineError, _DEADLINE),
-    grpc.StatusCode.UNAUTHENTICATED: (AccessError, _NO_ACCESS),
-    grpc.StatusCode.PERMISSION_DENIED: (AccessError, _NO_ACCESS),
+    grpc.StatusCode.UNAUTHENTICATED: (AccessError, _NO_LOGIN),
 }
 # A message is read word by word, so that what is hostile in it takes linear time.
 _WORD = re.compile(r"[^\s\"'<>(),;]+")
@@ -50,7 +58,9 @@ _SECRET = re.compile(
 _SCHEMES = ("ipv4:", "ipv6:", "unix:", "unix-abstract:", "dns:", "vsock:", "tcp:")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _SHORT_PORT, _LONG_PORT = 2, 4  # digits: after a name with dots, and after one without
-_ACCESS_CODES = {1400, 1401}  # Milvus's "privilege not permitted" and "unauthenticated"
+_UNAUTHENTICATED, _NOT_PERMITTED = 1400, 1401
+# Milvus's name of a privilege that is missing, as in "PrivilegeLoad: permission deny to …".
+_PRIVILEGE = re.compile(r"(?<![A-Za-z])Privilege([A-Z][A-Za-z]{1,40}):")
 
 
 @contextlib.contextmanager
@@ -135,13 +145,30 @@ def _is_host(part: str) -> bool:
     return with_port or ("@" in part and ("." in part or ":" in part))
 
 
+def is_denied(error: Exception) -> bool:
+    """Tell whether Milvus refused a request because the user lacks a privilege."""
+    status = getattr(error, "code", 0)
+    return (status() if callable(status) else status) in (
+        grpc.StatusCode.PERMISSION_DENIED,
+        _NOT_PERMITTED,
+    )
+
+
 def _from_status(status: object, details: str) -> MilvusToolsError:
     if status is grpc.StatusCode.UNIMPLEMENTED:
         return UnsupportedError("This version of Milvus does not know the request.")
+    if status is grpc.StatusCode.PERMISSION_DENIED:
+        return _denied(details)
     if isinstance(status, grpc.StatusCode) and status in _BY_STATUS:
         kind, message = _BY_STATUS[status]
         return kind(message)
     return MilvusError(f"Milvus failed: {details or status}.")
+
+
+def _denied(details: str, code: int = 0) -> AccessError:
+    named = _PRIVILEGE.search(details)
+    missing = f"Milvus refused access: the user lacks the privilege {named[1]}." if named else ""
+    return AccessError(missing or _NO_ACCESS, code)
 
 
 def _from_milvus(error: Exception) -> MilvusToolsError:
@@ -149,24 +176,44 @@ def _from_milvus(error: Exception) -> MilvusToolsError:
     message = redacted(str(getattr(error, "message", "") or error))
     if isinstance(code, grpc.StatusCode):
         return _from_status(code, message)
+    known = _of_client(error, message) or _by_code(code, message)
+    return known or MilvusError(f"Milvus refused the request: {message}", code)
+
+
+def _of_client(error: Exception, message: str) -> MilvusToolsError | None:
+    """Translate an error that pymilvus made by itself."""
     if isinstance(error, ConnectionConfigException):
         return InvalidInputError(
             "connection_args do not fit: a uri is http://…, https://… or a path that ends in .db."
         )
     if isinstance(error, DataNotMatchException | ParamError):
         return InvalidInputError(f"Milvus's client refused the data: {message}")
-    if code == COLLECTION_NOT_FOUND:
-        return CollectionNotFoundError("The collection does not exist (any more).")
-    known = _by_code(code, message)
-    return known or MilvusError(f"Milvus refused the request: {message}", code)
+    cause = error.__cause__
+    if isinstance(cause, ImportError):
+        return UnsupportedError(_NO_IMPORT)
+    # pymilvus says of each failure to connect that the server may be unavailable.
+    if getattr(error, "code", 0) == _CONNECT_FAILED and isinstance(cause, grpc.RpcError):
+        exact = _from_status(cause.code(), redacted(cause.details() or ""))
+        return exact if isinstance(exact, AccessError) else None
+    return None
 
 
-def _by_code(code: int, message: str) -> MilvusError | None:
+def _by_code(code: int, message: str) -> MilvusToolsError | None:
     closed = "closed" in message and "channel" in message.lower()
     if closed or code == _CONNECT_FAILED:
         return UnavailableError(_UNAVAILABLE, code)
     if "Retry timeout" in message:
         return DeadlineError(_DEADLINE, code)
-    if code in _ACCESS_CODES:
-        return AccessError(_NO_ACCESS, code)
+    if code == COLLECTION_NOT_FOUND:
+        return CollectionNotFoundError("The collection does not exist (any more).")
+    if code in (_UNAUTHENTICATED, _NOT_PERMITTED):
+        return AccessError(_NO_LOGIN, code) if code == _UNAUTHENTICATED else _denied(message, code)
+    if code == DATABASE_NOT_FOUND or _is_missing_database(code, message):
+        return MilvusError(_NO_DATABASE, DATABASE_NOT_FOUND)
     return None
+
+
+def _is_missing_database(code: int, message: str) -> bool:
+    """Tell whether Milvus Lite, which has no code for it, says that a database is missing."""
+    said = message.startswith("database ") and message.endswith(" does not exist")
+    return said and code == ILLEGAL_ARGUMENT

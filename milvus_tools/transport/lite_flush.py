@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
 from milvus_tools._io.loop import portal
+from milvus_tools._io.tasks import shielded
 from milvus_tools.errors import (
     CollectionNotFoundError,
     DeadlineError,
@@ -144,7 +145,7 @@ class Flusher:
         """
         if self._flushes:
             await self.aclose()
-            await asyncio.shield(self._task or self._begin())
+            await shielded(self._task or self._begin())
 
     @property
     def _flushes(self) -> bool:

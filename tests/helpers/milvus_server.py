@@ -15,6 +15,7 @@ from typing import Final
 
 from pymilvus import MilvusClient, MilvusException
 
+ROOT: Final = "root:Milvus"  # who may do everything on a new server
 _START_SECONDS: Final = 120
 _STOP_SECONDS: Final = 60  # to say goodbye, which 2.3.5 seldom ends
 _KILL_SECONDS: Final = 5
@@ -68,11 +69,13 @@ class MilvusServer:
     Attributes:
         folder: Where its data and its output go.
         ports: Its ports, the one of its address first.
+        asks_users: Whether it asks each user for a password; else it takes anyone.
         process: The launcher, while it runs.
     """
 
     folder: pathlib.Path
     ports: list[int] = dataclasses.field(default_factory=lambda: free_ports(len(_PORTS) + 1))
+    asks_users: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -88,6 +91,8 @@ class MilvusServer:
             TimeoutError: If it did not answer.
         """
         command = [sys.executable, "-c", _LAUNCHER, "--data", str(self.folder)]
+        if self.asks_users:
+            command += ["--authorization-enabled", "true"]  # any value means that it is
         *ports, peer = self.ports
         for name, port in zip(_PORTS, ports, strict=True):
             command += [f"--{name}-port", str(port)]
@@ -111,7 +116,7 @@ class MilvusServer:
 
     def _answers(self) -> bool:
         try:
-            client = MilvusClient(self.uri, timeout=5, dedicated=True)
+            client = MilvusClient(self.uri, token=ROOT, timeout=5, dedicated=True)
         except MilvusException:
             return False
         with contextlib.closing(client):

@@ -143,6 +143,73 @@ def test_foreign_errors_are_translated(error: Exception, kind: type[MilvusToolsE
     assert len(str(ours).split()) > 2
 
 
+def because(error: Exception, cause: Exception) -> Exception:
+    """Return an error with its cause."""
+    error.__cause__ = cause
+    return error
+
+
+REFUSED = RpcError(grpc.StatusCode.UNAUTHENTICATED, "auth check failure for root at 127.0.0.1:1")
+DENIED = "PrivilegeLoad: permission deny to reader in the `default` database"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (because(MilvusException(2, "Fail connecting"), REFUSED), AccessError, "refused the user"),
+        (
+            because(MilvusException(2, "Fail"), RpcError(grpc.StatusCode.PERMISSION_DENIED, "x")),
+            AccessError,
+            r"lacks the privilege\.",
+        ),
+        (
+            because(MilvusException(2, "Fail"), RpcError(grpc.StatusCode.UNAVAILABLE, "x")),
+            UnavailableError,
+            "unavailable",
+        ),
+        (MilvusException(1400, "x"), AccessError, "refused the user"),
+        (MilvusException(1401, DENIED), AccessError, r"lacks the privilege Load\."),
+        (RpcError(grpc.StatusCode.PERMISSION_DENIED, DENIED), AccessError, r"privilege Load\."),
+        (RpcError(grpc.StatusCode.PERMISSION_DENIED, "Privilege:"), AccessError, r"privilege\."),
+    ],
+)
+def test_r20_access_that_is_refused_says_why(
+    error: Exception, kind: type[MilvusToolsError], said: str
+) -> None:
+    """A user that is not known, a privilege by its name, and a server that isn't there differ."""
+    ours = translate(error)
+    assert type(ours) is kind
+    assert re.search(said, str(ours))
+    for secret in ("root", "reader", "127.0.0.1"):
+        assert secret not in str(ours)
+
+
+@pytest.mark.parametrize(
+    ("error", "missing"),
+    [
+        (MilvusException(800, "database not found[database=typo]"), True),
+        (MilvusException(6, "database 'typo' does not exist"), True),
+        (MilvusException(6, "a database 'typo' does not exist"), False),
+        (MilvusException(65535, "database 'typo' does not exist"), False),
+    ],
+)
+def test_r11_a_missing_database_is_one_error(error: Exception, missing: bool) -> None:
+    """However Milvus and Milvus Lite say it."""
+    ours = translate(error)
+    assert type(ours) is MilvusError
+    assert ("database does not exist: correct db_name" in str(ours)) is missing
+    assert (ours.code == 800) is missing
+
+
+def test_r24_a_part_that_a_fork_cut_off_is_no_error_of_milvus() -> None:
+    """It says what to do, and not where the part is."""
+    cause = ImportError("cannot import name '_x' (/usr/lib/python3/site-packages/scipy/x.so)")
+    ours = translate(because(MilvusException(1, f"Unexpected error, message=<{cause}>"), cause))
+    assert type(ours) is UnsupportedError
+    assert "fork before the first call, or spawn" in str(ours)
+    assert "scipy" not in str(ours)
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -94,7 +94,9 @@ class SearchMethods(StoreBase):
                   of BM25 and of sparse embeddings only, and `"hybrid"` both kinds; by default the
                   store searches all its vector fields.
                 - `consistency_level`, `offset`, `round_decimal`, `ignore_growing`,
-                  `group_by_field`, `group_size` and `strict_group_size`, as in Milvus.
+                  `group_by_field`, `group_size` and `strict_group_size`, as in Milvus. With
+                  `group_by_field`, `k` is the number of groups: `k=3` with `group_size=2` finds
+                  up to 6 Documents. Milvus 2.3 does not group.
                 - `fetch_k`, `reranker`, `ranker_type` and `ranker_params`, for a search of several
                   vector fields.
                 - `partition_names`, for a store without a scope.

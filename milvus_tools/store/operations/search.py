@@ -322,6 +322,8 @@ async def _hits(
     more_fields: tuple[str, ...] = (),
     ranking: Any = None,
 ) -> list[Hit]:
+    if "group_by_field" in options:
+        opts.check_group_field(options["group_by_field"], schema)
     request = SearchRequest(
         collection_name=session.collection.name,
         searches=searches,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import gc
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -207,3 +208,30 @@ def test_what_is_no_input_is_refused(items: Any) -> None:
     """A string is one Document too few rather than many letters."""
     with pytest.raises(InvalidInputError, match=type(items).__name__):
         batches_of(items, 2, str)
+
+
+async def test_r24_a_generator_that_fails_after_its_reader_left_is_not_logged() -> None:
+    """It may make an error of its own of the cancelling."""
+    logged: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
+    begun = asyncio.Event()
+
+    async def fails_when_cancelled() -> AsyncIterator[int]:
+        yield 1
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ValueError("late") from None
+
+    async def read() -> None:
+        async for _ in batches_of(fails_when_cancelled(), 1, lambda item: item):
+            pass
+
+    reader = asyncio.create_task(read())
+    await begun.wait()
+    reader.cancel()
+    await asyncio.wait([reader])
+    del reader
+    gc.collect()
+    assert logged == []

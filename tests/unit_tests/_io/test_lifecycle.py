@@ -1,14 +1,18 @@
 """What a `Lifecycle` makes, once, and closes, once."""
 
 import asyncio
+import copy
 import gc
+import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from milvus_tools._io.lifecycle import Lifecycle
 from milvus_tools._io.loop import THREAD_NAME, run_sync
+from milvus_tools.errors import UncopyableError
 
 SECONDS = 30.0  # within which whatever ends at all has ended
 
@@ -137,3 +141,40 @@ def test_waiting_on_the_io_loop_itself_is_refused(made: list[Resource]) -> None:
 
     run_sync(story())
     assert made == []
+
+
+def test_what_is_forgotten_may_be_closed_in_another_way(made: list[Resource]) -> None:
+    """The garbage collector has it made what closes the resource, at once."""
+    told: list[Resource] = []
+
+    def forget(resource: Resource) -> Any:
+        told.append(resource)
+        return resource.close()
+
+    lifecycle = Lifecycle(
+        lambda first: made.append(Resource(first)) or made[-1],
+        ClosedError,
+        held_from_io_loop=True,
+        forget=forget,
+    )
+    lifecycle.run_sync(Resource.loop)
+    del lifecycle
+    gc.collect()
+    assert told == made
+    assert made[0].closed.wait(SECONDS)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickle.dumps])
+def test_r23_what_holds_connections_is_not_copied(
+    made: list[Resource], capfd: pytest.CaptureFixture[str], copied: Callable[[Any], Any]
+) -> None:
+    """It is refused with a sentence, and no half of it is left to be collected."""
+    lifecycle = lifecycle_of(made)
+    lifecycle.run_sync(Resource.loop)
+    with pytest.raises(TypeError, match="Lifecycle can't be copied or pickled") as raised:
+        copied({"of": lifecycle})
+    assert isinstance(raised.value, UncopyableError)
+    lifecycle.close()
+    del lifecycle, raised
+    gc.collect()
+    assert capfd.readouterr().err == ""

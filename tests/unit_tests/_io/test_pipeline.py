@@ -2,7 +2,9 @@
 
 import asyncio
 import dataclasses
+import gc
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -153,3 +155,25 @@ async def test_a_failure_ends_the_reading_of_an_endless_input(nothing_left: None
 
     with pytest.raises(FailedError):
         await run_pipeline(endless(), fail, max_in_flight=2)
+
+
+async def test_r24_a_reading_that_fails_together_with_the_work_is_not_logged() -> None:
+    """The first failure is raised; the other one is not left to the log."""
+    logged: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
+    now = asyncio.Event()
+
+    async def items() -> AsyncIterator[int]:
+        yield 1
+        now.set()
+        await asyncio.sleep(0)
+        raise ValueError("of the reading")
+
+    async def work(_number: int, _item: int) -> None:
+        await now.wait()
+        raise RuntimeError("of the work")
+
+    with pytest.raises((ValueError, RuntimeError)):
+        await run_pipeline(items(), work, max_in_flight=2)
+    gc.collect()
+    assert logged == []

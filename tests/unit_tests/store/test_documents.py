@@ -275,11 +275,13 @@ def test_vectors_become_float32_rows() -> None:
     [
         (DataType.FLOAT_VECTOR, [[1.5, -2.0], [0.0, 3.0]]),
         (DataType.FLOAT16_VECTOR, [[b"\x00\x3e\x00\xc0"], [b"\x00\x00\x00\x42"]]),
+        (DataType.FLOAT16_VECTOR, [b"\x00\x3e\x00\xc0", b"\x00\x00\x00\x42"]),
+        (DataType.BFLOAT16_VECTOR, [b"\xc0\x3f\x00\xc0", b"\x00\x00\x40\x40"]),
         (DataType.BFLOAT16_VECTOR, [[b"\xc0\x3f\x00\xc0"], [b"\x00\x00\x40\x40"]]),
     ],
 )
 def test_vectors_that_milvus_returns_become_an_array(kind: DataType, cells: list[Any]) -> None:
-    """Numbers of 16 bits come as bytes, others as lists."""
+    """Numbers of 16 bits come as bytes, of a query in a list, others as lists."""
     array = as_array(cells, Field("vector", kind, dim=2))
     assert array.dtype == np.float32
     assert array.tolist() == [[1.5, -2.0], [0.0, 3.0]]

@@ -1,0 +1,43 @@
+"""Copies of a store, and of what holds one."""
+
+import copy
+import gc
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from milvus_tools import MilvusMultiQueryRetriever, MilvusStore, MilvusToolkit, MilvusToolsError
+from milvus_tools.embeddings import BatchingEmbeddings
+from tests.helpers.support import embeddings
+
+HOLDERS: dict[str, Callable[[MilvusStore], Any]] = {
+    "store": lambda store: store,
+    "view": lambda store: store.scoped(tenant="a"),
+    "retriever": lambda store: store.as_retriever(),
+    "multi-query retriever": lambda store: MilvusMultiQueryRetriever(store=store),
+    "toolkit": MilvusToolkit,
+    "embeddings": lambda _: BatchingEmbeddings(embeddings()),
+    "list": lambda store: [store],
+}
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickle.dumps])
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_r23_a_store_is_not_copied(
+    shared: MilvusStore,
+    holder: str,
+    copied: Callable[[Any], Any],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """It is refused with one sentence, nothing on stderr, and the store goes on."""
+    shared.add_texts(["original"], ids=[f"r23 {holder}"])
+    capfd.readouterr()
+    with pytest.raises(TypeError, match=r"can't be copied .*because it") as raised:
+        copied(HOLDERS[holder](shared))
+    assert isinstance(raised.value, MilvusToolsError)
+    del raised
+    gc.collect()
+    assert capfd.readouterr().err == ""
+    assert len(shared.get_by_ids([f"r23 {holder}"])) == 1
