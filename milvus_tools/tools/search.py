@@ -11,7 +11,7 @@ from milvus_tools.errors import UnsupportedError
 from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.ranking import Hits, fuse, unique
 from milvus_tools.tools.arguments import search_arguments
-from milvus_tools.tools.filters import read_filter
+from milvus_tools.tools.filters import id_note, read_filter
 from milvus_tools.tools.formatting import blocks, counted
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
@@ -48,7 +48,8 @@ def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
 
     what = settings.description or "the documents of the collection"
     arguments = search_arguments(settings, fields)
-    return make_tool(settings, "search", DESCRIPTION.format(what=what), arguments, search)
+    description = DESCRIPTION.format(what=what) + id_note(fields)
+    return make_tool(settings, "search", description, arguments, search)
 
 
 async def _hits(store: AnyStore, query: str, k: int, filter_: QueryFilter) -> Hits:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, 
 
 from milvus_tools.filters import FieldType
 from milvus_tools.filters.literals import Scalar
+from milvus_tools.filters.names import path_of
 from milvus_tools.schema import DYNAMIC_FIELD
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
 
@@ -46,6 +47,8 @@ class FilterField:
 def _fields(given: Any) -> Any:
     if not isinstance(given, Mapping):
         return given
+    for name in given:
+        path_of(name)  # raises if it is no name
     return {name: _field(one) for name, one in given.items()}
 
 
