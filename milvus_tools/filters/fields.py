@@ -152,6 +152,8 @@ class Fields:
         type_ = None if field is None else field_type(field)
         if field is None or type_ is None:
             return None
+        if self._types.get((field.name,)) is FieldType.DATETIME and type_ is FieldType.STRING:
+            type_ = FieldType.DATETIME  # Milvus knows such a field as a text
         written = reference(field.name, dynamic=False)
         return Target(name, type_, written, field, key="", lite=self.lite)
 

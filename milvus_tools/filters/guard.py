@@ -80,7 +80,7 @@ _WRONG: Final = re.compile(
 )
 
 
-def checked(expression: str | None) -> str:
+def checked(expression: str | None, most: int = MAX_EXPRESSION) -> str:
     """Return a raw expression that is safe to put in brackets and to join with others.
 
     Brackets alone don't hold an expression (T56). On its own, it must have strings in `"` or `'`
@@ -92,6 +92,7 @@ def checked(expression: str | None) -> str:
 
     Args:
         expression: The expression, or `None` for no filter.
+        most: The most characters that it can have.
 
     Returns:
         The expression without the white space around it; `""` for no filter.
@@ -103,9 +104,9 @@ def checked(expression: str | None) -> str:
         return ""
     if not isinstance(expression, str):
         raise FilterError(f"expr must be a string, not {type(expression).__name__}.")
-    if len(expression) > MAX_EXPRESSION:
+    if len(expression) > most:
         raise FilterError(
-            f"A filter expression can have at most {MAX_EXPRESSION} characters; this one has "
+            f"A filter expression can have at most {most} characters; this one has "
             f"{len(expression)}."
         )
     _require_light(_without_strings(unicode(expression)))

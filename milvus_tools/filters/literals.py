@@ -14,8 +14,10 @@ from milvus_tools.errors import FilterError
 Scalar = str | int | float | bool
 
 INT64_MAX = 2**63 - 1
+INT64_MIN = -(2**63)
 MAX_NESTING = 64
-MAX_EXPRESSION = 65_536
+MAX_EXPRESSION = 65_536  # of a raw expression, or of a string in a filter
+MAX_FILTER = 2_097_152  # of an expression that typed conditions become
 MAX_WILDCARDS = 3
 
 # The escapes that both the server and Milvus Lite know (T03, T06). An unknown escape ends the

@@ -90,7 +90,7 @@ async def test_r13_a_collection_without_such_a_field_says_so(
     make_collection(client, collection_name, dynamic=False)
     store = make_store()
     await store.aadd_texts(["x"], ids=["a"])
-    with pytest.raises(FilterError, match="no field 'id'.*there are pk, text"):
+    with pytest.raises(FilterError, match=r"no field 'id'.*there are pk, text"):
         await store.aget_pks(filter=equal("id", "a"))
     with pytest.raises(InvalidInputError, match="no field 'id'"):
         await store.asearch_by_metadata(order_by="id")
