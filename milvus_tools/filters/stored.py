@@ -74,7 +74,7 @@ def _(value: tuple) -> list[Any]:  # type: ignore[type-arg]  # a class, for `reg
 @_form.register
 def _(value: dt.datetime) -> str:
     # pandas has a datetime that is none (NaT), and finer ones.
-    if str(value) == "NaT" or getattr(value, "nanosecond", 0):
+    if str(value) == "NaT" or getattr(value, "nanosecond", False):
         raise FilterError(_no_form(value))
     try:
         in_utc = value if value.tzinfo is None else value.astimezone(dt.UTC)

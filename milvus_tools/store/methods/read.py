@@ -79,7 +79,7 @@ class ReadMethods(StoreBase):
             limit: The most Documents to return, from 1 to 16384.
             timeout: Seconds for the call; `None` for the store's `timeout`.
             filter: Conditions or a filter expression; joined to `expr` with AND.
-            order_by: A field of the schema, such as the primary key `pk`, or else a metadata key or
+            order_by: A field of the schema, such as the primary key `pk`, else a metadata key or
                 a path (`specs.size`) to sort by. Documents without that key come last. Milvus does
                 not sort, so the store reads the sort keys of all matching entities. More than
                 10 000 are refused.
