@@ -14,7 +14,7 @@ from milvus_tools.errors import FilterError
 from milvus_tools.filters.conditions import FieldType, values_of
 from milvus_tools.filters.fields import ITEMS, Target
 from milvus_tools.filters.literals import INT64_MAX, INT64_MIN, MAX_EXPRESSION, Scalar
-from milvus_tools.filters.stored import is_day, stored, time_of
+from milvus_tools.filters.stored import TIME, is_day, stored, time_of
 
 EXACT: Final = 2**53  # up to here, each integer is a double
 _KINDS: Final[Mapping[FieldType, tuple[type, ...]]] = {
@@ -30,7 +30,7 @@ _PHRASES: Final = {
     FieldType.INTEGER: "an integer",
     FieldType.NUMBER: "a number",
     FieldType.BOOLEAN: "true or false",
-    FieldType.DATETIME: "a date or a time in ISO 8601, such as 2024-01-31 or 2024-01-31T12:00:00Z",
+    FieldType.DATETIME: TIME,
     FieldType.ANY: "a string, a number, true or false",
 }
 

@@ -126,11 +126,11 @@ def _twins(values: Iterable[Scalar], target: Target) -> list[Scalar]:
 
     Milvus Lite compares them as equal by itself.
     """
-    found: dict[str, Scalar] = {}
+    found: dict[tuple[type, Scalar], Scalar] = {}
     may_be_flag = _may_be_flag(target)
     for value in values:
         twins = (int(value), bool(value)) if may_be_flag and value in (0, 1) else (value,)
-        found.update((literal(twin), twin) for twin in twins)
+        found.update(((type(twin), twin), twin) for twin in twins)
     return list(found.values())
 
 

@@ -114,6 +114,21 @@ def _no_form(value: object) -> str:
     )
 
 
+TIME: Final = "a date or a time in ISO 8601, such as 2024-01-31 or 2024-01-31T12:00:00Z"
+
+
+def time_text(text: str) -> str:
+    """Return a date or a time in ISO 8601 as the store writes it, with a time zone in UTC.
+
+    Raises:
+        FilterError: If the text is none.
+    """
+    try:
+        return str(stored(time_of(text)))
+    except ValueError as error:
+        raise FilterError(f"It must be {TIME}.") from error
+
+
 def time_of(text: str) -> dt.date:
     """Return the date, or the datetime, that a text in ISO 8601 means.
 

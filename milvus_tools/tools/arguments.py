@@ -22,6 +22,7 @@ from pydantic import (
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters import FieldType, Operator
 from milvus_tools.filters.expression import OPERATORS
+from milvus_tools.filters.stored import time_text
 from milvus_tools.tools.settings import FilterField, ToolSettings
 
 RUNTIME: Final = "runtime"  # LangGraph adds it to the arguments; a model can't set it (T46)
@@ -42,6 +43,7 @@ _TYPES: Final[Mapping[FieldType, Any]] = {
     FieldType.INTEGER: int,
     FieldType.NUMBER: Number,
     FieldType.BOOLEAN: bool,
+    FieldType.DATETIME: Annotated[str, AfterValidator(time_text)],
     FieldType.STRINGS: list[str],
     FieldType.INTEGERS: list[int],
     FieldType.NUMBERS: list[Number],

@@ -27,10 +27,14 @@ ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
 
 
 class Colour(enum.StrEnum):
+    """An enumeration of texts."""
+
     RED = "red"
 
 
 class Level(enum.Enum):
+    """An enumeration of other values."""
+
     HIGH = 3
     SINCE = dt.date(2024, 1, 2)
 
@@ -44,7 +48,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "numpy_time": (np.datetime64("2024-01-02T03:04:05", "ns"), "2024-01-02T03:04:05"),
     "numpy_date": (np.datetime64("2024-01-02"), "2024-01-02"),
     "uuid": (ID, str(ID)),
-    "text": (Colour.RED, "red"),
+    "colour": (Colour.RED, "red"),
     "level": (Level.HIGH, 3),
     "since": (Level.SINCE, "2024-01-02"),
     "int": (np.int64(7), 7),
@@ -73,9 +77,7 @@ async def test_r28_values_of_python_are_written_in_a_form_that_is_documented(
     """They come back as ISO text, numbers and lists, and conditions find them by either form."""
     store = make_store(metadata_field=metadata_field)
     metadata = {name: given for name, (given, _) in {**VALUES, **LISTS}.items()}
-    before = dict(metadata)
     await store.aadd_texts(["a", "b"], [metadata, {}], ids=["a", "b"])
-    assert metadata == pytest.approx(before) or list(metadata) == list(before)
     (found,) = await store.aget_by_ids(["a"])
     assert found.metadata == {name: kept for name, (_, kept) in {**VALUES, **LISTS}.items()}
     for name, (given, kept) in VALUES.items():
@@ -243,9 +245,21 @@ async def test_r28_time_weighted_retrieval_works(shared: MilvusStore) -> None:
 
 
 GREAT = {
-    **{"a": 2**53 - 1, "b": 2**53, "c": 2**53 + 1, "d": 2**53 + 2, "e": 2**53 + 3},
-    **{"f": 2**63 - 1, "g": 2**63 - 2, "h": -(2**63), "i": 1 - 2**63, "j": -(2**53) - 1},
-    **{"k": -(2**53), "l": 7, "m": 2**60, "n": 2**60 + 1, "o": 2**60 - 1},
+    "a": 2**53 - 1,
+    "b": 2**53,
+    "c": 2**53 + 1,
+    "d": 2**53 + 2,
+    "e": 2**53 + 3,
+    "f": 2**63 - 1,
+    "g": 2**63 - 2,
+    "h": -(2**63),
+    "i": 1 - 2**63,
+    "j": -(2**53) - 1,
+    "k": -(2**53),
+    "l": 7,
+    "m": 2**60,
+    "n": 2**60 + 1,
+    "o": 2**60 - 1,
 }
 FLOATS = {"p": 2.0**53, "q": 2.0**53 + 4, "r": -(2.0**53), "s": 1e19, "t": -1e19, "u": 2.0**60}
 NUMBERS: dict[str, Any] = {**GREAT, **FLOATS}
