@@ -91,6 +91,18 @@ def _all_written(filters: Sequence[Filter], fields: Fields, *, negated: bool) ->
 
 def _condition(condition: Condition, target: Target, *, negated: bool) -> str:
     operator = _operator(condition.operator, target)
+    written = _compared(operator, condition, target, negated=negated)
+    if not target.outer:
+        return written
+    # A text is no object, even if it looks like one: the field is missing there.
+    is_text = f'{target.outer} like "%"'
+    holds_without = negated ^ (operator in _NEGATIONS)
+    if operator is Operator.EXISTS:
+        holds_without = negated == condition.value
+    return any_of([written, is_text]) if holds_without else all_of([written, f"not ({is_text})"])
+
+
+def _compared(operator: Operator, condition: Condition, target: Target, *, negated: bool) -> str:
     if operator is Operator.EXISTS:
         wanted = flag(condition.value) != negated
         # A field that every row has is missing in no row, so there the presence is negated.

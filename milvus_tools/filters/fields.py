@@ -54,6 +54,8 @@ class Target:
         key: The JSON key with the name of its field before it; `""` for a field of the schema.
         lite: Whether the expression is for Milvus Lite, which accepts more patterns and fewer
             keys than the server.
+        outer: The metadata key that a path begins with, if Milvus Lite would look for the path
+            in a text there that looks like JSON.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Target:
     field: Field | None
     key: str
     lite: bool
+    outer: str = ""
 
     @property
     def stored(self) -> DataType | None:
@@ -162,13 +165,16 @@ class Fields:
         type_ = self._types.get(path_of(name), FieldType.ANY if self.allow_dynamic else None)
         if type_ is None:
             return None
+        outer = ""
         if place.field is not None:
             written = key = nested(reference(place.field.name, dynamic=False), place.keys)
         else:
             key = nested(DYNAMIC_FIELD, place.keys)
             # Milvus Lite reads fewer operators on a key in brackets.
             written = reference(place.keys[0], dynamic=True) + nested("", place.keys[1:])
-        return Target(name, FieldType(type_), written, field=None, key=key, lite=self.lite)
+            if self.lite and len(place.keys) > 1:
+                outer = reference(place.keys[0], dynamic=True)
+        return Target(name, FieldType(type_), written, None, key, self.lite, outer)
 
     @property
     def _static(self) -> Mapping[str, Field]:

@@ -161,7 +161,7 @@ def test_r13_the_question_names_the_key_as_the_tool_does(shared: MilvusStore) ->
 NESTED = [
     {"specs": {"screen": "OLED", "size": {"cm": 30}, "ports": ["usb"], "a.b": 1}, "x.y": "dot"},
     {"specs": {"screen": "LCD", "size": {"cm": 10}, "ports": []}, "x": {"y": "path"}},
-    {"specs": "none"},
+    {"specs": '{"screen": "OLED", "size": {"cm": 40}}'},  # a text, whatever it looks like
     {"other": 1},
 ]
 
