@@ -257,7 +257,7 @@ def _fits(asked: Operator, wanted: Any, type_: FieldType) -> bool:
         case Operator.PREFIX | Operator.LIKE:
             return isinstance(wanted, str) and is_utf8(wanted)
         case Operator.IN | Operator.NOT_IN | Operator.CONTAINS_ANY:
-            lengths = range(1, 1001)
+            lengths = range(1, 21_846)
         case Operator.BETWEEN:
             lengths = range(2, 3)
             if isinstance(wanted, list) and len({_kind(one) for one in wanted}) > 1:

@@ -218,7 +218,7 @@ def _has_number(value: Any) -> bool:
 _wrong = st.sampled_from(
     [
         *(None, math.nan, math.inf, 2**63, -(2**64), 10**5000, b"a", {"a": 1}, [], [None], [[1]]),
-        *(["a", []], [1] * 1001, ["\ud800"], "\ud800", object(), 1j, (), 2.5, True, "1", 1, [1]),
+        *(["a", []], [1] * 21_846, ["\ud800"], "\ud800", object(), 1j, (), 2.5, True, "1", 1, [1]),
     ]
 )
 _numbers = st.one_of(
