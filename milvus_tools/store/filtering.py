@@ -4,13 +4,24 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+import numpy as np
+
 from milvus_tools._io.loop import portal
-from milvus_tools.filters.conditions import All, Any_, Condition, Filter, Not, Operator
+from milvus_tools.filters.conditions import (
+    All,
+    Any_,
+    Condition,
+    Filter,
+    Not,
+    Operator,
+    values_of,
+)
 from milvus_tools.filters.expression import write
 from milvus_tools.filters.fields import Fields
 from milvus_tools.filters.literals import all_of
 from milvus_tools.filters.names import locate
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter, TypedFilter
+from milvus_tools.filters.stored import stored
 from milvus_tools.store.documents import DocumentMapper
 from milvus_tools.store.scope import Scope
 
@@ -101,7 +112,7 @@ def _is_key(condition: Condition, mapper: DocumentMapper) -> bool:
 def _with_key(condition: Condition, mapper: DocumentMapper, scope: Scope) -> Condition:
     value = condition.value
     if condition.operator is not Operator.EXISTS:
-        several = isinstance(value, list | tuple)
-        keys = [mapper.key(one, scope) for one in (value if several else [value])]
+        several = isinstance(value, list | tuple | np.ndarray)
+        keys = [mapper.key(stored(one), scope) for one in values_of(value)]
         value = keys if several else keys[0]
     return dataclasses.replace(condition, field=mapper.schema.primary.name, value=value)

@@ -53,6 +53,23 @@ async def test_r31_ten_thousand_ids_are_one_filter(make_store: MakeStore, field:
 
 
 @ON_LITE
+@pytest.mark.parametrize("others", [[], [5, ["a"], None]])
+async def test_r31_any_text_is_found_in_a_long_list(
+    make_store: MakeStore, others: list[Any]
+) -> None:
+    """With line breaks, signs and wildcards, whether all rows hold texts or not."""
+    store = make_store()
+    odd = ["a\nb", "\n", "a\n", "", "%", "_", '"', "\\", "\U0010ffff", "\ue000", "é", "\x00"]
+    rows = [*odd, "in no list", *others]
+    ids = [str(number) for number in range(len(rows))]
+    await store.aadd_texts(["x"] * len(rows), [{"t": one} for one in rows], ids=ids)
+    asked = {"field": "t", "operator": "in", "value": [*odd, *map(str, range(200))]}
+    assert set(await store.aget_pks(filter=asked)) == set(ids[: len(odd)])
+    asked["operator"] = "not_in"
+    assert set(await store.aget_pks(filter=asked)) == set(ids[len(odd) :])
+
+
+@ON_LITE
 async def test_r31_many_numbers_are_one_filter(make_store: MakeStore) -> None:
     """Integers, floats and booleans keep their meaning in a long list."""
     store = make_store()

@@ -226,6 +226,16 @@ async def test_r28_a_scope_holds_the_forms_of_its_values(shared: MilvusStore) ->
     assert found.metadata == {"values": "scope", "id": str(ID), "n": 7}
 
 
+async def test_r28_a_condition_on_the_key_takes_uuids(shared: MilvusStore) -> None:
+    """One, or an array of them, for ids that are their texts."""
+    view = shared.scoped(values="keys", scoped_ids=True)
+    others = [uuid.UUID(int=number) for number in range(3)]
+    await view.aadd_texts(["x", "y"], ids=[str(ID), str(others[0])])
+    assert await view.aget_pks(filter=condition("pk", "eq", ID)) == [str(ID)]
+    several = condition("pk", "in", np.array([ID, *others[1:]]))
+    assert await view.aget_pks(filter=several) == [str(ID)]
+
+
 async def test_r28_time_weighted_retrieval_works(shared: MilvusStore) -> None:
     """LangChain's retriever writes datetimes, and finds by meaning and by age."""
     view = shared.scoped(values="time-weighted")
@@ -238,7 +248,7 @@ async def test_r28_time_weighted_retrieval_works(shared: MilvusStore) -> None:
     ]
     await retriever.aadd_documents(documents)
     assert [one.page_content for one in await retriever.ainvoke("hello world")] == ["hello world"]
-    retriever.add_documents([Document("again", metadata={"last_accessed_at": now})])
+    retriever.add_documents([Document("again")], current_time=now)
     assert len(retriever.invoke("again")) == 1
     assert await view.acount(filter=condition("last_accessed_at", "lt", now)) == 1
     assert await view.acount(filter=condition("created_at", "gte", now)) == 3
