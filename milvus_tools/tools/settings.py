@@ -73,11 +73,13 @@ class ToolSettings(BaseModel):
 
     filter_fields: Annotated[Mapping[str, FilterField] | None, BeforeValidator(_fields)] = None
     """The fields that the model may filter on: `{"year": "integer"}`, or with a description
-    `{"year": FilterField("integer", "the year of publication")}`. `None` means the scalar fields
-    of the collection's schema."""
+    `{"year": FilterField("integer", "the year of publication")}`. A dot leads to a nested key:
+    `specs.screen`. `id` means the Document's id, unless it is declared here. `None` means the
+    scalar fields of the collection's schema."""
 
     allow_dynamic: bool = False
-    """Whether the model may also filter on other metadata keys."""
+    """Whether the model may also filter on other metadata keys. `id` is one of them then, and the
+    Document's id is `pk`."""
 
     nested_filters: bool = False
     """Whether the model may nest filters with `all`, `any` and `not`."""
