@@ -51,8 +51,9 @@ def reciprocal_rank_fusion(
     weights = [1.0] * len(rankings) if weights is None else weights
     # `not >=`, which is also true for NaN.
     if len(weights) != len(rankings) or any(not weight >= 0 for weight in weights):
-        msg = f"weights must be {len(rankings)} numbers of 0 or more, one for each ranking."
-        raise ValueError(msg)
+        raise ValueError(
+            f"weights must be {len(rankings)} numbers of 0 or more, one for each ranking."
+        )
     scores: dict[Key, float] = {}
     for ranking, weight in zip(rankings, weights, strict=True):
         for rank, key in enumerate(unique(ranking), start=1):
@@ -160,6 +161,7 @@ def maximal_marginal_relevance(
         The indices of the picked vectors, in the order of picking. Of equal vectors, the first is
         picked.
     """
+    # Not LangChain's function: in pure Python, 120 of 2000 hits take it 5 to 40 s.
     if not len(vectors):
         return []
     vectors = np.asarray(vectors, dtype=np.float64)
@@ -176,6 +178,7 @@ def maximal_marginal_relevance(
 
 
 def _cosines(vectors: Floats, lengths: Floats, one: Floats) -> Floats:
+    # A vector of length 0 divides by 0.
     with np.errstate(divide="ignore", invalid="ignore"):
         cosines: Floats = vectors @ one / (lengths * np.linalg.norm(one))
     cosines[~np.isfinite(cosines)] = 0

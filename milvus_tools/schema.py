@@ -67,6 +67,7 @@ class Field:
             auto_id=bool(field.get("auto_id")),
             is_partition_key=bool(field.get("is_partition_key")),
             nullable=bool(field.get("nullable")),
+            # A default may be 0 or empty, so its presence counts.
             optional=any(field.get(key) for key in optional) or "default_value" in field,
             max_length=max_length,
             dim=int(params["dim"]) if "dim" in params else None,

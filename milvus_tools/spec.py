@@ -161,12 +161,14 @@ class CollectionSpec:
         given = self.index_params.get(name)
         if given:
             return dict(given)
+        # Milvus Lite builds no other index for sparse vectors (T23).
         if name in self.function_fields and type_ == DataType.SPARSE_FLOAT_VECTOR:
             return {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25", "params": {}}
         if type_ == DataType.SPARSE_FLOAT_VECTOR:
             return {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "IP", "params": {}}
         if type_ == DataType.BINARY_VECTOR:
             return {"index_type": "AUTOINDEX", "metric_type": "HAMMING", "params": {}}
+        # Not Milvus's default, L2, for which lower is better (T24).
         return {"index_type": self.dense_index, "metric_type": "COSINE", "params": {}}
 
     def _add_text(self, schema: CollectionSchema) -> None:
@@ -201,6 +203,7 @@ class CollectionSpec:
                 for name, value in metadata.items()
             }
             fields = told | fields
+        # In a static collection, too, where langchain-milvus ignores it (T15).
         key = self.partition_key_field
         if key is not None:
             text = {"datatype": DataType.VARCHAR, "max_length": MAX_VARCHAR}
@@ -244,6 +247,7 @@ def _declared(declared: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _inferred(name: str, value: Any) -> dict[str, Any]:
+    # By the exact type, because `bool` is a subclass of `int`.
     datatype = _PYTHON_TYPES.get(type(value))
     if datatype is None:
         raise InvalidInputError(

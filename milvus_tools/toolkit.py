@@ -28,6 +28,7 @@ from milvus_tools.tools.settings import AnyStore
 from milvus_tools.tools.structured_tool import scoped_store
 from milvus_tools.tools.upsert import upsert_question
 
+# Examples are texts of documents in a prompt, so they are few and short.
 _SAMPLE: Final = 20
 _EXAMPLES: Final = 3
 _EXAMPLE_CHARS: Final = 40
@@ -143,6 +144,7 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
             lines.append(f"It has {counted(count, 'document')}.")
         lines.append("Fields to filter on:")
         for name, field in fields.items():
+            # A field that the model may not read can still be a filter, but without examples.
             lines.append(_field_line(name, field, samples if self._shows(name) else ()))
         return "\n".join(lines)
 

@@ -116,6 +116,7 @@ class Context(BaseModel):
         """Refuse a function whose store can't be kept for the next run."""
         if callable(store):
             try:
+                # The store is kept in a weak dictionary, by the function that made it.
                 hash(weakref.ref(store))
             except TypeError as error:
                 raise ValueError(
@@ -133,6 +134,7 @@ class Context(BaseModel):
     @field_validator("paraphrases")
     @classmethod
     def _fits_search_mode(cls, count: int, info: ValidationInfo) -> int:
+        # `info.data` has the fields that are declared above this one.
         if count and info.data.get("search_mode") == "sparse":
             raise ValueError("the search_mode sparse takes no other wordings")
         return count
@@ -170,12 +172,15 @@ class Context(BaseModel):
         for field, value in default.scope.items():
             if self.scope.get(field, value) != value:
                 raise ValueError(f"The scope fixes {field} already.")
+        # Else a caller could name any model that the server has keys for.
         for name in ("model", "planner", "answerer"):
             fixed = default.model if getattr(default, name) is None else getattr(default, name)
             if fixed is not None and getattr(self, name) not in (None, fixed):
                 raise ValueError("The graph was built with a model, and takes no other.")
+        # Only what was given: a default of this class must not replace what the other says.
         given = {name: getattr(default, name) for name in default.model_fields_set}
         said = {name: self._at_most(default, name) for name in self.model_fields_set}
+        # `None` leaves open what the graph was built with.
         said = {name: value for name, value in said.items() if value is not None}
         both = {"scope": {**self.scope, **default.scope}, "filter": _all(default, self)}
         return type(self)(**{**given, **said, **both})

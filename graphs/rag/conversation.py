@@ -36,6 +36,7 @@ def asked(state: InputState) -> tuple[HumanMessage, list[AnyMessage]]:
     given = state.get("question")
     messages = list(state.get("messages") or [])
     last = messages[-1] if messages else None
+    # A client may send the question both ways; it is asked once.
     if isinstance(last, HumanMessage) and (not given or given == last.text):
         return last, messages[:-1]
     text = given if isinstance(given, str) else ""
@@ -71,6 +72,7 @@ def plain(messages: Sequence[AnyMessage]) -> list[BaseMessage]:
     An answer's annotations are left out: OpenAI's Responses API refuses a citation without a URL.
     """
     spoken = filter_messages(messages, include_types=["human", "ai"])[-MAX_EARLIER:]
+    # Cut before they are cleaned, so that long ones cost no more (R03).
     texts = [as_data(said(one)[:MAX_EARLIER_CHARS]).strip() for one in spoken]
     return [
         HumanMessage(text) if one.type == "human" else AIMessage(text)

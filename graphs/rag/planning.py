@@ -20,6 +20,7 @@ MAX_ANSWER: Final = 200
 _ANY_NUMBER: Final = re.compile(r"(?<!\w)#(\d+)\b")
 _REFERENCE: Final = re.compile(r"(?<!\w)#\s?(\d{1,4})\b")
 # As in "2. Who …", "- Who …", "**Who …**", `"Who …"`, "Sub-question 2: Who …".
+# Possessive (`*+`), so that no text takes more than linear time (R03).
 _NUMBERING: Final = re.compile(
     r"^(?:[-*\u2022\u2013]\s+|\(?\d{1,2}[.)]\s+|\d:\s+|sub-?questions?\s*+\d*+\s*+[:.)]\s*|q\d*\s*:\s*)+",
     re.IGNORECASE,
@@ -52,6 +53,7 @@ class _WordsApart(dict[int, int]):
     """Code points, with a space for those between words; each is looked up once."""
 
     def __missing__(self, point: int) -> int:
+        # `#` is no punctuation here: `#1` refers to an answer.
         parts = point != ord("#") and unicodedata.category(chr(point))[0] in "PZC"
         self[point] = kept = ord(" ") if parts else point
         return kept
@@ -76,6 +78,7 @@ def first_round(question: str, steps: Sequence[Step], most: int) -> Planned:
         if not same(text):
             continue
         number = known.setdefault(same(text), len(planned) + 1)
+        # The first of a step's lines counts for references to the step.
         numbers.setdefault(position, number)
         if number > len(planned):
             planned.append(Subquestion(number=number, round=1, text=text, needs=needs))
@@ -148,6 +151,7 @@ def next_round(
     fresh = [one for one in filled if not one["needs"] and same(one["text"]) not in known]
     ready, late = fresh[:most], fresh[most:]
     still = [one for one in filled if one["needs"] or one in late]
+    # `""`: what is empty once it is cleaned is no question.
     known |= {same(one["text"]) for one in ready} | {""}
     new = [text for text in _distinct(map(cleaned, follow_ups)) if same(text) not in known]
     first = 1 + max(one["number"] for one in [*asked, *waiting])
@@ -166,6 +170,7 @@ def _filled(one: Subquestion, answers: Mapping[int, str], round_: int) -> Subque
     """Put answers in place of references; one that is not referred to is put behind."""
     text = one["text"]
     for number in answers.keys() & one["needs"]:
+        # Cut, because a model that loops would fill the query with it.
         answer = cleaned(answers[number])[:MAX_ANSWER]
         written = _with_answer(text, number, answer)
         text = f"{text} {answer}" if written == text else written
@@ -175,5 +180,4 @@ def _filled(one: Subquestion, answers: Mapping[int, str], round_: int) -> Subque
 
 
 def _with_answer(text: str, number: int, answer: str) -> str:
-    """Put an answer in place of the references to its sub-question."""
     return _ANY_NUMBER.sub(lambda found: answer if found[1] == str(number) else found[0], text)

@@ -17,6 +17,7 @@ BY_RULE: Final = (
 )
 UNCLEAR: Final = "Nothing that was found clearly answers the question. The nearest sentences:"
 
+# The numbers from here to `ENOUGH_WORDS` were tuned on the questions of examples/evaluate.py.
 NAMES: Final = 2
 """The most names of a turn's beginning, and of its end, that a follow-up gets."""
 
@@ -68,6 +69,7 @@ _JOINERS: Final = frozenset(_JOIN.split())
 _WORD: Final = re.compile(r"[^\W_](?:[\w'\u2019.&-]*\w)?")
 _PLAIN_WORD: Final = re.compile(r"[^\W_]+")
 _ANOTHER: Final = r"(?:who|whom|whose|what|when|where|which|why|how)\b"
+# Possessive, and from the first space of a run on, so that it takes linear time (R03).
 _BREAK: Final = re.compile(rf"\?\s+|(?:,|(?<!\s))\s++and\s++(?={_ANOTHER})", re.IGNORECASE)
 # Not after an initial: "M. Ward" is one name.
 _SENTENCE_END: Final = re.compile(r"(?<!\b[A-Z]\.)(?<=[.!?])[\"'\u201d\u2019)\]]*\s+")
@@ -91,8 +93,10 @@ def standalone(question: str, turns: Sequence[str]) -> str:
     if not _follows(question):
         return question
     for turn in turns:
+        # The capitals of our own sentences are no names.
         said = turn.replace(BY_RULE, "").replace(UNCLEAR, "")
         if found := names(said, question):
+            # A turn begins with what was asked about, and ends with what was answered.
             named = unique([*found[:NAMES], *found[-NAMES:]])
             return f"{', '.join(named)}: {_without_joiner(question)}"[:_MOST_TEXT]
     return question
@@ -262,7 +266,7 @@ def _candidates(wanted: frozenset[str], passages: Sequence[Passage]) -> Quotes:
 def _stem(word: str) -> str:
     """Return a word without its English ending: "hunts", "hunting" and "hunter" have one stem."""
     stem = _ENDING.sub("", word)
-    return stem[:-1] if stem[-2:-1] == stem[-1:] else stem
+    return stem[:-1] if stem[-2:-1] == stem[-1:] else stem  # "runn" is "run"
 
 
 def _linked(quoted: Passage, question: str, passages: Sequence[Passage]) -> set[int]:

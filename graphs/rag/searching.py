@@ -70,12 +70,14 @@ async def _made_in_time(make: Callable[[], Any], context: Context) -> AnyStore:
 
 
 def _make_once(make: Callable[[], Any]) -> AnyStore:
+    # A lock per function: a store that takes long to make holds up no other.
     with _locks_lock:
         lock = _locks.setdefault(make, threading.Lock())
     with lock:
         if make not in _made:
             made = make()
             if inspect.isawaitable(made):
+                # `asyncio.run` takes coroutines alone, and any awaitable may have been returned.
                 made = asyncio.run(_awaited(made))
             if not isinstance(made, MilvusStore | ScopedMilvusStore):
                 raise TypeError(f"The context's store made a {type(made).__name__}, no store.")
@@ -154,7 +156,7 @@ def _retriever(store: AnyStore, wordings: list[str], context: Context) -> BaseRe
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Tell whether a further attempt may have another end."""
+    # Neither rights nor time come back: all attempts share one deadline.
     if isinstance(error, AccessError | DeadlineError):
         return False
     return isinstance(error, MilvusError | EmbeddingError)

@@ -153,15 +153,16 @@ class MicroBatcher(Generic[Request, Result]):
         """
         if self._loop is not None:
             self._bind(asyncio.get_running_loop())
+        # A second closing without an error keeps the error that the first was given.
         if self._closed is None or error is not None:
             self._closed = error or BatcherClosedError("The batcher is closed; make a new one.")
         if not drain:
             self._abort(self._closed)
+        # If nothing is under way, no batch will end and set the event.
         self._advance()
         await self._ended.wait()
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Belong to the loop of the first call, and refuse any other."""
         if self._loop is None:
             self._loop = loop
         if self._loop is not loop:
@@ -172,6 +173,7 @@ class MicroBatcher(Generic[Request, Result]):
 
     def _entry(self, request: Request) -> Entry[Request, Result]:
         """Return the entry of an identical request, or a new one."""
+        # First all that may raise: a request without keys or weight leaves nothing behind.
         group = None if self._group_key is None else self._group_key(request)
         identity = None if self._identity is None else self._identity(request)
         entry = self._unanswered.get((group, identity))
@@ -191,6 +193,7 @@ class MicroBatcher(Generic[Request, Result]):
         """Let no identical request join these entries any more."""
         for entry in entries:
             key = (entry.group, entry.identity)
+            # A cancelled batch may end late, when a newer identical request has taken the place.
             if entry.identity is not None and self._unanswered.get(key) is entry:
                 del self._unanswered[key]
 
@@ -206,7 +209,6 @@ class MicroBatcher(Generic[Request, Result]):
             self._ended.set()
 
     def _dispatch(self) -> None:
-        """Start batches while slots are free."""
         self._dispatching = False
         waiting = self._waiting
         most = self._limits.max_in_flight
@@ -214,10 +216,12 @@ class MicroBatcher(Generic[Request, Result]):
             batch = waiting.take_batch()
             task = asyncio.get_running_loop().create_task(self._attempt(batch))
             self._running[batch] = task
+            # A callback, because a task that is cancelled before it begins runs no `finally`.
             task.add_done_callback(functools.partial(self._finish, batch))
 
     async def _attempt(self, batch: Batch) -> list[Result | BaseException]:
         """Send a batch, without the requests whose callers have left by now."""
+        # Only now: callers may have been cancelled since `_dispatch` made this task.
         if abandoned := batch.drop_abandoned():
             self._forget(abandoned)
         if not batch.entries:
@@ -228,6 +232,7 @@ class MicroBatcher(Generic[Request, Result]):
         try:
             results = list(await self._send([entry.request for entry in batch.entries]))
         except Exception as error:
+            # A lone request was sent by itself already.
             batch.invalid = len(batch.entries) > 1 and self._is_invalid(error)
             raise
         if len(results) != len(batch.entries):
@@ -243,6 +248,7 @@ class MicroBatcher(Generic[Request, Result]):
         else:
             error = task.exception()
         if batch.invalid:
+            # Not forgotten: they have no result yet, so identical requests may still join them.
             self._waiting.add_alone(batch.entries)
         else:
             self._forget(batch.entries)
@@ -255,8 +261,10 @@ class MicroBatcher(Generic[Request, Result]):
         """Don't send a request without callers; cancel a batch without callers, if told to."""
         if self._waiting.remove(entry):
             self._forget([entry])
+            # `aclose` may be waiting for this request to leave.
             self._advance()
         elif self._cancel_abandoned and entry.batch in self._running and not entry.batch.callers:
+            # Before it has ended: an identical request that comes meanwhile must be sent anew.
             self._forget(entry.batch.entries)
             self._running[entry.batch].cancel()
 
@@ -267,6 +275,7 @@ class MicroBatcher(Generic[Request, Result]):
             entries += batch.entries
             task.cancel()
         self._forget(entries)
+        # Not when the batches end: one that resists its cancellation would hold up its callers.
         for entry in entries:
             entry.fail(error, shared=True)
 

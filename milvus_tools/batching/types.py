@@ -124,6 +124,7 @@ def copy_error(error: Error) -> Error:
     Raising writes to an error: its traceback and context. The copy has the cause, context,
     traceback and notes that the error had so far. One that can't be copied is returned itself.
     """
+    # Copying runs the error's own methods, which may raise, or return something else.
     for copy_of in (copy.copy, _bare_copy):
         with contextlib.suppress(Exception):
             twin = copy_of(error)
@@ -133,7 +134,7 @@ def copy_error(error: Error) -> Error:
 
 
 def _bare_copy(error: Error) -> Error:
-    """Copy without `__init__`, which may want other arguments than the error keeps."""
+    # Without `__init__`, which may want other arguments than the error keeps.
     twin = type(error).__new__(type(error))
     vars(twin).update(vars(error))
     return twin
@@ -145,5 +146,5 @@ def _with_history(twin: Error, error: Error) -> Error:
     twin.__context__ = error.__context__
     twin.__suppress_context__ = error.__suppress_context__
     if hasattr(error, "__notes__"):
-        twin.__notes__ = list(error.__notes__)
+        twin.__notes__ = list(error.__notes__)  # one caller's notes are not the others'
     return twin.with_traceback(error.__traceback__)

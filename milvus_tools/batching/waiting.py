@@ -32,6 +32,7 @@ class Failure:
         return self._held.pop()
 
 
+# Compared by identity: entries are keys of the ordered sets below.
 @dataclasses.dataclass(eq=False, slots=True)
 class Entry(Generic[Request, Result]):
     """A request, and a future for each caller that waits for its result.
@@ -72,6 +73,7 @@ class Entry(Generic[Request, Result]):
     def succeed(self, result: Result) -> None:
         """Give all callers the result."""
         for future in self.futures:
+            # A cancelled caller leaves only when it runs next; its future is done before that.
             if not future.done():
                 future.set_result(result)
         self.futures.clear()
@@ -187,11 +189,13 @@ class Waiting:
         return entries
 
     def _fitting(self) -> list[AnyEntry]:
+        # The oldest entry's, so that a busy group starves no other.
         group = self._groups[next(iter(self.queue)).group]
         entries: list[AnyEntry] = []
         weight = 0.0
         for entry in itertools.islice(group, self._limits.max_batch_size):
             weight += entry.weight
+            # The first entry passes whatever it weighs, or it would never be sent.
             if entries and weight > self._max_weight:
                 break
             entries.append(entry)
@@ -202,6 +206,7 @@ class Waiting:
         group = self._groups[entries[0].group]
         for entry in entries:
             del self.queue[entry], group[entry]
+        # Not kept when empty: each filter expression of a search makes a group.
         if not group:
             del self._groups[entries[0].group]
         while self.line and len(self.queue) < self._limits.max_queued:

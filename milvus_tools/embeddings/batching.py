@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from langchain_core.embeddings import Embeddings
 
 from milvus_tools._io.lifecycle import Lifecycle
+from milvus_tools._io.tasks import gather_or_cancel
 from milvus_tools.batching import BatcherClosedError, BatcherStats
 from milvus_tools.embeddings.client import CLOSED, EmbeddingClient, client_maker
 from milvus_tools.embeddings.retrying import Sleep
@@ -139,7 +140,9 @@ class BatchingEmbeddings(Embeddings):
             Exception: What those raise.
         """
         if query:
-            return [await self._lifecycle.run(EmbeddingClient.query, text) for text in texts]
+            return await gather_or_cancel(
+                self._lifecycle.run(EmbeddingClient.query, text) for text in texts
+            )
         return await self._lifecycle.run(EmbeddingClient.documents, texts)
 
     def embed_query(self, text: str) -> list[float]:

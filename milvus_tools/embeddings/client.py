@@ -90,6 +90,7 @@ class EmbeddingClient:
         """Split documents into parts that fit a request, and submit all parts concurrently."""
         starts = range(0, len(texts), self._size)
         parts = [list(texts[start : start + self._size]) for start in starts]
+        # Most calls: one part needs no task of its own.
         if len(parts) == 1:
             return await self._documents.submit(parts[0])
         vectors = await gather_or_cancel(self._documents.submit(part) for part in parts)
@@ -114,11 +115,7 @@ class EmbeddingClient:
         return [vectors[end - len(part) : end] for part, end in zip(parts, ends, strict=True)]
 
     async def _embed(self, embed: Embed, texts: list[str]) -> Sequence[Vector]:
-        """Send a request.
-
-        Raises:
-            DimensionError: If there is not one vector per text.
-        """
+        # A model that hangs must hold up no other's work: it gets threads of its own (R09).
         with self._threads.used():
             vectors = await self._policy.run(embed, texts)
         if len(vectors) != len(texts):
@@ -154,9 +151,11 @@ def client_maker(
     documents = _limits(max_batch_size, _DOCUMENTS, max_in_flight, _IN_FLIGHT_DOCUMENTS)
     embed_documents = document_method(model)
     if retries is None:
+        # Two who try again multiply their attempts.
         retries = 0 if retries_itself(model) else _RETRIES
     policy = RetryPolicy(retries, retry_seconds, sleep)
 
+    # `Lifecycle` tells whether it is the first client; embeddings make no difference.
     def make(*_: object) -> EmbeddingClient:
         return EmbeddingClient(model, method, embed_documents, queries, documents, policy)
 
@@ -167,6 +166,7 @@ def _limits(size: int | None, usual: int, in_flight: int | None, usual_in_flight
     most = usual if size is None else size
     return Limits(
         max_batch_size=most,
+        # A part of documents weighs as many texts as it has, a query 1.
         max_batch_weight=most,
         max_in_flight=usual_in_flight if in_flight is None else in_flight,
     )

@@ -32,7 +32,7 @@ _NO_ANSWER: Final = {
     "TimeoutError",
 }
 _STATUSES: Final = range(100, 600)
-_MOST_CAUSES: Final = 10
+_MOST_CAUSES: Final = 10  # causes can form a ring
 
 
 def is_transient(error: BaseException) -> bool:

@@ -52,6 +52,7 @@ def query_method(
 
 def document_method(model: Embeddings) -> Embed:
     """Return how a model embeds documents: into float32 arrays, where that is known to be so."""
+    # A subclass that embeds documents in its own way is left to do so.
     by_openai = _owner(type(model), "aembed_documents") in _ALIKE
     if by_openai and openai_vectors.readable(model):
         return openai_vectors.reader(model)
@@ -89,6 +90,6 @@ def _in_a_thread(embed: Callable[[list[str]], list[Vector]]) -> Embed:
 
 def _one_by_one(model: Embeddings) -> Embed:
     async def embed_each(texts: list[str]) -> list[Vector]:
-        return [await model.aembed_query(text) for text in texts]
+        return [await model.aembed_query(text) for text in texts]  # there is one
 
     return embed_each

@@ -36,6 +36,7 @@ def reader(model: Any) -> Embed:
 
     async def embed(texts: list[str]) -> list[Vector]:
         vectors: list[Vector] = []
+        # As the model does itself: OpenAI refuses more than 2048 texts in a request.
         for start in range(0, len(texts), model.chunk_size):
             vectors += await _embed(model, texts[start : start + model.chunk_size])
         return vectors

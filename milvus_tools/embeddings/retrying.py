@@ -43,6 +43,11 @@ class RetryPolicy:
         if self.retries == 0:
             return await call(*args)
 
+        # tenacity awaits the calls of an `async def` alone: a lambda's would be left.
+        async def attempt() -> Result:
+            return await call(*args)
+
+        # Made for each call, because tenacity keeps the state of a call in it.
         retrying = tenacity.AsyncRetrying(
             sleep=self.sleep,
             stop=tenacity.stop_after_attempt(self.retries + 1),
@@ -50,12 +55,13 @@ class RetryPolicy:
             retry=self._is_worth_it,
             reraise=True,
         )
-        return await retrying(call, *args)
+        return await retrying(attempt)
 
     def _is_worth_it(self, state: tenacity.RetryCallState) -> bool:
         error = _error(state)
         if error is None or not is_transient(error):
             return False
+        # A wait that would end too late is not begun.
         return (state.seconds_since_start or 0.0) + (retry_after(error) or 0.0) < self.seconds
 
 

@@ -38,7 +38,7 @@ Documents = Iterable[Document] | AsyncIterable[Document]
 
 BATCH_SIZE = 1_000
 MAX_IN_FLIGHT = 8  # enough to embed four batches and to write four
-_ID_DIGITS = 32
+_ID_DIGITS = 32  # 128 bits, in which no two contents meet by chance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +170,7 @@ def content_id(document: Document, scope: Any = None) -> str:
     """
     held = [document.page_content, {**document.metadata, **(scope or {})}]
     try:
+        # Sorted, because the order of metadata says nothing.
         text = json.dumps(held, sort_keys=True, default=_plain)
     except (TypeError, ValueError, RecursionError):
         text = ascii(held)  # the store refuses such metadata with a clear error
@@ -177,6 +178,7 @@ def content_id(document: Document, scope: Any = None) -> str:
 
 
 def _plain(value: object) -> object:
+    # As the store writes it: NumPy's 1 and Python's 1 are the same content.
     return value.item() if isinstance(value, np.generic) else str(value)
 
 
@@ -218,6 +220,7 @@ class _Load:
                 "Milvus makes the ids of this collection (auto_id), so skip_existing can't tell "
                 "which Documents exist."
             )
+        # A content id is text: Documents for integer keys bring their ids, or are refused.
         strings = schema is None or schema.primary.type == DataType.VARCHAR
         self._names = strings and not auto_id
 
@@ -225,11 +228,13 @@ class _Load:
         """Return a Document with an id. The store refuses what is not a Document."""
         if not self._names or not isinstance(document, Document) or document.id is not None:
             return document
+        # A copy, because the Document is the caller's.
         return document.model_copy(update={"id": content_id(document, self._scope)})
 
     async def run(self, batches: AsyncIterator[Batch], max_in_flight: int) -> None:
         """Write batches, and report the written ids if one fails."""
         try:
+            # Keys keep two batches with one id in order: the later Document must win.
             await run_pipeline(batches, self._write, max_in_flight=max_in_flight, keys=_ids)
         except Exception as error:
             if not self._written:
@@ -240,7 +245,6 @@ class _Load:
             await self._store.aflush(self._timeout)
 
     async def _write(self, number: int, batch: Batch) -> None:
-        """Write a batch, and report the progress."""
         wanted = await self._missing(batch) if self._skips else batch
         try:
             # The pipeline made the batches: the store must not split them again.
@@ -262,7 +266,6 @@ class _Load:
             self._on_progress(self._progress)
 
     async def _missing(self, batch: Batch) -> Batch:
-        """Return the Documents whose ids do not exist in the collection."""
         ids = [document.id for document in batch if document.id is not None]
         try:
             there = await self._store.aexisting_ids(ids, self._timeout)
@@ -279,6 +282,7 @@ class _Load:
         return dataclasses.replace(self._progress, seconds=time.monotonic() - self._start)
 
     def _partial(self, error: Exception) -> PartialWriteError:
+        # In the order of the input, whichever batch was written first.
         batches = (json.loads(self._written[number]) for number in sorted(self._written))
         ids = list(dict.fromkeys(itertools.chain.from_iterable(batches)))
         # The message of a foreign error can hold addresses, so only its name is told.

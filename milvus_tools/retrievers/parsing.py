@@ -19,9 +19,10 @@ from pydantic import BaseModel
 _MAX_TEXT: Final = 50_000  # characters of an answer
 _MAX_ITEMS: Final = 500
 _MAX_DEPTH: Final = 4
-_MAX_OPENINGS: Final = 20
+_MAX_OPENINGS: Final = 20  # each may be read to the end of the text
 _MAX_PAIRS: Final = 20  # pairs of quotes around one query
 
+# To the end of the answer if the model never closed it.
 _THOUGHT: Final = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL)
 _FENCE: Final = re.compile(r"```\w*")
 _OPENING: Final = re.compile(r"[\[{]")
@@ -61,6 +62,7 @@ def read_answer(answer: Any) -> list[str]:
     """
     match answer:
         case AIMessage(tool_calls=calls, invalid_tool_calls=broken) if calls or broken:
+            # The arguments of a call that was cut short are text, and read as such.
             answer = [call["args"] for call in (*calls, *broken)]
         case BaseMessage():
             answer = str(answer.text)
@@ -102,9 +104,8 @@ def _from_items(items: list[str]) -> list[str]:
 
 
 def _bounded(items: list[str]) -> list[str]:
-    """Return the part of a list that is within the bounds."""
     items = items[:_MAX_ITEMS]
-    starts = itertools.accumulate(map(len, items), initial=0)
+    starts = itertools.accumulate(map(len, items), initial=0)  # and, last, the end of all
     return [
         item[: _MAX_TEXT - start]
         for item, start in zip(items, starts, strict=False)
@@ -121,6 +122,7 @@ def _from_json(text: str) -> list[str] | None:
         except (ValueError, RecursionError):
             continue
         found = list(_strings(value))
+        # Brackets without strings, such as `[1]`, belong to a query, unless they are all of it.
         if found or end - opening.start() == len(text):
             return found
     return _from_cut_json(text)
@@ -163,7 +165,6 @@ def _number(mark: re.Match[str]) -> str:
 
 
 def _questions(line: str) -> list[str]:
-    """Split a line after each question mark."""
     return [_bare(part) for part in _AFTER_QUESTION.split(line)]
 
 

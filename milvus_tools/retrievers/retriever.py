@@ -119,6 +119,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
     def model_post_init(self, context: Any, /) -> None:
         """Build the query generator and read the filters, once."""
         super().model_post_init(context)
+        # Once, as a long filter takes milliseconds to read.
         self._own_filter = QueryFilter.read(self.filter, self.expr)
         if self.llm is not None:
             self._generator = generator_of_model(self.llm, self.prompt, self.max_queries)
@@ -208,6 +209,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
     async def _can_find(self, call: _Call) -> bool:
         """Check the filter and that the collection exists, before a model is paid for queries."""
         if self._generator is None:
+            # Nothing to save: the searches themselves check the filter.
             return True
         written = await self.store.afilter_expression(call.filter, timeout=call.seconds)
         return written is not None
@@ -216,6 +218,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         if self._generator is None:
             return self._given_queries()
         try:
+            # Without the deadline: a blocking call can't be interrupted, but its time counts.
             return self._chosen_queries(self._generator.invoke(call.question, config))
         except Exception as error:
             if self.on_error == "raise":
@@ -246,7 +249,6 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
     async def _search(
         self, call: _Call, made: _Queries, callbacks: BaseCallbackManager
     ) -> list[Document]:
-        """Search for all queries, and fuse their hits."""
         queries = planned(
             call.question,
             made.queries,
@@ -264,10 +266,10 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         return merged(self, dict(zip(queries, outcomes, strict=True)), call.k, made.failure)
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
-        """Return the store and the embedding model, for traces."""
         params = super()._get_ls_params(**kwargs)
         params["ls_vector_store_provider"] = type(self.store).__name__
         embedding = self.store.embeddings
+        # LangSmith's parameters name one model.
         if embedding is not None and not isinstance(embedding, list):
             params["ls_embedding_provider"] = type(embedding).__name__
             name = getattr(embedding, "model", None)

@@ -65,11 +65,13 @@ async def search_all(
     tasks: list[asyncio.Task[Hits]] = []
     failed: list[BaseException] = []
     try:
+        # No error of its own: what was found in time stays, and the rest is late.
         async with within(None if deadline is None else deadline.remaining, late=None):
             runs = await _start_runs(texts, callbacks, open_runs)
             slots = asyncio.Semaphore(max_concurrency)
             for text, run in zip(texts, runs, strict=True):
                 tasks.append(asyncio.create_task(_run_search(text, search, run, slots, open_runs)))
+            # Not `gather`, because failures are outcomes here, and the other hits are kept.
             await asyncio.wait(tasks, return_when=until)
         # Before the others are cancelled, which can fail at that.
         failed = _failures(tasks) if stop_at_failure else []
@@ -106,9 +108,11 @@ async def _run_search(
         try:
             hits = await search(text)
         except Exception as error:
+            # First, so that `_end_all` does not end the run a second time.
             open_runs.remove(run)
             await run.on_retriever_error(error)
             raise
+    # Outside the slot, so that a slow handler holds up no other search.
     await run.on_retriever_end([document for document, _ in hits])
     open_runs.remove(run)
     return hits
@@ -119,6 +123,7 @@ async def _end_all(tasks: Sequence[asyncio.Task[Hits]], open_runs: Sequence[Run]
     await cancel_and_wait(tasks)
     cancelled = DeadlineError("The search was cancelled before its end.")
     ends = [run.on_retriever_error(cancelled) for run in open_runs]
+    # What a handler raises here must not hide the failure that is on its way.
     await asyncio.gather(*ends, return_exceptions=True)
 
 
@@ -232,7 +237,6 @@ def merged(
 
 
 def _with_note(error: Exception, not_made: Exception | None) -> Exception:
-    """Return the error, with a note if the queries could not be made either."""
     if not_made is not None:
         error.add_note(f"The queries could not be made either: {_redacted(not_made)}")
         _log.warning(

@@ -27,6 +27,7 @@ Seconds = Annotated[float, Field(gt=0, le=_MOST_SECONDS)]
 class RetrieverSettings(BaseModel):
     """The settings of the retriever: the source of queries, the searches, the fusion of hits."""
 
+    # Frozen, so that no filter can be taken off a retriever that is there.
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     store: InstanceOf[MilvusStore] | InstanceOf[ScopedMilvusStore]

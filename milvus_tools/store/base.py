@@ -39,6 +39,7 @@ class StoreBase:
             StoreClosedError: If the store is closed.
             DeadlineError: If it took longer than `timeout`.
         """
+        # A view that was closed; the life cycle is its parent's, too, and goes on.
         if self._closed_here:
             raise StoreClosedError("The store is closed; make a new one.")
         seconds = checked_timeout(self._settings.timeout if timeout is None else timeout)

@@ -45,7 +45,8 @@ class Embedder:
         self._batching = batching
         self._methods: list[_Methods] | None = None
         self._making: asyncio.Task[list[_Methods]] | None = None
-        self._clients: dict[int, EmbeddingClient] = {}  # by model: fields may have the same
+        # By the id of the model, which fields may share: the sources keep it alive.
+        self._clients: dict[int, EmbeddingClient] = {}
 
     async def embed_query(self, text: str, schema: Schema) -> list[Vector]:
         """Embed a question with every model.
@@ -117,6 +118,7 @@ class Embedder:
 
     async def aclose(self) -> None:
         """End what makes the models, and what they are asked for."""
+        # First, because models that are still made would add clients.
         if self._making is not None:
             await cancel_and_wait([self._making])
         await asyncio.gather(*(client.close() for client in self._clients.values()))

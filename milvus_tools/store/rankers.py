@@ -127,7 +127,6 @@ def _function(function: Function, searches: int) -> Function:
 
 
 def _fields(kind: str, names: Sequence[Any]) -> list[str]:
-    """Return the fields that a ranker reads: one for a decay ranker, none for the others."""
     if len(names) != (kind == "decay") or not all(isinstance(name, str) for name in names):
         raise InvalidInputError("A decay reranker reads one field, and the others read none.")
     return list(names)

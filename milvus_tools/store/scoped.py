@@ -12,6 +12,7 @@ from milvus_tools.store.methods.search import SearchMethods, StoreRetriever
 from milvus_tools.store.methods.write import WriteMethods
 
 
+# LangChain's class comes last: where ours has a method, its default must not run.
 # `delete` returns a `DeleteResult` in place of LangChain's `bool | None`.
 class StoreMethods(SearchMethods, ReadMethods, WriteMethods, VectorStore):  # type: ignore[misc]
     """The methods and properties that a store and its views share."""

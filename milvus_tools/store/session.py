@@ -48,6 +48,7 @@ class Session:
             **kwargs: The keyword arguments.
         """
         schemas = self.collection.schemas
+        # `schema()` would do the same, by one more call at every read.
         schema = schemas.known or await schemas.schema(self.deadline)
         if schema is None:
             return absent

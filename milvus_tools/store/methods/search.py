@@ -234,12 +234,14 @@ class SearchMethods(StoreBase):
             UnsupportedError: If there is no such score: for BM25, and for a search of several
                 vector fields.
         """
+        # LangChain's method names none of these, so callers pass them as keyword arguments.
         threshold = kwargs.pop("score_threshold", None)
         if threshold is not None and not is_number(threshold):
             raise InvalidInputError("score_threshold must be a number from 0 to 1.")
         param, expr, timeout = (kwargs.pop(name, None) for name in ("param", "expr", "timeout"))
         arguments = SearchArguments(k, param, expr, filter, kwargs)
         scored = await self._run(operations.search_with_relevance, timeout, query, arguments)
+        # A warning and no error, as LangChain's own method does.
         if any(not 0 <= score <= 1 for _, score in scored):
             warnings.warn(
                 "A relevance score lies outside 0 to 1: the vectors are not of length 1.",

@@ -72,6 +72,7 @@ class WriteMethods(StoreBase):
             The ids, one per Document.
         """
         kwargs.pop("current_time", None)
+        # LangChain and its indexing pass `ids` as a keyword argument.
         return await self.aupsert(kwargs.pop("ids", None), documents, **kwargs)
 
     add_documents = blocking(aadd_documents)
@@ -244,7 +245,6 @@ def _require_document(document: object) -> None:
 
 
 def _require_embeddings(embeddings: Sequence[Vector], count: int) -> None:
-    """Check that there is one embedding per text."""
     if not is_list(embeddings):
         kind = type(embeddings).__name__
         raise InvalidInputError(f"embeddings must be a list of vectors, not {kind}.")

@@ -47,8 +47,10 @@ async def delete_now(
         count = await session.collection.transport.delete(request, session.deadline)
     finally:
         session.collection.consistency.deleting()
+    # Another request deleted the rows, or the delete failed and pymilvus hides that (T01).
     if not count:
         await _require_gone(session, schema, request.keys.values)
+    # Not the number: a server counts the keys of the request, there or not (T02).
     return bool(count)
 
 
@@ -83,6 +85,7 @@ async def _delete_by_ids(
     # Locked, so that two deletes of one row do not both count it.
     async with session.collection.locked(asked):
         fields = key_fields(session, schema)
+        # The filter holds beside the ids (T14).
         expression = await session.expression(schema, filter_)
         there = await rows_of(session, schema, asked, fields, STRONG, expression)
         count = await _delete(session, schema, list(there), options)

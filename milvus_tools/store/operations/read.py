@@ -34,6 +34,7 @@ async def search_by_metadata(
     options = _options(session, extra, opts.QUERY)
     options["limit"] = opts.check_limit(limit, options.get("offset", 0), name="limit")
     read = await read_filter(filter_, expr)
+    # No rows if there is no collection; all that fails raises (T07).
     return await session.with_schema(_search_by_metadata, [], read, fields, order, options)
 
 
@@ -109,7 +110,6 @@ async def _existing_ids(
 
 
 def _keys_of(session: Session, mapper: DocumentMapper, ids: Sequence[str]) -> list[Key]:
-    """Return the stored keys of the ids, without duplicates."""
     return list(dict.fromkeys(mapper.key(id_, session.scope) for id_ in ids))
 
 
@@ -140,6 +140,7 @@ async def count(
 async def _count(
     session: Session, schema: Schema, filter_: QueryFilter, options: Mapping[str, Any]
 ) -> int:
+    # A count can't be checked against the scope afterwards, as rows are.
     if _needs_client_side_count(session, schema, options):
         return len(await matching(session, schema, filter_, options))
     expression = await session.expression(schema, filter_)
@@ -193,6 +194,7 @@ async def rows(
         keys,
     )
     found = await session.collection.transport.query(request, session.deadline)
+    # Checked once more, however Milvus reads the expression.
     session.scope.require(found)
     return found
 
@@ -239,6 +241,7 @@ def key_fields(session: Session, schema: Schema) -> list[str]:
 
 
 def _check_fields(schema: Schema, fields: Sequence[str] | None) -> None:
+    # A string is a sequence, too: of its characters.
     if isinstance(fields, str) or not isinstance(fields or (), Sequence | AbstractSet):
         raise InvalidInputError("fields must be a list of metadata keys, not a single key.")
     for name in fields or ():

@@ -104,6 +104,7 @@ async def _similarity_search(
 ) -> Scored:
     fields = _searched_fields(session, schema, options.get("search_mode"))
     ranking = _ranking(options, len(fields))
+    # Each field finds those that the offset skips, too, or a later page would be empty.
     limit = opts.limit_with_offset(arguments.k, options)
     if len(fields) > 1:
         # A hit that is far down in each list can be the best of the fused ones.
@@ -173,6 +174,7 @@ async def _max_marginal_relevance_search(
     field = _vector_field(session, schema)
     if field.type not in DENSE:
         raise UnsupportedError("Maximal marginal relevance needs dense vectors.")
+    # Before the embedding is paid for.
     check_mmr_cost(arguments.k, fetch, field.dim or 1)
     expression = await session.expression(schema, filter_)
     vector = await _one_vector(session, query, schema)
@@ -272,7 +274,6 @@ def _vector_search(
 
 
 def _vector_field(session: Session, schema: Schema) -> Field:
-    """Return the store's one embedding field."""
     fields = session.collection.embedder.vector_fields(schema)
     if len(fields) != 1:
         raise InvalidInputError(
@@ -295,6 +296,7 @@ def _field_search(
         field=name,
         params=opts.search_params(param, schema.indexes.get(name), limit),
         limit=limit,
+        # In each search, because a hybrid search of Milvus has no filter of its own.
         filter=session.in_scope(schema, expression),
     )
 
@@ -339,7 +341,6 @@ def _scored(session: Session, schema: Schema, hits: Sequence[Hit]) -> Scored:
 
 
 def _ranking(options: Mapping[str, Any], fields: int) -> Any:
-    """Return the ranker for a search of several fields, or `None` for one field."""
     if fields > 1:
         return ranker(options, fields)
     opts.refuse_fusion_options(options)
@@ -347,11 +348,6 @@ def _ranking(options: Mapping[str, Any], fields: int) -> Any:
 
 
 def _fields_of_mode(names: Sequence[str], schema: Schema, mode: str) -> list[str]:
-    """Return the vector fields that a search mode searches.
-
-    Raises:
-        UnsupportedError: If a kind of field that the mode needs is missing.
-    """
     types = {name: schema.vectors[name].type for name in names if name in schema.vectors}
     dense = [name for name, type_ in types.items() if type_ in DENSE]
     sparse = [name for name, type_ in types.items() if type_ is DataType.SPARSE_FLOAT_VECTOR]

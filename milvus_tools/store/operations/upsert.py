@@ -95,6 +95,7 @@ class Upsert:
             embed: Embeds texts.
         """
         self.documents = documents
+        # Made here, once: a write that is repeated replaces its own rows.
         self.ids = [str(uuid.uuid4()) if one.id is None else id_text(one.id) for one in documents]
         self.vectors = vectors
         self.options = options

@@ -57,6 +57,7 @@ async def upsert(
         return []
     embed = session.collection.embedder.embed_documents
     wanted = Upsert(documents, vectors, batch_size, options, embed)
+    # While rows are to come, Milvus Lite is flushed only if their bytes make that due.
     with session.collection.flusher.unflushed.growing():
         try:
             return await _upsert(session, wanted)
@@ -95,7 +96,6 @@ async def _upsert(session: Session, upsert: Upsert) -> list[str]:
 
 
 def _with_partition(session: Session, options: dict[str, Any]) -> dict[str, Any]:
-    """Add the partition to write to, if the store has `partition_names`."""
     names = session.collection.settings.spec.partition_names
     if names is None or "partition_name" in options:
         return options
@@ -123,6 +123,7 @@ async def _write(session: Session, upsert: Upsert, schema: Schema | None) -> lis
     try:
         return await _write_once(session, upsert, schema)
     except (MilvusError, CollectionNotFoundError, DimensionError) as error:
+        # Each of these errors can also come of a collection that was made anew since.
         # With `auto_id`, a repeated request could insert its rows a second time.
         sent = not isinstance(error, DimensionError)
         if schema is None or (sent and schema.primary.auto_id):
@@ -152,6 +153,7 @@ async def _write_once(
     keys = [upsert.rows[one][schema.primary.name] for batch in upsert.batches for one in batch]
     async with _checked_keys(session, schema, keys):
         await _send(session, schema, upsert)
+    # Those of all Documents, though a later one with the same id has replaced some.
     return list(upsert.ids)
 
 
@@ -204,7 +206,6 @@ def _require_own_keys(session: Session, *, auto_id: bool) -> None:
 
 
 def _fitting(session: Session, schema: Schema, vectors: Columns, count: int) -> Columns:
-    """Return vectors as their fields need them."""
     fields = session.collection.embedder.vector_fields(schema) if vectors else []
     return [
         checked_vectors(column, schema.vectors[name], count)
@@ -234,6 +235,7 @@ async def _checked_keys(
 
 async def _require_in_scope(session: Session, schema: Schema, keys: Keys) -> None:
     fields = tuple(key_fields(session, schema))
+    # Without the scope's filter: it is rows outside the scope that it looks for.
     request = QueryRequest(session.collection.name, "", fields, STRONG, keys)
     rows = await session.collection.transport.query(request, session.deadline)
     if not all(session.scope.holds(row) for row in rows):
@@ -252,6 +254,7 @@ async def _send(session: Session, schema: Schema, upsert: Upsert) -> list[str]:
         rows = await _with_vectors(session, schema, upsert, number, batch)
         confirmed[number] = await _send_batch(session, schema, rows, upsert.options)
         upsert.embedded.forget(number)
+        # During a load, too: while Milvus Lite flushes by itself, reads miss rows.
         session.collection.flusher.flush_if_due()
 
     total = sum(map(len, upsert.batches))
@@ -271,7 +274,6 @@ async def _send(session: Session, schema: Schema, upsert: Upsert) -> list[str]:
 async def _with_vectors(
     session: Session, schema: Schema, upsert: Upsert, number: int, batch: Sequence[int]
 ) -> list[Row]:
-    """Return a batch's rows with their vectors."""
     # Copies, so that the batch's vectors are freed when it is written.
     rows = [upsert.rows[one].copy() for one in batch]
     vectors = _fitting(session, schema, await upsert.vectors_of(number), len(batch))

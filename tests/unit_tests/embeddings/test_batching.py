@@ -102,11 +102,31 @@ async def test_a_sync_method_for_queries_runs_in_a_thread(make: Make) -> None:
     assert threading.current_thread() not in model.threads
 
 
-async def test_the_caller_can_say_how_to_embed_queries(make: Make) -> None:
-    """By any function, such as one of the model's that takes an argument."""
+@pytest.mark.parametrize("retries", [0, 1])
+@pytest.mark.parametrize(
+    "embed_queries",
+    [
+        lambda model: functools.partial(model.embed_as, QUERY),
+        lambda model: lambda texts: model.embed_as(QUERY, texts),
+        lambda model: lambda texts: asyncio.ensure_future(model.embed_as(QUERY, texts)),
+    ],
+    ids=["partial", "lambda", "future"],
+)
+async def test_the_caller_can_say_how_to_embed_queries(
+    make: Make, embed_queries: Callable[..., Any], retries: int
+) -> None:
+    """Any function that returns an awaitable will do, with retries and without."""
     model = TaskModel()
-    embeddings = make(model, embed_queries=functools.partial(model.embed_as, QUERY))
+    embeddings = make(model, embed_queries=embed_queries(model), retries=retries)
     assert await queries(embeddings, TEXTS) == [query_vector(text) for text in TEXTS]
+    assert model.queries == [TEXTS]
+
+
+async def test_several_queries_of_one_call_share_a_request(make: Make) -> None:
+    """Vectors of queries come in the order of their texts."""
+    model = QueriesModel()
+    vectors = await make(model).avectors(TEXTS, query=True)
+    assert vectors == [query_vector(text) for text in TEXTS]
     assert model.queries == [TEXTS]
 
 
