@@ -211,6 +211,10 @@ async def test_r14_in_tools_a_declared_path_is_filtered_sorted_and_written(
     for name, value in metadata.items():
         assert await ids_found(tools["search"], query="x", filters=[equal(name, value)]) == [id_]
         assert await ids_found(tools["search_by_metadata"], order_by=name) == [id_]
+    both = tools_of(view, filter_fields={"specs": "string", "specs.screen": "string"})
+    document = {"text": "x", "metadata": {"specs": "x", "specs.screen": "LCD"}}
+    refused = await call(both["upsert"], documents=[document])
+    assert "'specs.screen' is inside another value" in refused.content
     context = MilvusToolkit(view, filter_fields=declared).get_context()
     assert '- specs.screen (string), such as "OLED"' in context
     assert "- ['x.y'] (integer): a dot, such as 7" in context
