@@ -7,7 +7,7 @@ See <https://milvus.io/docs/schema.md>.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymilvus import DataType, FunctionType
@@ -91,6 +91,24 @@ class Index:
         return cls(str(index.get("metric_type", "")), str(index.get("index_type", "")))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """Where rows have the value that a name means.
+
+    Attributes:
+        field: The field of the schema; `None` for the dynamic field.
+        keys: The path of keys inside the field; empty for the field's own value.
+    """
+
+    field: Field | None
+    keys: tuple[str, ...] = ()
+
+    @property
+    def column(self) -> str:
+        """The name of the field, as a read asks for it."""
+        return DYNAMIC_FIELD if self.field is None else self.field.name
+
+
 # Those that look at every entity.
 _EXHAUSTIVE = frozenset({"FLAT", "BIN_FLAT", "SPARSE_INVERTED_INDEX"})
 
@@ -163,16 +181,39 @@ class Schema:
         """Whether a field routes rows to partitions."""
         return any(field.is_partition_key for field in self.scalars.values())
 
+    def locate(self, path: Sequence[str], metadata_field: str | None = None) -> Place | None:
+        """Return the place that a name means, for filters, orders and scopes alike.
+
+        A name means a field of the schema, the primary key included; else a metadata key.
+
+        Args:
+            path: The keys of the name; one key for a name that is no path.
+            metadata_field: The JSON field that holds all metadata, or `None`.
+
+        Returns:
+            The place, or `None` if the collection can't have such a value.
+        """
+        name, *inner = path
+        field = self.primary if name == self.primary.name else self.scalars.get(name)
+        if field is not None and not inner:
+            return Place(field)
+        if field is not None and name != metadata_field:
+            return Place(field, tuple(inner)) if field.type == DataType.JSON else None
+        if name in self.vectors or name == DYNAMIC_FIELD:
+            return None
+        if metadata_field is not None:
+            return Place(self.scalars[metadata_field], tuple(path))
+        return Place(None, tuple(path)) if self.dynamic else None
+
     def is_dynamic(self, name: str) -> bool:
         """Tell whether a name can only be a key of the dynamic field.
 
         Raises:
             InvalidInputError: If the collection has no such field and no dynamic field.
         """
-        if name == self.primary.name or name in self.scalars:
-            return False
-        if self.dynamic and name not in self.vectors:
-            return True
+        place = self.locate((name,))
+        if place is not None:
+            return place.field is None
         known = ", ".join([self.primary.name, *self.scalars])
         raise InvalidInputError(
             f"The collection has no scalar field {name!r}, and no dynamic field either; "

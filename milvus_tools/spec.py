@@ -5,6 +5,7 @@ See <https://milvus.io/docs/schema.md>.
 
 import dataclasses
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from pymilvus import CollectionSchema, DataType, FunctionType
 from milvus_tools.errors import DimensionError, InvalidInputError, UnsupportedError
 from milvus_tools.schema import MAX_VARCHAR, Index, Schema
 
+_LONGEST_NAME = 255
+_NO_LETTER = re.compile(r"[^A-Za-z0-9_]")
+_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{_LONGEST_NAME - 1}}}")
 _PYTHON_TYPES: dict[type, DataType] = {
     bool: DataType.BOOL,
     int: DataType.INT64,
@@ -205,6 +209,22 @@ class CollectionSpec:
             text = {"datatype": DataType.VARCHAR, "max_length": MAX_VARCHAR}
             fields[key] = {**fields.get(key, text), "is_partition_key": True}
         return fields
+
+
+def is_collection_name(name: str) -> bool:
+    """Tell whether every Milvus takes a name for a collection."""
+    return bool(_NAME.fullmatch(name))
+
+
+def wrong_name(name: str) -> str:
+    """Return a sentence that says how a collection can be called."""
+    near = _NO_LETTER.sub("_", name)[: _LONGEST_NAME - 1]
+    near = near if is_collection_name(near) else f"_{near}"
+    return (
+        f"The collection name {name[:50]!r} is refused by Milvus: a name has letters, digits and "
+        f"underscores alone, begins with no digit, and is at most {_LONGEST_NAME} characters "
+        f"long, as {near[:50]!r} is."
+    )
 
 
 def listed(value: Any) -> list[Any]:

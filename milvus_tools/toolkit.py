@@ -12,6 +12,7 @@ from langchain_core.tools import BaseTool, BaseToolkit
 from milvus_tools._io.loop import run_sync
 from milvus_tools._text import cut
 from milvus_tools.errors import MilvusToolsError
+from milvus_tools.filters.names import DocumentId, path_of, value_at
 from milvus_tools.tools import (
     FilterField,
     ToolSettings,
@@ -21,7 +22,7 @@ from milvus_tools.tools import (
     upsert_tool,
 )
 from milvus_tools.tools.delete import delete_question
-from milvus_tools.tools.filters import ID, known_fields
+from milvus_tools.tools.filters import known_fields
 from milvus_tools.tools.formatting import counted, inline
 from milvus_tools.tools.settings import AnyStore
 from milvus_tools.tools.structured_tool import scoped_store
@@ -144,13 +145,17 @@ class MilvusToolkit(ToolSettings, BaseToolkit):
         lines.append("Fields to filter on:")
         for name, field in fields.items():
             # A field that the model may not read can still be a filter, but without examples.
-            hidden = self.metadata_fields is not None and name not in (ID, *self.metadata_fields)
-            lines.append(_field_line(name, field, () if hidden else samples))
+            lines.append(_field_line(name, field, samples if self._shows(name) else ()))
         return "\n".join(lines)
 
     def get_context(self, context: Any = None, *, user: Any = None) -> str:
         """The blocking version of `aget_context`."""
         return run_sync(self.aget_context(context, user=user))
+
+    def _shows(self, name: str) -> bool:
+        """Tell whether the model sees a field's values in Documents."""
+        shown = self.metadata_fields
+        return shown is None or isinstance(name, DocumentId) or path_of(name)[0] in shown
 
     def _what(self) -> str:
         return self.description or "documents"
@@ -161,8 +166,14 @@ def _short(value: Any) -> Any:
     return cut(text, _EXAMPLE_CHARS) if len(text) > _EXAMPLE_CHARS else value
 
 
+def _value(document: Document, name: str) -> Any:
+    if isinstance(name, DocumentId):
+        return document.id
+    return value_at(document.metadata, path_of(name))
+
+
 def _field_line(name: str, field: FilterField, samples: Sequence[Document]) -> str:
-    values = [one.id if name == ID else one.metadata.get(name) for one in samples]
+    values = [_value(one, name) for one in samples]
     shown = (inline(_short(value)) for value in values if value is not None)
     examples = ", ".join(list(dict.fromkeys(shown))[:_EXAMPLES])
     meaning = f": {field.description}" if field.description else ""

@@ -14,6 +14,7 @@ from milvus_tools.filters.conditions import (
 from milvus_tools.filters.expression import expression
 from milvus_tools.filters.fields import Fields
 from milvus_tools.filters.query_filter import TypedFilter
+from milvus_tools.filters.self_query import MilvusTranslator
 
 __all__ = [
     "All",
@@ -22,6 +23,7 @@ __all__ = [
     "FieldType",
     "Fields",
     "Filter",
+    "MilvusTranslator",
     "Not",
     "Operator",
     "TypedFilter",

@@ -16,13 +16,14 @@ import enum
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from milvus_tools._text import listed, named, quoted, shown
 from milvus_tools.errors import FilterError
 from milvus_tools.filters.literals import MAX_EXPRESSION
 
 # Models and forms send filters: these bounds keep the work of reading and writing them short.
 MAX_DEPTH: Final = 4
-MAX_VALUES: Final = 1_000
 MAX_CONDITIONS: Final = 100
 MAX_ALL_VALUES: Final = MAX_EXPRESSION // 3  # each takes a digit, a comma and a space at least
 MAX_KEYS: Final = 3
@@ -58,12 +59,18 @@ class Operator(enum.StrEnum):
 
 
 class FieldType(enum.StrEnum):
-    """The types of fields that filters distinguish."""
+    """The types of fields that filters distinguish.
+
+    A `datetime` is a date or a time, held as text in ISO 8601: `2024-01-31`, or with a time zone
+    in UTC, `2024-01-31T12:00:00+00:00`, as the store writes Python's dates and datetimes. Values
+    to compare with may be text too, in any time zone.
+    """
 
     STRING = "string"
     INTEGER = "integer"
     NUMBER = "number"
     BOOLEAN = "boolean"
+    DATETIME = "datetime"
     STRINGS = "list of strings"
     INTEGERS = "list of integers"
     NUMBERS = "list of numbers"
@@ -79,7 +86,9 @@ class Condition:
         field: The field's name.
         operator: The operator.
         value: The value to compare with. A list for `in`, `not_in`, `contains_any` and `between`
-            (two values, both included); a boolean for `exists`; a scalar for the others.
+            (two values, both included); a boolean for `exists`; a scalar for the others. A date
+            or a datetime is compared as the store writes it; a date means its whole day in `lt`,
+            `lte`, `gt`, `gte` and `between`.
     """
 
     field: str
@@ -238,8 +247,8 @@ def _described(condition: Condition) -> str:
     match condition.value:
         case [low, high] if condition.operator is Operator.BETWEEN:
             return f"{name} {phrase.format(quoted(low), quoted(high))}"
-        case list() | tuple():
-            value = listed(condition.value)
+        case list() | tuple() | np.ndarray():
+            value = listed(values_of(condition.value))
         case _:
             value = quoted(condition.value)
     # A `between` without two values is refused only when the expression is written.
@@ -252,7 +261,7 @@ def require_bounds(filter_: Filter) -> None:
     values = 0
     for condition in _conditions(filter_):
         _take(room)
-        values += len(condition.value) if isinstance(condition.value, list | tuple) else 1
+        values += len(values_of(condition.value))
         if values > MAX_ALL_VALUES:
             raise FilterError(f"A filter can have at most {MAX_ALL_VALUES} values in all.")
 
@@ -263,8 +272,14 @@ def size(filter_: Filter) -> int:
 
 
 def _size(value: Any) -> int:
-    values = value if isinstance(value, list | tuple) else [value]
-    return sum(len(one) if isinstance(one, str) else _MEAN_CHARS for one in values)
+    return sum(len(one) if isinstance(one, str) else _MEAN_CHARS for one in values_of(value))
+
+
+def values_of(value: Any) -> Sequence[Any]:
+    """Return the values of a condition: the items of a list, a tuple or an array, else one."""
+    if isinstance(value, list | tuple):
+        return value
+    return list(value) if isinstance(value, np.ndarray) and value.ndim else [value]
 
 
 def _conditions(filter_: Filter, depth: int = 0) -> Iterator[Condition]:

@@ -21,7 +21,7 @@ from milvus_tools.filters.conditions import (
 )
 from milvus_tools.filters.fields import ITEMS, Fields, Target
 from milvus_tools.filters.guard import checked
-from milvus_tools.filters.literals import MAX_EXPRESSION, all_of, any_of
+from milvus_tools.filters.literals import MAX_FILTER, all_of, any_of
 from milvus_tools.filters.operands import flag
 from milvus_tools.filters.operators import WRITERS
 
@@ -35,6 +35,7 @@ OPERATORS: Final[Mapping[FieldType, frozenset[Operator]]] = {
     FieldType.INTEGER: frozenset(_EQUAL | _ORDERED),
     FieldType.NUMBER: frozenset(_EQUAL | _ORDERED),
     FieldType.BOOLEAN: frozenset(_EQUAL),
+    FieldType.DATETIME: frozenset(_EQUAL | _ORDERED),
     **dict.fromkeys(ITEMS, frozenset(_LISTS)),
     FieldType.ANY: frozenset(Operator),
 }
@@ -60,7 +61,7 @@ def expression(filter_: Filter, fields: Fields) -> str:
 
 def write(filter_: Filter, fields: Fields) -> str:
     """Write a filter as `expression` does, without checking its bounds, which must hold."""
-    return checked(_written(filter_, fields, negated=False))
+    return checked(_written(filter_, fields, negated=False), MAX_FILTER)
 
 
 def _written(filter_: Filter, fields: Fields, *, negated: bool) -> str:
@@ -83,15 +84,25 @@ def _all_written(filters: Sequence[Filter], fields: Fields, *, negated: bool) ->
     for filter_ in filters:
         parts.append(_written(filter_, fields, negated=negated))
         length += len(parts[-1])
-        if length > MAX_EXPRESSION:
-            raise FilterError(
-                f"The filter's expression is longer than {MAX_EXPRESSION} characters."
-            )
+        if length > MAX_FILTER:
+            raise FilterError(f"The filter's expression is longer than {MAX_FILTER} characters.")
     return parts
 
 
 def _condition(condition: Condition, target: Target, *, negated: bool) -> str:
     operator = _operator(condition.operator, target)
+    written = _compared(operator, condition, target, negated=negated)
+    if not target.outer:
+        return written
+    # A text is no object, even if it looks like one: the field is missing there.
+    is_text = f'{target.outer} like "%"'
+    holds_without = negated ^ (operator in _NEGATIONS)
+    if operator is Operator.EXISTS:
+        holds_without = negated == condition.value
+    return any_of([written, is_text]) if holds_without else all_of([written, f"not ({is_text})"])
+
+
+def _compared(operator: Operator, condition: Condition, target: Target, *, negated: bool) -> str:
     if operator is Operator.EXISTS:
         wanted = flag(condition.value) != negated
         # A field that every row has is missing in no row, so there the presence is negated.

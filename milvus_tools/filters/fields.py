@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Mapping
 from typing import Final
 
@@ -10,8 +11,9 @@ from pymilvus import DataType
 from milvus_tools._text import shown
 from milvus_tools.errors import FilterError
 from milvus_tools.filters.conditions import MAX_HINT_CHARS, FieldType
-from milvus_tools.filters.literals import any_of, dynamic_key, json_key, reference
-from milvus_tools.schema import DYNAMIC_FIELD, Field, Schema
+from milvus_tools.filters.literals import any_of, nested, reference
+from milvus_tools.filters.names import locate, path_of
+from milvus_tools.schema import DYNAMIC_FIELD, Field, Place, Schema
 
 _SCALARS: Final = {
     DataType.VARCHAR: FieldType.STRING,
@@ -52,6 +54,8 @@ class Target:
         key: The JSON key with the name of its field before it; `""` for a field of the schema.
         lite: Whether the expression is for Milvus Lite, which accepts more patterns and fewer
             keys than the server.
+        outer: The metadata key that a path begins with, if Milvus Lite would look for the path
+            in a text there that looks like JSON.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Target:
     field: Field | None
     key: str
     lite: bool
+    outer: str = ""
 
     @property
     def stored(self) -> DataType | None:
@@ -107,14 +112,10 @@ class Target:
 class Fields:
     """The fields that filters can name.
 
-    These are the primary key and the scalar and ARRAY fields of the schema. JSON keys, one level
-    deep, can be named if they are declared or `allow_dynamic` is set:
-
-    - The name of a metadata key is the key itself, whether metadata is in the dynamic field or in
-      `metadata_field`.
-    - The name of a key of another JSON field is the field's name, a dot and the key:
-      `"info.page"`. If the schema has a JSON field `info`, a metadata key `"info.page"` can't be
-      named.
+    A name means a field of the schema, the primary key included; else a metadata key, whether
+    metadata is in the dynamic field or in `metadata_field`. Metadata keys, and the keys of JSON
+    fields, can be named if they are declared or `allow_dynamic` is set. A dot leads to a nested
+    key, or into a JSON field: `specs.screen`. A key that has a dot is written `['x.y']`.
 
     A number is rounded to the type of the FLOAT or DOUBLE field that it is compared with. A key
     that holds an object can't be compared; it exists on Milvus Lite, but the server treats it as
@@ -142,40 +143,47 @@ class Fields:
         Raises:
             FilterError: If filters can't name it. The message lists the fields that they can.
         """
-        if not isinstance(name, str):
-            raise FilterError(f"A field's name must be a string, not {type(name).__name__}.")
-        field = self._static.get(name)
-        if field is not None:
-            type_ = field_type(field)
-            if type_ is not None:
-                written = reference(name, dynamic=False)
-                return Target(name, type_, written, field, key="", lite=self.lite)
-        # Neither the dynamic field as a whole nor a vector can be compared.
-        elif name != DYNAMIC_FIELD and name not in self.schema.vectors:
-            target = self._key(name)
+        place = locate(name, self.schema, self.metadata_field)
+        if place is not None:
+            target = self._key(name, place) if place.keys else self._field(name, place.field)
             if target is not None:
                 return target
         raise FilterError(self._unknown(name))
+
+    def _field(self, name: str, field: Field | None) -> Target | None:
+        """Return a field of the schema, or `None` if its type can't be compared."""
+        type_ = None if field is None else field_type(field)
+        if field is None or type_ is None:
+            return None
+        if self._types.get((field.name,)) is FieldType.DATETIME and type_ is FieldType.STRING:
+            type_ = FieldType.DATETIME  # Milvus knows such a field as a text
+        written = reference(field.name, dynamic=False)
+        return Target(name, type_, written, field, key="", lite=self.lite)
+
+    def _key(self, name: str, place: Place) -> Target | None:
+        """Return a JSON key, or `None` if it may not be named."""
+        type_ = self._types.get(path_of(name), FieldType.ANY if self.allow_dynamic else None)
+        if type_ is None:
+            return None
+        outer = ""
+        if place.field is not None:
+            written = key = nested(reference(place.field.name, dynamic=False), place.keys)
+        else:
+            key = nested(DYNAMIC_FIELD, place.keys)
+            # Milvus Lite reads fewer operators on a key in brackets.
+            written = reference(place.keys[0], dynamic=True) + nested("", place.keys[1:])
+            if self.lite and len(place.keys) > 1:
+                outer = reference(place.keys[0], dynamic=True)
+        return Target(name, FieldType(type_), written, None, key, self.lite, outer)
 
     @property
     def _static(self) -> Mapping[str, Field]:
         return {self.schema.primary.name: self.schema.primary, **self.schema.scalars}
 
-    def _key(self, name: str) -> Target | None:
-        """Return a JSON key, or `None` if it may not be named or the collection can't hold it."""
-        type_ = self.declared.get(name, FieldType.ANY if self.allow_dynamic else None)
-        if type_ is None:
-            return None
-        field, dot, rest = name.partition(".")
-        if dot and field in self._json_fields:
-            written = key = json_key(field, rest)
-        elif self.metadata_field is not None:
-            written = key = json_key(self.metadata_field, name)
-        elif self.schema.dynamic:
-            written, key = reference(name, dynamic=True), dynamic_key(name)
-        else:
-            return None
-        return Target(name, FieldType(type_), written, field=None, key=key, lite=self.lite)
+    @functools.cached_property
+    def _types(self) -> Mapping[tuple[str, ...], FieldType]:
+        """The types of the declared keys, by their paths: a path can be written in two ways."""
+        return {path_of(name): type_ for name, type_ in self.declared.items()}
 
     @property
     def _json_fields(self) -> list[str]:
@@ -198,4 +206,5 @@ class Fields:
         near = difflib.get_close_matches(name[:MAX_HINT_CHARS], self.names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         known = ", ".join(self.names)
-        return f"There is no field {shown(name)} to filter on; there are {known}.{hint}"
+        dotted = " A key that has a dot is written ['x.y']." if len(path_of(name)) > 1 else ""
+        return f"There is no field {shown(name)} to filter on; there are {known}.{dotted}{hint}"

@@ -80,7 +80,7 @@ _WRONG: Final = re.compile(
 )
 
 
-def checked(expression: str | None) -> str:
+def checked(expression: str | None, most: int = MAX_EXPRESSION) -> str:
     """Return a raw expression that is safe to put in brackets and to join with others.
 
     Brackets alone don't hold an expression (T56). On its own, it must have strings in `"` or `'`
@@ -92,6 +92,7 @@ def checked(expression: str | None) -> str:
 
     Args:
         expression: The expression, or `None` for no filter.
+        most: The most characters that it can have.
 
     Returns:
         The expression without the white space around it; `""` for no filter.
@@ -103,9 +104,9 @@ def checked(expression: str | None) -> str:
         return ""
     if not isinstance(expression, str):
         raise FilterError(f"expr must be a string, not {type(expression).__name__}.")
-    if len(expression) > MAX_EXPRESSION:
+    if len(expression) > most:
         raise FilterError(
-            f"A filter expression can have at most {MAX_EXPRESSION} characters; this one has "
+            f"A filter expression can have at most {most} characters; this one has "
             f"{len(expression)}."
         )
     _require_light(_without_strings(unicode(expression)))
@@ -123,14 +124,14 @@ def _require_light(code: str) -> None:
         raise FilterError(
             f"A filter expression can't have {grown[0]}, whose result can grow without end."
         )
-    if any(len(_SIGN.findall(signs)) >= MAX_NESTING for signs in _SIGNS.findall(code)):
+    if any(len(_SIGN.findall(signs[0])) >= MAX_NESTING for signs in _SIGNS.finditer(code)):
         raise FilterError(f"The filter expression has more than {MAX_NESTING} signs in a row.")
     refuse_constant_folding(code)
 
 
 def _require_closed_brackets(code: str) -> None:
     opened: list[str] = []
-    for character in _BRACKET.findall(code):
+    for character in (found[0] for found in _BRACKET.finditer(code)):
         if character == "\\":
             raise FilterError("The filter expression has a backslash outside a string.")
         if character not in _CLOSERS:
@@ -145,14 +146,18 @@ def _require_closed_brackets(code: str) -> None:
 
 def _without_strings(expression: str) -> str:
     """Return the expression with its strings emptied."""
-    pieces = _STRING.split(expression)
-    code, strings, unread = pieces[::3], pieces[1::3], pieces[2::3]
-    if any(unread):
-        raise FilterError(_why_unread(unread[-1]))
-    for before, string in zip(code, strings, strict=False):
-        if len(_WILDCARD.findall(string)) > MAX_WILDCARDS and _LIKE.search(before):
+    code: list[str] = []
+    end = 0
+    # One match after the other, here and below: a single call over a long text would hold the
+    # interpreter's lock, and so the I/O loop, for as long as it takes.
+    for found in _STRING.finditer(expression):
+        if found[2] is not None:
+            raise FilterError(_why_unread(found[2]))
+        code.append(expression[end : found.start()])
+        end = found.end()
+        if len(_WILDCARD.findall(found[1])) > MAX_WILDCARDS and _LIKE.search(code[-1]):
             raise FilterError(f"A pattern of like can have at most {MAX_WILDCARDS} wildcards.")
-    return '""'.join(code)
+    return '""'.join([*code, expression[end:]])
 
 
 def _why_unread(text: str) -> str:
@@ -181,7 +186,8 @@ def refuse_constant_folding(code: str) -> None:
     kinds, groups = _Kinds(), _Groups()
     read: list[str] = []
     outer: list[list[str]] = []
-    for piece in _PIECE.findall("".join(map(kinds.__getitem__, _TOKEN.findall(code)))):
+    kind = "".join([kinds[token[0]] for token in _TOKEN.finditer(code)])
+    for piece in (found[0] for found in _PIECE.finditer(kind)):
         if piece in ("(", "["):
             outer.append(read)
             read = [piece]

@@ -14,8 +14,10 @@ from milvus_tools.errors import FilterError
 Scalar = str | int | float | bool
 
 INT64_MAX = 2**63 - 1
+INT64_MIN = -(2**63)
 MAX_NESTING = 64
-MAX_EXPRESSION = 65_536
+MAX_EXPRESSION = 65_536  # of a raw expression, or of a string in a filter
+MAX_FILTER = 2_097_152  # of an expression that typed conditions become
 MAX_WILDCARDS = 3
 
 # The escapes that both the server and Milvus Lite know (T03, T06). An unknown escape ends the
@@ -104,26 +106,21 @@ def reference(field: str, *, dynamic: bool) -> str:
     if plain and not (dynamic and field in _LITE_COLUMNS):
         return field
     if dynamic:
-        return dynamic_key(field)
+        return nested("$meta", [field])
     raise FilterError(f"The field {field!r} can't be named in a filter expression.")
 
 
-def dynamic_key(field: str) -> str:
-    """Write a reference to a key of the dynamic field: `$meta["key"]`.
+def nested(field: str, keys: Sequence[str]) -> str:
+    """Write a reference to a nested key of a JSON or dynamic field: `$meta["key"]["inner"]`.
+
+    Args:
+        field: The field, as an expression refers to it.
+        keys: The path of keys.
 
     Raises:
-        FilterError: If not every Milvus can name the key in an expression.
+        FilterError: If not every Milvus can name a key in an expression.
     """
-    return f"$meta{_in_brackets(field)}"
-
-
-def json_key(field: str, key: str) -> str:
-    """Write a reference to a key of a JSON field: `field["key"]`.
-
-    Raises:
-        FilterError: If not every Milvus can name the key in an expression.
-    """
-    return f"{reference(field, dynamic=False)}{_in_brackets(key)}"
+    return field + "".join(map(_in_brackets, keys))
 
 
 def _in_brackets(key: str) -> str:

@@ -6,6 +6,7 @@ on rows without the field, on the left side of `in`, on the patterns of `like`, 
 condition, or its negation, that finds exactly the rows that the condition finds in Python.
 """
 
+import math
 import operator as op
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,9 +15,19 @@ from typing import Any, Final
 from milvus_tools.errors import FilterError, UnsupportedError
 from milvus_tools.filters.conditions import FieldType, Operator
 from milvus_tools.filters.fields import Target
-from milvus_tools.filters.literals import MAX_WILDCARDS, Scalar, all_of, any_of, literal
-from milvus_tools.filters.operands import fitting, several, text, two
+from milvus_tools.filters.literals import (
+    INT64_MAX,
+    INT64_MIN,
+    MAX_WILDCARDS,
+    Scalar,
+    all_of,
+    any_of,
+    literal,
+)
+from milvus_tools.filters.operands import EXACT, fitting, is_whole_day, several, text, two
 
+_MANY: Final = 100
+_WHOLE_DAY: Final = {Operator.LTE: Operator.LT, Operator.GT: Operator.GTE}
 _ASTERISKS: Final = re.compile(r"\*+")
 _ORDERS: Final = {
     Operator.GT: (">", op.gt),
@@ -42,6 +53,8 @@ def _equal(target: Target, value: Any, negated: bool) -> str:
 
 def _in(target: Target, value: Any, negated: bool) -> str:
     values = _twins([fitting(one, target) for one in several(value)], target)
+    if target.field is None and target.lite and len(values) > _MANY:
+        return _or_negated(_among(values, target), target, negated=negated)
     equal = any_of(_member(group, target) for group in _groups(values, target))
     return _or_negated(equal, target, negated=negated)
 
@@ -54,16 +67,58 @@ def _groups(values: Iterable[Scalar], target: Target) -> Iterable[Sequence[Scala
     """
     if target.field is None and target.lite:
         return [[value] for value in values]
-    groups: dict[type, list[Scalar]] = {}
+    groups: dict[tuple[type, bool], list[Scalar]] = {}
     for value in values:
-        groups.setdefault(type(value), []).append(value)
+        groups.setdefault((type(value), _is_least(value)), []).append(value)
     return groups.values()
 
 
 def _member(values: Sequence[Scalar], target: Target) -> str:
-    if len(values) == 1:
-        return f"{target.reference} == {literal(values[0])}"
+    # With `==`, the server compares a great integer with a row's float as doubles; `in` is exact.
+    exact = target.lite or target.field is not None or not _is_great(values[0])
+    if len(values) == 1 and (exact or _is_least(values[0])):
+        return f"{target.reference} == {_number(values[0], target)}"
     return f"{target.reference} in {_list(values)}"
+
+
+def _among(values: Iterable[Scalar], target: Target) -> str:
+    """Write that a key has one of many values, for Milvus Lite.
+
+    It compares a row with one value after the other. Ranges around them keep it to some hundreds.
+    """
+    texts = sorted(value for value in values if isinstance(value, str))
+    numbers = sorted(value for value in values if not isinstance(value, str))
+    kinds = ((texts, f'{target.reference} like "%"'), (numbers, f"{target.reference} * 0 == 0"))
+    return any_of(
+        all_of([f"exists {target.key}", kind, any_of(_ranges(some, target))])
+        for some, kind in kinds
+        if some
+    )
+
+
+def _ranges(values: Sequence[Any], target: Target) -> Iterable[str]:
+    size = math.isqrt(len(values)) + 1
+    for start in range(0, len(values), size):
+        some = values[start : start + size]
+        bounds = [(Operator.GTE, some[0]), (Operator.LTE, some[-1])]
+        yield all_of(
+            [_range(bounds, target, False), any_of(_member([one], target) for one in some)]
+        )
+
+
+def _is_great(value: Scalar) -> bool:
+    return isinstance(value, int) and abs(value) > EXACT
+
+
+def _is_least(value: Scalar) -> bool:
+    return isinstance(value, int) and value == INT64_MIN
+
+
+def _number(value: Scalar, target: Target) -> str:
+    if not _is_least(value):
+        return literal(value)
+    # The server reads the digits without the sign, and 2**63 is too great for it.
+    return str(INT64_MIN) if target.lite else f"{INT64_MIN + 1} - 1"
 
 
 def _twins(values: Iterable[Scalar], target: Target) -> list[Scalar]:
@@ -71,26 +126,35 @@ def _twins(values: Iterable[Scalar], target: Target) -> list[Scalar]:
 
     Milvus Lite compares them as equal by itself.
     """
-    found: dict[str, Scalar] = {}
+    found: dict[tuple[type, Scalar], Scalar] = {}
     may_be_flag = _may_be_flag(target)
     for value in values:
         twins = (int(value), bool(value)) if may_be_flag and value in (0, 1) else (value,)
-        found.update((literal(twin), twin) for twin in twins)
+        found.update(((type(twin), twin), twin) for twin in twins)
     return list(found.values())
 
 
 def _order(operator: Operator) -> Callable[[Target, Any, bool], str]:
     def write(target: Target, value: Any, negated: bool) -> str:
-        return _range([(operator, fitting(value, target))], target, negated)
+        return _range([_edge(operator, value, target)], target, negated)
 
     return write
 
 
+def _edge(operator: Operator, value: Any, target: Target) -> tuple[Operator, Scalar]:
+    """Return a bound; `lte` includes the times of a day, and `gt` excludes them."""
+    bound = fitting(value, target)
+    if operator in _WHOLE_DAY and isinstance(bound, str) and is_whole_day(value, target):
+        return _WHOLE_DAY[operator], _after(bound) or bound
+    return operator, bound
+
+
 def _between(target: Target, value: Any, negated: bool) -> str:
-    low, high = (fitting(bound, target) for bound in two(value))
-    if isinstance(low, str) != isinstance(high, str):
+    low, high = two(value)
+    bounds = [_edge(Operator.GTE, low, target), _edge(Operator.LTE, high, target)]
+    if len({isinstance(bound, str) for _, bound in bounds}) > 1:
         raise FilterError("The operator between takes two strings or two numbers.")
-    return _range([(Operator.GTE, low), (Operator.LTE, high)], target, negated)
+    return _range(bounds, target, negated)
 
 
 def _prefix(target: Target, value: Any, negated: bool) -> str:
@@ -128,11 +192,26 @@ def _range(bounds: Iterable[tuple[Operator, Scalar]], target: Target, negated: b
 def _bound(operator: Operator, bound: Scalar, target: Target) -> str:
     if isinstance(bound, str):
         return f"{target.reference} {_ORDERS[operator][0]} {literal(bound)}"
-    sign, holds = _ORDERS[operator]
+    holds = _ORDERS[operator][1]
     twins = [flag for flag in (False, True) if _may_be_flag(target) and holds(flag, bound)]
+    if target.field is None and not target.lite and _is_great(bound):
+        operator, bound = _beside_double(operator, int(bound))
     # `+ 0` turns `True` into 1: the guard refuses an order of booleans.
-    ordered = f"{target.reference} {sign} {literal(bound + 0)}"
+    ordered = f"{target.reference} {_ORDERS[operator][0]} {_number(bound + 0, target)}"
     return any_of([ordered, *(f"{target.reference} == {literal(twin)}" for twin in twins)])
+
+
+def _beside_double(operator: Operator, bound: int) -> tuple[Operator, int]:
+    """Return a bound that means the same, and on which the nearest double is on the right side.
+
+    The server compares a bound with a row's float as doubles, and with a row's integer exactly.
+    """
+    double = int(float(bound))
+    if double < bound and operator in (Operator.LT, Operator.GTE):
+        return (Operator.LTE if operator is Operator.LT else Operator.GT), bound - 1
+    if bound < double and operator in (Operator.GT, Operator.LTE) and bound < INT64_MAX:
+        return (Operator.GTE if operator is Operator.GT else Operator.LT), bound + 1
+    return operator, bound
 
 
 def _may_be_flag(target: Target) -> bool:
@@ -177,6 +256,8 @@ def _contains(target: Target, value: Any, negated: bool) -> str:
 
 def _contains_any(target: Target, value: Any, negated: bool) -> str:
     items = _twins([fitting(item, target) for item in several(value)], target)
+    if not target.lite and any(map(_is_least, items)):
+        raise UnsupportedError("This Milvus can't search a list for -2**63.")
     if target.field is not None:
         found = f"array_contains_any({target.reference}, {_list(items)})"
     elif target.lite:
@@ -190,11 +271,12 @@ def _contains_any(target: Target, value: Any, negated: bool) -> str:
 
 def _list(items: Iterable[Scalar]) -> str:
     # A list even of one item, because Milvus Lite refuses a single negative number.
-    return f"[{', '.join(map(literal, items))}]"
+    return f"[{', '.join(str(item) if _is_least(item) else literal(item) for item in items)}]"
 
 
 def _as_float(item: Scalar) -> Scalar:
-    exact = isinstance(item, int) and not isinstance(item, bool) and abs(item) <= 2**53
+    # At 2**53 and beyond, several integers are one double.
+    exact = isinstance(item, int) and not isinstance(item, bool) and abs(item) < EXACT
     return float(item) if exact else item
 
 

@@ -8,6 +8,7 @@ from milvus_tools.errors import FilterError
 from milvus_tools.filters.conditions import FieldType, Filter, parse, size
 from milvus_tools.filters.guard import checked
 from milvus_tools.filters.literals import all_of
+from milvus_tools.filters.names import path_of
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -23,8 +24,8 @@ class TypedFilter:
 
     Attributes:
         conditions: The conditions, within bounds.
-        fields: Dynamic keys with the types of their values.
-        allow_dynamic: Whether conditions may also name other dynamic keys, and compare them with
+        fields: Metadata keys, or paths of keys, with the types of their values.
+        allow_dynamic: Whether conditions may also name other metadata keys, and compare them with
             any scalar.
     """
 
@@ -43,8 +44,9 @@ class TypedFilter:
 
         Args:
             conditions: Conditions, or a form that `parse` reads.
-            fields: Dynamic keys with the types of their values: `{"year": "integer"}`.
-            allow_dynamic: Whether conditions may also name other dynamic keys.
+            fields: Metadata keys, or paths of keys, with the types of their values:
+                `{"year": "integer", "specs.screen": "string"}`.
+            allow_dynamic: Whether conditions may also name other metadata keys.
 
         Raises:
             FilterError: If the conditions have another form or an unknown operator, or are too
@@ -60,9 +62,12 @@ def _types(fields: object) -> dict[str, FieldType]:
     if not isinstance(fields, Mapping | None):
         raise FilterError("fields must be a dictionary from keys to their types.")
     try:
-        return {name: FieldType(type_) for name, type_ in (fields or {}).items()}
+        types = {name: FieldType(type_) for name, type_ in (fields or {}).items()}
     except ValueError as error:
         raise FilterError(f"The types of fields are {', '.join(FieldType)}.") from error
+    for name in types:
+        path_of(name)  # raises if it is no name
+    return types
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

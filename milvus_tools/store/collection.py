@@ -13,8 +13,17 @@ from pymilvus import CollectionSchema
 
 from milvus_tools._io.loop import portal
 from milvus_tools._io.tasks import cancel_and_wait, within
-from milvus_tools.errors import EmbeddingError, InvalidInputError, StoreClosedError
+from milvus_tools.errors import (
+    AccessError,
+    DeadlineError,
+    EmbeddingError,
+    InvalidInputError,
+    MilvusError,
+    StoreClosedError,
+    UnavailableError,
+)
 from milvus_tools.schema import Schema
+from milvus_tools.spec import is_collection_name, wrong_name
 from milvus_tools.store.config import Settings
 from milvus_tools.store.consistency import ReadYourWrites
 from milvus_tools.store.documents import DocumentMapper
@@ -102,11 +111,28 @@ class Collection:
                 return
             await self.connection.open(deadline.remaining)
             forget_schemas()  # of an earlier server at this address
+            if not is_collection_name(self.name):
+                await self._require_there(deadline)
             if self.settings.drop_old:
                 await self.connection.settle()  # no earlier drop may come after this one
                 await self._drop(deadline)
+                self.schemas.forget()
             await self.schemas.read(deadline)
             self._opened = True
+
+    async def _require_there(self, deadline: Deadline) -> None:
+        """Refuse a name that a server refuses, unless there is a collection of this name.
+
+        Milvus Lite takes any name. What it has under one stays usable, and can be made anew.
+        """
+        try:
+            await self.schemas.read(deadline)
+        except (UnavailableError, DeadlineError, AccessError):
+            raise
+        except (MilvusError, InvalidInputError) as error:
+            raise InvalidInputError(wrong_name(self.name)) from error
+        if self.schemas.known is None:
+            raise InvalidInputError(wrong_name(self.name))
 
     def forget(self) -> Coroutine[Any, Any, None]:
         """Return what closes it in the background, because its owner did not. Does not block."""

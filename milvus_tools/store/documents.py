@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 from langchain_core.documents import Document
 from pymilvus import DataType
 
+from milvus_tools._text import shown
 from milvus_tools.errors import InvalidInputError
-from milvus_tools.schema import DYNAMIC_FIELD, Schema
+from milvus_tools.filters.names import locate, value_at
+from milvus_tools.schema import DYNAMIC_FIELD, Place, Schema
 from milvus_tools.store.scope import Scope
 from milvus_tools.store.values import (
     checked_unicode,
@@ -88,24 +90,25 @@ class DocumentMapper:
             )
         return row
 
-    def place(self, name: str) -> str:
-        """Return the field of the collection that holds a metadata key.
+    def place(self, name: str) -> Place:
+        """Return the place that a name means: a field of the schema, else a metadata key.
 
         Raises:
-            InvalidInputError: If no field holds it, or if it names a vector field.
+            InvalidInputError: If the collection can't have it.
         """
-        if name in self.schema.scalars or name == self.schema.primary.name:
-            return name
-        if self.metadata_field is not None and name not in self.schema.vectors:
-            return self.metadata_field
-        self.schema.is_dynamic(name)
-        return DYNAMIC_FIELD
+        place = locate(name, self.schema, self.metadata_field)
+        if place is not None:
+            return place
+        known = ", ".join([self.schema.primary.name, *self.schema.scalars])
+        raise InvalidInputError(
+            f"The collection has no field {shown(name)} and no such metadata; it has {known}."
+        )
 
-    def value(self, row: Row, name: str) -> Any:
-        """Return the value of a metadata key in a row from Milvus, or `None` if it has none."""
-        if self.place(name) == self.metadata_field != name:
-            return (row.get(self.metadata_field) or {}).get(name)
-        return row.get(name)
+    def value(self, row: Row, place: Place) -> Any:
+        """Return the value at a place in a row from Milvus, or `None` if it has none."""
+        # pymilvus returns dynamic keys beside the fields.
+        data = row if place.field is None else row.get(place.field.name)
+        return value_at(data, place.keys)
 
     def _own_metadata(self, document: Document) -> dict[str, Any]:
         """Return the metadata without a copy of the id, which other stores put there."""

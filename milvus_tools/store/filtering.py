@@ -4,12 +4,24 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+import numpy as np
+
 from milvus_tools._io.loop import portal
-from milvus_tools.filters.conditions import All, Any_, Condition, Filter, Not, Operator
+from milvus_tools.filters.conditions import (
+    All,
+    Any_,
+    Condition,
+    Filter,
+    Not,
+    Operator,
+    values_of,
+)
 from milvus_tools.filters.expression import write
 from milvus_tools.filters.fields import Fields
 from milvus_tools.filters.literals import all_of
+from milvus_tools.filters.names import locate
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter, TypedFilter
+from milvus_tools.filters.stored import stored
 from milvus_tools.store.documents import DocumentMapper
 from milvus_tools.store.scope import Scope
 
@@ -17,8 +29,6 @@ Result = TypeVar("Result")
 
 LONG: Final = 4_096
 """The number of characters from which on a text is read in a thread: that takes milliseconds."""
-ID: Final = "id"
-"""The field by which conditions name the Documents' id, whatever the primary key is called."""
 _NONE: Final = QueryFilter()
 
 
@@ -77,12 +87,6 @@ def _length(expression: object) -> int:
     return len(expression) if isinstance(expression, str) else 0
 
 
-def is_key(name: str, mapper: DocumentMapper) -> bool:
-    """Tell whether a name means the Documents' id: the primary key, or `id` if it is no field."""
-    schema = mapper.schema
-    return name == schema.primary.name or (name == ID and name not in schema.scalars)
-
-
 def _with_keys(filter_: Filter, mapper: DocumentMapper, scope: Scope) -> Filter:
     """Return the conditions with stored keys in place of ids.
 
@@ -91,7 +95,7 @@ def _with_keys(filter_: Filter, mapper: DocumentMapper, scope: Scope) -> Filter:
     """
     match filter_:
         case Condition():
-            return _with_key(filter_, mapper, scope) if is_key(filter_.field, mapper) else filter_
+            return _with_key(filter_, mapper, scope) if _is_key(filter_, mapper) else filter_
         case Not(inner):
             return Not(_with_keys(inner, mapper, scope))
         case All(filters):
@@ -100,10 +104,15 @@ def _with_keys(filter_: Filter, mapper: DocumentMapper, scope: Scope) -> Filter:
             return Any_([_with_keys(one, mapper, scope) for one in filters])
 
 
+def _is_key(condition: Condition, mapper: DocumentMapper) -> bool:
+    place = locate(condition.field, mapper.schema, mapper.metadata_field)
+    return place is not None and place.field is mapper.schema.primary
+
+
 def _with_key(condition: Condition, mapper: DocumentMapper, scope: Scope) -> Condition:
     value = condition.value
     if condition.operator is not Operator.EXISTS:
-        several = isinstance(value, list | tuple)
-        keys = [mapper.key(one, scope) for one in (value if several else [value])]
+        several = isinstance(value, list | tuple | np.ndarray)
+        keys = [mapper.key(stored(one), scope) for one in values_of(value)]
         value = keys if several else keys[0]
     return dataclasses.replace(condition, field=mapper.schema.primary.name, value=value)

@@ -6,7 +6,6 @@ from typing import Any
 
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.store.documents import DocumentMapper
-from milvus_tools.store.filtering import is_key
 from milvus_tools.transport.requests import Row
 
 MAX_SORTED = 10_000
@@ -20,7 +19,7 @@ class Order:
     one, come last in either direction.
 
     Attributes:
-        field: The primary key, a field, or a metadata key.
+        field: A field of the schema, else a metadata key or a path of keys.
         descending: Whether the greatest values come first.
         most: The most rows that can be sorted. A bound is needed because the sort keys of all
             matching rows are read.
@@ -34,11 +33,6 @@ class Order:
         """Check the name of the field."""
         if not isinstance(self.field, str):
             raise InvalidInputError("order_by must be the name of a field.")
-
-    def resolved(self, mapper: DocumentMapper) -> "Order":
-        """Return the order by the primary key, if the field means the Documents' id."""
-        named = mapper.schema.primary.name if is_key(self.field, mapper) else self.field
-        return dataclasses.replace(self, field=named)
 
     def page(
         self, rows: Sequence[Row], mapper: DocumentMapper, offset: int, limit: int
@@ -59,9 +53,10 @@ class Order:
         primary = mapper.schema.primary.name
         ranked: list[tuple[tuple[int, Any], Row]] = []
         last: list[Row] = []
+        place = mapper.place(self.field)
         # By key first: the sort below is stable, so pages of equal values do not overlap.
         for row in sorted(rows, key=lambda row: row[primary]):
-            rank = _rank(mapper.value(row, self.field))
+            rank = _rank(mapper.value(row, place))
             if rank is None:
                 last.append(row)
             else:

@@ -17,6 +17,7 @@ from milvus_tools.errors import (
     ScopeError,
 )
 from milvus_tools.filters.literals import Scalar, all_of, equals, literal
+from milvus_tools.filters.stored import stored
 from milvus_tools.schema import Schema
 from milvus_tools.transport.grpc_errors import ILLEGAL_ARGUMENT, quotes_milvus
 
@@ -111,7 +112,7 @@ class Scope:
             ScopeError: If the metadata has another value for one of the scope's fields.
         """
         for field, value in self.values.items():
-            if field in metadata and not _same(metadata[field], value):
+            if field in metadata and not _same(stored(metadata[field]), value):
                 raise ScopeError(
                     f"The Document's metadata has another {field!r} than the store's scope; leave "
                     "it out."

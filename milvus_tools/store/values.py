@@ -1,7 +1,7 @@
 """Checks of values: those that Milvus would not return unchanged are refused."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from pymilvus import DataType
 
 from milvus_tools.errors import DimensionError, FilterError, InvalidInputError
 from milvus_tools.filters.literals import INT64_MAX, unicode
+from milvus_tools.filters.stored import stored
 from milvus_tools.schema import DENSE, Field
 from milvus_tools.transport.requests import Vector
 
@@ -31,10 +32,11 @@ _KINDS: dict[DataType, tuple[type, ...]] = {
 
 
 def exact(value: Any, where: str, depth: int = 0) -> Any:
-    """Return a metadata value that JSON keeps unchanged.
+    """Return a metadata value in the form in which JSON keeps it unchanged.
 
     Args:
-        value: The metadata value. A NumPy scalar becomes a Python one.
+        value: The metadata value. Dates, UUIDs, members of enumerations, tuples and NumPy's values
+            are converted as `stored` describes.
         where: The metadata key, for the message.
         depth: The level at which the value is nested.
 
@@ -43,7 +45,7 @@ def exact(value: Any, where: str, depth: int = 0) -> Any:
     """
     if depth > _MAX_DEPTH:
         raise InvalidInputError(f"The metadata {where!r} is nested deeper than {_MAX_DEPTH}.")
-    value = value.item() if isinstance(value, np.generic) else value
+    value = _stored(value, where)
     match value:
         case None | bool():  # before `int`, of which `bool` is a subclass
             return value
@@ -65,9 +67,22 @@ def exact(value: Any, where: str, depth: int = 0) -> Any:
                 "fit into 64 bits, and floats must be finite."
             )
     raise InvalidInputError(
-        f"The metadata {where!r} holds a {type(value).__name__}, which Milvus would not return "
-        "unchanged; use strings, numbers, booleans, None, and lists and dictionaries of them."
+        f"The metadata {where!r} holds a {type(value).__name__}, for which Milvus has no "
+        "form; use strings, numbers, booleans, None, dates, UUIDs, and lists and dictionaries of "
+        "them."
     )
+
+
+def _stored(value: Any, where: str) -> Any:
+    try:
+        return stored(value)
+    except FilterError as error:
+        raise InvalidInputError(f"The metadata {where!r}: {error}") from error
+
+
+def exact_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata in the form in which Milvus keeps it, as `exact` does."""
+    return {name: exact(value, name) for name, value in metadata.items()}
 
 
 def checked_vectors(vectors: Sequence[Vector], field: Field, count: int) -> Sequence[Vector]:
@@ -190,9 +205,9 @@ def integer_key(id_: str) -> int:
 
 
 def checked_unicode(text: str) -> str:
-    """Return a text after a check that it is valid Unicode."""
+    """Return a text as a plain string, after a check that it is valid Unicode."""
     try:
-        return unicode(text)
+        return str.__str__(unicode(text))
     except FilterError as error:
         raise InvalidInputError(str(error)) from error
 
@@ -212,6 +227,7 @@ def fitting_text(text: object, field: Field, what: str) -> str:
 
 def fitting(value: Any, field: Field) -> Any:
     """Return a metadata value after a check that a field of the schema can hold it unchanged."""
+    value = _stored(value, field.name)
     if value is None and field.optional:
         return None
     if field.type == DataType.VARCHAR:

@@ -25,6 +25,7 @@ from milvus_tools.filters import FieldType, Operator
 from milvus_tools.filters.conditions import MAX_DEPTH
 from milvus_tools.filters.expression import OPERATORS
 from milvus_tools.filters.fields import ITEMS
+from milvus_tools.filters.stored import time_text
 from milvus_tools.tools import json_schemas, json_text
 from milvus_tools.tools.json_schemas import JsonSchema
 from milvus_tools.tools.settings import FilterField, ToolSettings
@@ -41,6 +42,7 @@ _TYPES: Final[Mapping[FieldType, Any]] = {
     FieldType.INTEGER: int,
     FieldType.NUMBER: int | float,
     FieldType.BOOLEAN: bool,
+    FieldType.DATETIME: Annotated[str, AfterValidator(time_text)],
     FieldType.STRINGS: list[str],
     FieldType.INTEGERS: list[int],
     FieldType.NUMBERS: list[int | float],

@@ -9,7 +9,7 @@ from milvus_tools._text import cut
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.tools.arguments import delete_arguments, validated
-from milvus_tools.tools.filters import described, read_filter
+from milvus_tools.tools.filters import described, id_note, read_filter
 from milvus_tools.tools.formatting import as_data, counted, listed
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
@@ -57,7 +57,7 @@ def delete_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
     return make_tool(
         settings,
         "delete",
-        DESCRIPTION.format(what=what, most=settings.max_delete),
+        DESCRIPTION.format(what=what, most=settings.max_delete) + id_note(fields),
         delete_arguments(settings, fields),
         delete,
     )

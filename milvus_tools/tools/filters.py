@@ -23,12 +23,16 @@ from milvus_tools.filters import (
 )
 from milvus_tools.filters.conditions import MAX_HINT_CHARS
 from milvus_tools.filters.fields import field_type
+from milvus_tools.filters.names import DocumentId
 from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.schema import Schema
 from milvus_tools.tools.json_text import operand
 from milvus_tools.tools.settings import FilterField, ToolSettings
 
-ID: Final = "id"
+ID: Final = DocumentId("id")
+KEY: Final = DocumentId("pk")  # where `id` is metadata, and the primary key's name is not known
+_MEANING: Final = "the document's id"
+_NOTE: Final = " The document's id is the field {key}; the field id is metadata."
 
 
 def known_fields(settings: ToolSettings, schema: Schema | None) -> dict[str, FilterField]:
@@ -36,8 +40,13 @@ def known_fields(settings: ToolSettings, schema: Schema | None) -> dict[str, Fil
 
     They are the declared fields or, if none are declared, the schema's scalar fields, and the id.
     """
-    key = {ID: FilterField(FieldType.STRING)}
+    name = _key_name(settings, schema)
+    key: dict[str, FilterField] = {
+        name: FilterField(FieldType.STRING, "" if name == ID else _MEANING)
+    }
     if settings.filter_fields is not None:
+        if name in settings.filter_fields:  # a metadata key of the primary key's usual name
+            return dict(settings.filter_fields)
         return {**key, **settings.filter_fields}
     if schema is None:
         return key
@@ -47,6 +56,26 @@ def known_fields(settings: ToolSettings, schema: Schema | None) -> dict[str, Fil
         name: field_type(field) for name, field in schema.scalars.items() if name not in hidden
     }
     return {**key, **{name: FilterField(type_) for name, type_ in types.items() if type_}}
+
+
+def _key_name(settings: ToolSettings, schema: Schema | None) -> DocumentId:
+    """Return the name of the Documents' id: `id`, unless that can be a metadata key."""
+    declared = settings.filter_fields
+    fields = (schema.scalars if schema else {}) if declared is None else declared
+    if ID not in fields and not settings.allow_dynamic:
+        return ID
+    return DocumentId(schema.primary.name) if schema else KEY
+
+
+def id_note(fields: Mapping[str, FilterField]) -> str:
+    """Return a sentence for a tool's description if `id` does not mean the Documents' id."""
+    names = [name for name in fields if isinstance(name, DocumentId)]
+    return _NOTE.format(key=names[0]) if names and names[0] != ID else ""
+
+
+def field_named(name: str, fields: Mapping[str, FilterField]) -> str:
+    """Return the field of this name: a `DocumentId` if it means the Documents' id."""
+    return next((field for field in fields if field == name), name)
 
 
 def read_filter(
@@ -69,18 +98,24 @@ def read_filter(
     Raises:
         FilterError: If a field, an operator or a value does not fit. The message says what fits.
     """
-    parts = [*map(_plain, filters), *([Condition(ID, Operator.IN, list(ids))] if ids else [])]
+    parts = [parse(_plain(filter_)) for filter_ in filters]
+    if fields is not None:
+        parts = [_named(part, settings, fields) for part in parts]
+    if ids:
+        parts.append(Condition(_key_name(settings, None), Operator.IN, list(ids)))
     if not parts:
         return QueryFilter.read(None, expr)
-    conditions = parse(parts[0] if len(parts) == 1 else parts)
     # A question knows the declared types: it shows the values that the tool will compare with.
     types = known_fields(settings, None) if fields is None else fields
-    declared = {name: field.type for name, field in (fields or {}).items() if name != ID}
+    declared = {
+        name: field.type
+        for name, field in (fields or {}).items()
+        if not isinstance(name, DocumentId)
+    }
+    parts = [_with_values(part, types) for part in parts]
     typed = TypedFilter(
-        _with_values(conditions, types), declared, allow_dynamic=settings.allow_dynamic
+        parts[0] if len(parts) == 1 else parts, declared, allow_dynamic=settings.allow_dynamic
     )
-    if fields is not None:
-        _require_known(typed.conditions, settings, fields)
     return QueryFilter.read(typed, expr)
 
 
@@ -111,17 +146,18 @@ def _with_values(filter_: Filter, fields: Mapping[str, FilterField]) -> Filter:
             return type(filter_)([_with_values(part, fields) for part in parts])
 
 
-def _require_known(
-    filter_: Filter, settings: ToolSettings, fields: Mapping[str, FilterField]
-) -> None:
+def _named(filter_: Filter, settings: ToolSettings, fields: Mapping[str, FilterField]) -> Filter:
+    """Return the filter with the fields that its names mean; refuse those that are not known."""
     match filter_:
         case Condition(field):
             require_field(field, settings, fields)
+            return dataclasses.replace(filter_, field=field_named(field, fields))
         case Not(inner):
-            _require_known(inner, settings, fields)
-        case All(parts) | Any_(parts):
-            for part in parts:
-                _require_known(part, settings, fields)
+            return Not(_named(inner, settings, fields))
+        case All(parts):
+            return All([_named(part, settings, fields) for part in parts])
+        case Any_(parts):
+            return Any_([_named(part, settings, fields) for part in parts])
 
 
 def require_field(name: str, settings: ToolSettings, fields: Mapping[str, FilterField]) -> None:

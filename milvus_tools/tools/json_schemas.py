@@ -27,6 +27,7 @@ _TYPES: Final = {
     FieldType.INTEGER: "integer",
     FieldType.NUMBER: "number",
     FieldType.BOOLEAN: "boolean",
+    FieldType.DATETIME: "string",
 }
 GROUPS: Final = {
     "all": "Conditions or groups that must all hold",

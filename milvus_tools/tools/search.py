@@ -13,7 +13,7 @@ from milvus_tools.filters.query_filter import QueryFilter
 from milvus_tools.links import LINK_FETCH_K, rank_by_links
 from milvus_tools.ranking import Hits, fuse, unique
 from milvus_tools.tools.arguments import search_arguments
-from milvus_tools.tools.filters import read_filter
+from milvus_tools.tools.filters import id_note, read_filter
 from milvus_tools.tools.formatting import (
     HEADING_CHARS,
     LEFT_OUT,
@@ -59,7 +59,8 @@ def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
 
     what = settings.description or "the documents of the collection"
     arguments = search_arguments(settings, fields)
-    return make_tool(settings, "search", DESCRIPTION.format(what=what), arguments, search)
+    description = DESCRIPTION.format(what=what) + id_note(fields)
+    return make_tool(settings, "search", description, arguments, search)
 
 
 async def _best(found: Mapping[str, Hits], k: int, settings: ToolSettings) -> list[Document]:

@@ -8,7 +8,7 @@ from langchain_core.documents import Document
 from langchain_core.tools import StructuredTool
 
 from milvus_tools.tools.arguments import metadata_arguments
-from milvus_tools.tools.filters import read_filter, require_field
+from milvus_tools.tools.filters import field_named, id_note, read_filter, require_field
 from milvus_tools.tools.formatting import HEADING_CHARS, LEFT_OUT, Style, counted, fitting_blocks
 from milvus_tools.tools.settings import AnyStore, FilterField, ToolSettings
 from milvus_tools.tools.structured_tool import Answer, make_tool
@@ -35,6 +35,7 @@ def search_by_metadata_tool(
     ) -> Answer:
         if order_by is not None:
             require_field(order_by, settings, fields)
+            order_by = field_named(order_by, fields)
         filter_ = read_filter(filters, settings, fields, expr=expr)
         total, documents = await asyncio.gather(
             store.acount(filter=filter_),
@@ -52,7 +53,7 @@ def search_by_metadata_tool(
     return make_tool(
         settings,
         "search_by_metadata",
-        DESCRIPTION.format(what=what),
+        DESCRIPTION.format(what=what) + id_note(fields),
         metadata_arguments(settings, fields),
         search_by_metadata,
     )

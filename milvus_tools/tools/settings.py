@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, 
 
 from milvus_tools.filters import FieldType
 from milvus_tools.filters.literals import Scalar
+from milvus_tools.filters.names import path_of
 from milvus_tools.schema import DYNAMIC_FIELD
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
 
@@ -46,6 +47,8 @@ class FilterField:
 def _fields(given: Any) -> Any:
     if not isinstance(given, Mapping):
         return given
+    for name in given:
+        path_of(name)  # raises if it is no name
     return {name: _field(one) for name, one in given.items()}
 
 
@@ -70,11 +73,13 @@ class ToolSettings(BaseModel):
 
     filter_fields: Annotated[Mapping[str, FilterField] | None, BeforeValidator(_fields)] = None
     """The fields that the model may filter on: `{"year": "integer"}`, or with a description
-    `{"year": FilterField("integer", "the year of publication")}`. `None` means the scalar fields
-    of the collection's schema."""
+    `{"year": FilterField("integer", "the year of publication")}`. A dot leads to a nested key:
+    `specs.screen`. `id` means the Document's id, unless it is declared here. `None` means the
+    scalar fields of the collection's schema."""
 
     allow_dynamic: bool = False
-    """Whether the model may also filter on other metadata keys."""
+    """Whether the model may also filter on other metadata keys. `id` is one of them then, and the
+    Document's id is `pk`."""
 
     nested_filters: bool = False
     """Whether the model may nest filters with `all`, `any` and `not`."""

@@ -10,6 +10,7 @@ from langchain_core.tools import StructuredTool
 
 from milvus_tools._text import as_json
 from milvus_tools.errors import CollectionNotFoundError, InvalidInputError
+from milvus_tools.filters.names import nested_values
 from milvus_tools.ingest.pipeline import takes_content_ids, with_content_id
 from milvus_tools.tools.arguments import Arguments, upsert_arguments, validated
 from milvus_tools.tools.filters import known_fields
@@ -107,6 +108,8 @@ def _documents(given: Sequence[Arguments], settings: ToolSettings) -> list[Docum
 def _document(given: Arguments, settings: ToolSettings) -> Document:
     fields = given.model_dump(by_alias=True, exclude_unset=True)
     metadata = fields.get("metadata", {})
+    if settings.filter_fields is not None and not settings.allow_dynamic:
+        metadata = nested_values(metadata)  # their keys are the declared names, paths too
     length = len(json.dumps(metadata, default=str))
     if length > settings.max_text_chars:
         raise InvalidInputError(_TOO_LONG.format(chars=length, most=settings.max_text_chars))

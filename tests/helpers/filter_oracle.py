@@ -6,6 +6,7 @@ Nothing here is taken from what is tested, but the names of operators and types.
 import dataclasses
 import math
 import operator
+import re
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -72,7 +73,10 @@ class World:
                 DataType.DOUBLE: FieldType.NUMBER,
             }.get(data_type, FieldType.INTEGER)
             return {item: type_ for type_, item in LISTS.items()}[scalar] if is_array else scalar
-        if name in self.others or not is_addressable(name.removeprefix("info.")):
+        first, *inner = keys = keys_of(name)
+        if first in self.others and not (first == "info" and inner):
+            return None
+        if not all(map(is_addressable, keys)) or (first in self.static and inner):
             return None
         return self.declared.get(name, FieldType.ANY)
 
@@ -80,8 +84,9 @@ class World:
         """Return what a row has under a name; `None` if nothing, or what is as good as nothing."""
         if name in self.static:
             return self._stored(name, row.get(name))
-        among = (row.get("info") or {}) if name.startswith("info.") else row
-        value = among.get(name.removeprefix("info."))
+        value: Any = row
+        for key in keys_of(name):
+            value = value.get(key) if isinstance(value, Mapping) else None
         return None if isinstance(value, dict) and not self.lite else value
 
     def _stored(self, name: str, value: Any) -> Any:
@@ -91,9 +96,23 @@ class World:
 
     def in_quotes(self, name: str) -> bool:
         """Tell whether Milvus Lite can name a key of the dynamic field in quotes alone."""
-        key = name not in self.static and not name.startswith("info.")
-        plain = name.isascii() and name.isidentifier() and name.lower() not in _WORDS
+        first = keys_of(name)[0]
+        key = name not in self.static and first != "info"
+        plain = first.isascii() and first.isidentifier() and first.lower() not in _WORDS
         return key and self.metadata_field is None and not plain
+
+
+def keys_of(name: str) -> list[str]:
+    """Return the keys of a name of these tests: with dots, or one in brackets at its end."""
+    outer, bracket, quoted = name.partition("['")
+    keys = outer.split(".") if outer else []
+    return [*keys, re.sub(r"\\(.)", r"\1", quoted[:-2], flags=re.DOTALL)] if bracket else keys
+
+
+def in_brackets(key: str) -> str:
+    """Return a name for any key."""
+    escaped = key.replace("\\", "\\\\").replace("'", "\\'")
+    return f"['{escaped}']"
 
 
 def single(value: float) -> float:
@@ -238,7 +257,7 @@ def _fits(asked: Operator, wanted: Any, type_: FieldType) -> bool:
         case Operator.PREFIX | Operator.LIKE:
             return isinstance(wanted, str) and is_utf8(wanted)
         case Operator.IN | Operator.NOT_IN | Operator.CONTAINS_ANY:
-            lengths = range(1, 1001)
+            lengths = range(1, 21_846)
         case Operator.BETWEEN:
             lengths = range(2, 3)
             if isinstance(wanted, list) and len({_kind(one) for one in wanted}) > 1:

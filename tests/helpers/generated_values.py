@@ -52,7 +52,7 @@ _FLOATS = [0.0, -0.0, 1.0, -1.5, 0.1, 1e16, 1e22, 5e-324, 1.7976931348623157e308
 _SCOPES = [*_NUMBERS, True, False, "1", "true", "", " ", "a", "A", "a "]
 _UNFIT = [
     *(2**63, -(2**63) - 1, 2**64, 10**400, 10**5000, math.nan, math.inf, -math.inf),
-    *(b"x", (1,), {1}, 1j, object(), decimal.Decimal(1), dt.date(2020, 1, 1), len),
+    *(b"x", (math.nan,), {1}, 1j, object(), decimal.Decimal(1), dt.timedelta(1), len),
 ]
 
 _UNREADABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]|\]\[")

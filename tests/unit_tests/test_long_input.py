@@ -12,6 +12,7 @@ from milvus_tools.errors import FilterError, MilvusToolsError
 from milvus_tools.filters import All, Condition, Fields, Not, Operator, expression, parse
 from milvus_tools.filters.conditions import MAX_CONDITIONS
 from milvus_tools.filters.guard import checked
+from milvus_tools.filters.literals import MAX_FILTER
 from milvus_tools.retrievers.parsing import read_answer
 from milvus_tools.schema import Schema
 from milvus_tools.tools.formatting import as_data
@@ -145,10 +146,11 @@ def test_r03_all_values_of_a_filter_are_bounded_together() -> None:
 
 def test_r03_a_filter_is_written_no_further_than_it_may_be_long() -> None:
     """The conditions behind the one that makes an expression too long are not looked at."""
-    parts = Counted([Condition("title", Operator.EQ, "x" * 40_000)] * 50)
-    with pytest.raises(FilterError, match="65536"):
+    parts = Counted([Condition("title", Operator.EQ, "x" * 40_000)] * 100)
+    with pytest.raises(FilterError, match=str(MAX_FILTER)):
         expression(All(parts), Fields(SCHEMA))
-    assert parts.read == len(parts) + 2  # those that were counted, and those that were written
+    # Those that were counted, and those that were written.
+    assert parts.read == len(parts) + MAX_FILTER // 40_000 + 1
 
 
 @pytest.mark.parametrize("value", ["\n" * 1_000_000, ["a"] * 1_000_000, [["\n"] * 1_000_000]])

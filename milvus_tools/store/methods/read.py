@@ -79,9 +79,10 @@ class ReadMethods(StoreBase):
             limit: The most Documents to return, from 1 to 16384.
             timeout: Seconds for the call; `None` for the store's `timeout`.
             filter: Conditions or a filter expression; joined to `expr` with AND.
-            order_by: The primary key or a metadata key to sort by. Documents without that key
-                come last. Milvus does not sort, so the store reads the sort keys of all matching
-                entities. More than 10 000 are refused.
+            order_by: A field of the schema, such as the primary key `pk`, else a metadata key or
+                a path (`specs.size`) to sort by. Documents without that key come last. Milvus does
+                not sort, so the store reads the sort keys of all matching entities. More than
+                10 000 are refused.
             descending: Whether the greatest values come first.
             **kwargs: `offset` and `consistency_level`; without a scope also `partition_names`.
 
@@ -167,10 +168,12 @@ class ReadMethods(StoreBase):
         that Milvus gets.
 
         Args:
-            filter_: Conditions or a filter expression, as the argument `filter` takes them. The
-                field `id` means the Documents' id, unless the collection has a field `id`.
-            fields: Dynamic keys and the types of their values: `{"year": "integer"}`.
-            allow_dynamic: Whether the conditions may also name other dynamic keys.
+            filter_: Conditions or a filter expression, as the argument `filter` takes them. A name
+                means a field of the schema, such as the primary key `pk`; else a metadata key, so
+                `id` is metadata. A dot leads to a nested key: `specs.screen`; a key that has a
+                dot is written `['x.y']`.
+            fields: Metadata keys and the types of their values: `{"year": "integer"}`.
+            allow_dynamic: Whether the conditions may also name other metadata keys.
             timeout: Seconds for the call; `None` for the store's `timeout`.
 
         Returns:

@@ -67,11 +67,13 @@ class WriteMethods(StoreBase):
         Args:
             documents: The Documents, which are not changed.
             **kwargs: `ids`, which take precedence over the ids of the Documents; `timeout`,
-                `batch_size` and `partition_name` as in `aadd_texts`.
+                `batch_size` and `partition_name` as in `aadd_texts`; `current_time`, which
+                LangChain's `TimeWeightedVectorStoreRetriever` hands on, has no effect.
 
         Returns:
             The ids, one per Document.
         """
+        kwargs.pop("current_time", None)
         # LangChain and its indexing pass `ids` as a keyword argument.
         return await self.aupsert(kwargs.pop("ids", None), documents, **kwargs)
 

@@ -65,8 +65,7 @@ async def _ordered(
 ) -> list[Row]:
     """Read the keys and sort values of all matching rows, sort them, and read one page."""
     mapper = session.collection.mapper(schema)
-    order = order.resolved(mapper)
-    fields = [*key_fields(session, schema), mapper.place(order.field)]
+    fields = [*key_fields(session, schema), mapper.place(order.field).column]
     others = {name: value for name, value in options.items() if name not in ("offset", "limit")}
     # One row more than can be sorted shows that there are too many.
     found = await rows(session, schema, expression, fields, {**others, "limit": order.most + 1})

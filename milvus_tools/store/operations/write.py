@@ -26,7 +26,7 @@ from milvus_tools.store.operations.delete import delete_now, reporting_partial_s
 from milvus_tools.store.operations.read import STRONG, key_fields
 from milvus_tools.store.operations.upsert import Columns, Upsert
 from milvus_tools.store.session import Session
-from milvus_tools.store.values import checked_vectors, is_list
+from milvus_tools.store.values import checked_vectors, exact_metadata, is_list
 from milvus_tools.transport.requests import DeleteRequest, Keys, QueryRequest, Row, WriteRequest
 
 BATCHES_IN_FLIGHT = 8  # per call: four that are being embedded and four that are being written
@@ -147,7 +147,7 @@ async def _write_once(
     if schema is None:
         spec, samples = session.collection.settings.spec, [one[0] for one in first]
         spec.require(session.collection.connection.version, samples)
-        planned = spec.schema(samples, upsert.documents[0].metadata)
+        planned = spec.schema(samples, exact_metadata(upsert.documents[0].metadata))
         # Wrong Documents are refused before the collection is created.
         await _fit_whole(session, spec.described(planned), upsert, first)
         schema = await session.collection.create(planned, session.deadline)

@@ -28,7 +28,7 @@ FILTERS: list[Any] = [
     {"field": "case", "operator": "ne", "value": "x"},
     {"any": [{"field": "case", "operator": "ne", "value": "x"}] * 2},
     {"not": {"field": "case", "operator": "eq", "value": "x"}},
-    {"field": "id", "operator": "ne", "value": "x"},
+    {"field": "pk", "operator": "ne", "value": "x"},
     {"field": "case", "operator": "exists", "value": True},
     {"field": 'x"] or (case != "x', "operator": "ne", "value": 1},
     {"field": "year", "operator": "eq", "value": '1) or (case != "x"'},

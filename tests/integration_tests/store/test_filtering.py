@@ -74,7 +74,7 @@ METHODS: dict[str, Ids] = {
     ),
     "aget_by_ids": lambda s, f: _ids_of(s.aget_by_ids(list(YEARS), filter=f)),
     "aexisting_ids": lambda s, f: s.aexisting_ids(list(YEARS), filter=f),
-    "asearch_by_metadata": lambda s, f: _ids_of(s.asearch_by_metadata(filter=f, order_by="id")),
+    "asearch_by_metadata": lambda s, f: _ids_of(s.asearch_by_metadata(filter=f, order_by="pk")),
     "aget_pks": lambda s, f: _ids_as_set(s.aget_pks(filter=f)),
     "acount": _counted,
     "adelete": _deleted,
@@ -184,10 +184,10 @@ async def test_a_wrong_filter_is_refused_with_the_right_form(
 
 
 @ON_LITE
-async def test_a_filter_on_the_id_means_the_documents_own(shared: MilvusStore) -> None:
+async def test_a_filter_on_the_key_means_the_documents_id(shared: MilvusStore) -> None:
     """Also where stored keys are made of the scope and the id."""
     view = await written(shared, "keys")
-    asked = {"field": "id", "operator": "in", "value": ["a", "d", "z"]}
+    asked = {"field": "pk", "operator": "in", "value": ["a", "d", "z"]}
     assert set(await view.aget_pks(filter=asked)) == {"a", "d"}
 
 

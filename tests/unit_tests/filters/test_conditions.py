@@ -69,7 +69,7 @@ def condition(field: str, operator: str, value: Any = True) -> dict[str, Any]:
         (condition("topic", "prefix", "ab"), '(topic >= "ab") and (topic < "ac")'),
         (condition("topic", "prefix", "\U0010ffff"), 'topic >= "\U0010ffff"'),
         (condition("a b", "contains", "x"), 'json_contains_any($meta["a b"], ["x"])'),
-        (condition("topic", "gt", dt.date(2024, 5, 1)), 'topic > "2024-05-01"'),
+        (condition("topic", "gt", dt.date(2024, 5, 1)), 'topic >= "2024-05-02"'),
         (
             {"not": {"any": [condition("year", "lt", 1), condition("year", "gt", 9)]}},
             "(year >= 1) and (year <= 9)",
@@ -112,7 +112,7 @@ def test_a_filter_becomes_an_expression(data: Any, expected: str) -> None:
         (condition("year", "eq", 2**63), "64 bits"),
         (condition("year", "eq", None), "not with None"),
         (condition("year", "in", []), "at least one value"),
-        (condition("year", "in", [1] * 1001), "1000"),
+        (condition("year", "in", [1] * 21_846), "21845 values"),
         (condition("year", "between", [1]), "two values"),
         (condition("topic", "exists", "yes"), "true or false"),
         (condition("topic", "eq", {"a": 1}), "not with {'a': 1}"),
@@ -126,7 +126,7 @@ def test_a_filter_becomes_an_expression(data: Any, expected: str) -> None:
         (condition("$meta", "eq", 1), "no field '$meta'"),
         (condition("year", "eq", 10**5000), "64 bits"),
         (condition("topic", "eq", 10**5000), "not with a value of type int"),
-        (condition("topic", "in", [f"{n}" * 30 for n in range(1000)]), "65536 characters"),
+        (condition("topic", "in", [f"{n:04}" * 100 for n in range(6000)]), "2097152 characters"),
         ({"field": "topic", "operator": "eq"}, "eq needs a value"),
         ({"all": [condition("year", "eq", 1)], "expr": "1 == 1"}, "A condition is"),
         ({"all": []}, "at least one filter"),
@@ -164,7 +164,7 @@ def test_metadata_in_one_json_field_goes_by_its_plain_names() -> None:
     """With a `metadata_field` a key is looked for there, or in another field that it names."""
     fields = Fields(SCHEMA, DECLARED, allow_dynamic=True, metadata_field="info")
     assert written(condition("topic", "eq", "a"), fields) == 'info["topic"] == "a"'
-    assert written(condition("info.page", "eq", 1), fields) == 'info["info.page"] == 1'
+    assert written(condition("info.page", "eq", 1), fields) == 'info["info"]["page"] == 1'
     assert written(condition("year", "eq", 1), fields) == "year == 1"
     assert written(condition("a b", "contains", "x"), fields) == (
         'json_contains_any(info["a b"], ["x"])'

@@ -33,7 +33,7 @@ async def test_documents_come_in_order(shared: MilvusStore) -> None:
     view = await written(shared, "order")
     assert ids(await view.asearch_by_metadata(order_by="year")) == "gacbfed"
     assert ids(await view.asearch_by_metadata(order_by="year", descending=True)) == "efbcagd"
-    assert ids(view.search_by_metadata(order_by="id", descending=True)) == "gfedcba"
+    assert ids(view.search_by_metadata(order_by="pk", descending=True)) == "gfedcba"
     assert ids(await view.asearch_by_metadata(order_by="pk", limit=2)) == "ab"
     found = await view.asearch_by_metadata("year > 2000", order_by="year", limit=2, offset=1)
     assert [(one.page_content, one.metadata["year"]) for one in found] == [
@@ -82,7 +82,7 @@ async def test_a_narrower_view_keeps_to_the_keys_of_the_wider(shared: MilvusStor
     user = tenant.scoped(user="u")
     assert await user.aadd_texts(["of u"], ids=["1"]) == ["1"]
     assert await tenant.aadd_texts(["of all"], ids=["2"]) == ["2"]
-    assert ids(await tenant.asearch_by_metadata(order_by="id")) == "12"
+    assert ids(await tenant.asearch_by_metadata(order_by="pk")) == "12"
     assert ids(await user.asearch_by_metadata()) == "1"
     assert (await user.adelete(["1", "2"])).count == 1
     assert ids(await tenant.aget_by_ids(["1", "2"])) == "2"
@@ -112,10 +112,10 @@ async def test_typed_filters_become_expressions(shared: MilvusStore) -> None:
     view = await written(shared, "typed")
     late = Condition("year", Operator.GTE, 2010)
     expr = await view.afilter_expression(late)
-    assert ids(await view.asearch_by_metadata(expr, order_by="id")) == "bf"
+    assert ids(await view.asearch_by_metadata(expr, order_by="pk")) == "bf"
     both = [
         {"field": "year", "operator": "between", "value": [2000, 2010]},
-        {"field": "id", "operator": "ne", "value": "b"},
+        {"field": "pk", "operator": "ne", "value": "b"},
     ]
     assert ids(await view.asearch_by_metadata(view.filter_expression(both))) == "c"
 
@@ -136,8 +136,8 @@ async def test_conditions_on_the_id_know_the_stored_keys(
 ) -> None:
     """With scoped_ids the key is made of scope and id, and a filter means the id."""
     view = await written(shared, "keys")
-    expr = await view.afilter_expression({"field": "id", "operator": operator, "value": value})
-    assert ids(await view.asearch_by_metadata(expr, order_by="id")) == found
+    expr = await view.afilter_expression({"field": "pk", "operator": operator, "value": value})
+    assert ids(await view.asearch_by_metadata(expr, order_by="pk")) == found
 
 
 async def test_a_typed_filter_on_what_is_not_there_is_refused(shared: MilvusStore) -> None:
