@@ -292,7 +292,7 @@ def without(field: str, lines: Lines) -> Lines:
 
 
 @pytest.mark.parametrize(
-    ("name", "lines", "sentence"),
+    ("name", "lines", "beginning"),
     [
         ("questions", None, "The folder 'birds' has no file a_questions.jsonl."),
         ("paragraphs", None, "The folder 'birds' has no file a_paragraphs.jsonl."),
@@ -310,19 +310,17 @@ def without(field: str, lines: Lines) -> Lines:
         (
             "questions",
             [{**QUESTIONS[0], "relevant_ids": "p1"}],
-            "a_questions.jsonl, line 1: relevant_ids: Input should be a valid array.",
+            "a_questions.jsonl, line 1: relevant_ids: Input should be",
         ),
         (
             "questions",
             [{**QUESTIONS[0], "relevant_ids": []}],
-            "a_questions.jsonl, line 1: relevant_ids: "
-            "Tuple should have at least 1 item after validation, not 0.",
+            "a_questions.jsonl, line 1: relevant_ids: Tuple should have at least 1 item",
         ),
         (
             "questions",
             [{**QUESTIONS[0], "relevant_ids": ["p1", "p9"]}],
-            "a_questions.jsonl: the question 'q1' needs 'p9', which a_paragraphs.jsonl does not "
-            "have.",
+            "a_questions.jsonl: the question 'q1' needs 'p9', which a_paragraphs.jsonl",
         ),
         (
             "paragraphs",
@@ -332,7 +330,7 @@ def without(field: str, lines: Lines) -> Lines:
     ],
 )
 def test_what_a_set_lacks_is_named(
-    tmp_path: pathlib.Path, name: str, lines: Lines | None, sentence: str
+    tmp_path: pathlib.Path, name: str, lines: Lines | None, beginning: str
 ) -> None:
     """A file, a field, an id: in one line, without the folder's path."""
     folder = tmp_path / "birds"
@@ -345,7 +343,9 @@ def test_what_a_set_lacks_is_named(
         put(folder, file, lines)
     with pytest.raises(DataError) as refused:
         read_sets([folder])
-    assert str(refused.value) == sentence
+    assert str(refused.value).startswith(beginning)
+    assert len(str(refused.value).splitlines()) == 1
+    assert str(tmp_path) not in str(refused.value)
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path: pathlib.Path) -> None:
