@@ -1,12 +1,12 @@
 """Measure what finds all the paragraphs that a question of several steps needs, and its answers.
 
 Asks 100 questions of Wikipedia, or those of `--data`: once, with the terms of the first hits
-(RM3), ranked by links, by several queries at once, and by the RAG graph with more and fewer
-searches. It measures what is found, and counts searches and CPU time. No language model takes
-part. With `--answers`, it measures the graph's answers instead, by rule and, if `--model` names
-one, by that model. The constants of the graph's rules were chosen on the sets that the report
-names: on others it may find less. Needs `pip install -e ".[graph]" --group evaluate`, and neither
-a key nor a network without `--model`. Run it from the repository's folder:
+(RM3), ranked by links, and by the RAG graph with more and fewer searches. It measures what is
+found, and counts searches and CPU time. No language model takes part. With `--answers`, it
+measures the graph's answers instead, by rule and, if `--model` names one, by that model. The
+constants of the graph's rules were chosen on the sets that the report names: on others it may
+find less. Needs `pip install -e ".[graph]" --group evaluate`, and neither a key nor a network
+without `--model`. Run it from the repository's folder:
 
     python examples/evaluate.py
     python examples/evaluate.py --questions 10 --only graph --out results

@@ -79,6 +79,7 @@ def sets_in(folder: pathlib.Path) -> list[QuestionSet]:
     Raises:
         DataError: If there is none, or one can't be read.
     """
+    folder = folder.resolve()  # the name of "." is that of the folder
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder.name!r}.")
     prefixes = sorted(_prefixes(folder, _QUESTIONS) | _prefixes(folder, _PARAGRAPHS))
@@ -102,8 +103,8 @@ def _set(folder: pathlib.Path, prefix: str) -> QuestionSet:
                 f"{asked.name}: the question {question.id!r} needs {missing[0]!r}, which "
                 f"{texts.name} does not have."
             )
-    unnamed = OWN if folder.resolve() == DATA else folder.resolve().name
-    return QuestionSet(prefix.rstrip("_") or unnamed, questions, paragraphs(texts))
+    name = prefix.rstrip("_") or (OWN if folder == DATA else folder.name)
+    return QuestionSet(name, questions, paragraphs(texts))
 
 
 def _records(file: pathlib.Path, kind: type[Record]) -> list[Record]:

@@ -11,8 +11,7 @@ from langchain_milvus import BM25BuiltInFunction
 from evaluating.asking import asked
 from evaluating.expansion import expanded
 from graphs.rag import Context, build_graph
-from milvus_tools import LinkReranker, MilvusMultiQueryRetriever, MilvusStore, local_embeddings
-from milvus_tools.english import names
+from milvus_tools import LinkReranker, MilvusStore, local_embeddings
 from milvus_tools.links import LINK_FETCH_K
 
 K: Final = 10
@@ -20,7 +19,6 @@ BASELINE: Final = "single query"
 GRAPH: Final = "graph"
 EXPANDING_HITS: Final = 3
 EXPANDING_TERMS: Final = 10
-_MAX_QUERY: Final = 1_000  # characters that the retriever takes
 
 Stores = Mapping[str, MilvusStore]
 Find = Callable[[str], Awaitable[list[str]]]
@@ -50,12 +48,8 @@ def ways(by: Stores) -> Iterator[Way]:
     hybrid = by["hybrid"]
     for mode, store in by.items():
         yield f"{BASELINE}, {mode}", store, single(store)
-    yield "a query per name, hybrid", hybrid, several(hybrid, names)
-    yield "question and first hit, hybrid", hybrid, several(hybrid, follow_up_in(hybrid))
-    for mode, store in by.items():
-        yield f"RM3, {mode}", store, by_expansion(store)
-    for mode, store in by.items():
-        yield f"{LINK_FETCH_K} hits by links, {mode}", store, by_links(store)
+    yield "RM3, hybrid", hybrid, by_expansion(hybrid)
+    yield f"{LINK_FETCH_K} hits by links, hybrid", hybrid, by_links(hybrid)
     for mode, store in by.items():
         yield f"{GRAPH}, {mode}", store, by_graph(store)
     for variant, settings in _VARIANTS.items():
@@ -78,26 +72,6 @@ def single(store: MilvusStore) -> Find:
         return _ids(await store.asimilarity_search(question, K))
 
     return find
-
-
-def several(store: MilvusStore, queries: Callable[[str], Any]) -> Find:
-    """Search for the question and for further queries, and fuse by reciprocal rank."""
-    retriever = MilvusMultiQueryRetriever(store, query_generator=queries, mode="hybrid", k=K)
-
-    async def find(question: str) -> list[str]:
-        return _ids(await retriever.ainvoke(question))
-
-    return find
-
-
-def follow_up_in(store: MilvusStore) -> Callable[[str], Awaitable[list[str]]]:
-    """Return what makes a second query of the question and the first hit's text."""
-
-    async def follow_up(question: str) -> list[str]:
-        found = await store.asimilarity_search(question, 1)
-        return [f"{question} {document.page_content}"[:_MAX_QUERY] for document in found]
-
-    return follow_up
 
 
 def by_expansion(store: MilvusStore) -> Find:
