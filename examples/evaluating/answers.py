@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from langchain_core.documents import Document
-from numpy.typing import NDArray
 
 from evaluating.asking import asked
-from evaluating.figures import TUNED, cell
+from evaluating.figures import TUNED, Array, cell
 from evaluating.metrics import (
     cited,
     exact_match,
@@ -21,10 +19,9 @@ from evaluating.metrics import (
     supports,
     without_citations,
 )
-from evaluating.questions import Question, load_questions
+from evaluating.sets import Question
 from graphs.rag import Context, build_graph
 from graphs.rag.prompts import NOT_IN_DOCUMENTS
-from graphs.rag.wikipedia import paragraphs
 from milvus_tools import MilvusStore
 
 ABSENT: Final = "answered although absent"
@@ -58,7 +55,7 @@ In percent of the questions that have a value, with 95 % intervals.
 """
 _UNKNOWN: Final = math.nan
 
-Values = Mapping[str, NDArray[np.float64]]
+Values = Mapping[str, Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +78,6 @@ class Answered:
     def text(self) -> str:
         """The sentences without citations."""
         return without_citations(" ".join(self.sentences))
-
-
-def absent_paragraphs() -> list[Document]:
-    """Return the paragraphs that no question needs: the topics without the answers."""
-    needed = {id_ for question in load_questions() for id_ in question.needed}
-    return [one for one in paragraphs() if one.id not in needed]
 
 
 async def answers_measured(
@@ -154,11 +145,16 @@ def _mean(values: Sequence[bool]) -> float:
     return sum(values) / len(values) if values else _UNKNOWN
 
 
+def answers_report(results: Mapping[str, Mapping[str, Values]]) -> str:
+    """Write the results by the names of the sets as Markdown, with what the columns mean."""
+    tables = [f"## {name}\n\n{answers_table(values)}" for name, values in results.items()]
+    return "\n\n".join([*tables, MEANING])
+
+
 def answers_table(results: Mapping[str, Values]) -> str:
-    """Write the results as Markdown, with what the columns mean."""
+    """Write a set's results."""
     rows = [
         f"| {name} | {' | '.join(cell(values[column]) for column in COLUMNS)} |"
         for name, values in results.items()
     ]
-    head = [f"| | {' | '.join(COLUMNS)} |", f"|---|{'---|' * len(COLUMNS)}"]
-    return "\n".join([*head, *rows, "", MEANING])
+    return "\n".join([f"| | {' | '.join(COLUMNS)} |", f"|---|{'---|' * len(COLUMNS)}", *rows])

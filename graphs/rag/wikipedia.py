@@ -35,9 +35,14 @@ def wikipedia_store(file: str | pathlib.Path | None = None) -> MilvusStore:
     return store
 
 
-def paragraphs() -> list[Document]:
-    """Read the paragraphs; their titles are metadata, and part of what is searched."""
-    lines = PARAGRAPHS.read_text(encoding="utf-8").splitlines()
+def paragraphs(file: pathlib.Path = PARAGRAPHS) -> list[Document]:
+    """Read paragraphs; their titles are metadata, and part of what is searched.
+
+    Args:
+        file: A file with an object a line, which has `id`, `title` and `text`.
+    """
+    # By its newlines alone: a text may have other signs that `str.splitlines` splits at.
+    lines = file.read_bytes().splitlines()
     return [
         Document(
             id=one["id"],

@@ -192,6 +192,55 @@ def commands() -> Iterator[str]:
             yield from re.split(r"\s+&&\s+", line.partition("  #")[0].strip())
 
 
+def put_birds(folder: pathlib.Path, **paragraph: Any) -> None:
+    """Write a small set of questions for the evaluation."""
+    question = {"id": "q1", "question": "Who hunts?", "answer": "owls", "relevant_ids": ["p1"]}
+    texts = [{"id": "p2", "title": "Kite", "text": "It glides."}, {"id": "p1", **paragraph}]
+    for name, lines in {"questions": [question], "paragraphs": texts}.items():
+        text = "".join(f"{json.dumps(line)}\n" for line in lines)
+        (folder / f"birds_{name}.jsonl").write_text(text, encoding="utf-8")
+
+
+def test_the_evaluation_measures_a_set_of_one_s_own(tmp_path: pathlib.Path) -> None:
+    """It counts what is found, and the searches: RM3 takes two, ranking by links one."""
+    put_birds(tmp_path, title="Owl", text="It hunts at night.")
+    printed = run_example("evaluate.py", tmp_path, "--data", ".", "--only", "hybrid")
+    assert printed.startswith("## birds: 1 questions, 2 paragraphs\n")
+    assert printed == (tmp_path / "results" / "evaluation.md").read_text(encoding="utf-8") + "\n"
+    rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| ")]
+    searches = {row[0].removeprefix("| "): row[-2] for row in rows}
+    shares = {row[0].removeprefix("| "): row[1] for row in rows}
+    assert searches["single query, hybrid"] == searches["50 hits by links, hybrid"] == "1.0"
+    assert searches["RM3, hybrid"] == "2.0"
+    assert shares["graph, hybrid"] == "100 (100 to 100)"
+    answered = run_example("evaluate.py", tmp_path, "--data", ".", "--answers", "--only", "BM25")
+    assert answered.startswith("## birds\n\n| | right answer in it |")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--data", "nowhere"], "There is no folder 'nowhere'."),
+        (["--data", "."], "birds_paragraphs.jsonl, line 2: title: Field required."),
+    ],
+)
+def test_the_evaluation_names_what_a_set_lacks(
+    tmp_path: pathlib.Path, arguments: list[str], sentence: str
+) -> None:
+    """In one line, and measures nothing."""
+    put_birds(tmp_path, text="It hunts at night.")
+    script = str(ROOT / "examples" / "evaluate.py")
+    failed = subprocess.run(
+        [sys.executable, script, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert (failed.returncode, failed.stdout, failed.stderr) == (1, "", f"{sentence}\n")
+
+
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_a_page_s_commands_can_be_typed(command: str, tmp_path: pathlib.Path) -> None:
     """Extras, groups, files and arguments are there; what takes long is told to be short."""
@@ -339,19 +388,34 @@ def test_the_readme_s_figures_are_those_of_the_table() -> None:
     assert sentence in " ".join(README.split())
 
 
-def test_the_shown_shares_are_those_of_the_evaluation() -> None:
+@pytest.mark.parametrize("marker", ["shares", "searches"])
+def test_the_shown_shares_are_those_of_the_evaluation(marker: str) -> None:
     """Each line of the table stands in the results that are kept beside the examples."""
-    kept = (RESULTS / "evaluation.md").read_text(encoding="utf-8")
-    by_name = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", kept, re.MULTILINE))
-    shown = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", table_after("shares"), re.MULTILINE)
+    kept = (RESULTS / "evaluation.md").read_text(encoding="utf-8").splitlines()
+    _, _, *shown = table_after(marker).splitlines()
     assert len(shown) > 4
-    assert {name: by_name[name] for name, _ in shown[2:]} == dict(shown[2:])
+    assert set(shown) <= set(kept)
+
+
+def test_the_readme_s_shares_are_those_of_the_evaluation() -> None:
+    """Of one search and of the graph, on the three sets; of the first ten."""
+    rows = [line.split("|") for line in table_after("shares").splitlines()]
+    shares = {
+        row[1].strip(): [cell.partition("/")[0].strip() for cell in row[2:-1:3]] for row in rows
+    }
+    once, graph = shares["single query, hybrid"], shares["graph, hybrid"]
+    sentence = (
+        f"in {graph[0]} % of 100 questions of HotpotQA, {graph[1]} % of 200 of MuSiQue and "
+        f"{graph[2]} % of 164 of 2WikiMultihopQA, where one search finds them in {once[0]}, "
+        f"{once[1]} and {once[2]} %"
+    )
+    assert sentence in " ".join(README.split())
 
 
 def test_the_shown_figures_of_answers_are_those_of_the_evaluation() -> None:
     """The whole table stands in the results that are kept beside the examples."""
     kept = (RESULTS / "answers.md").read_text(encoding="utf-8")
-    assert kept.startswith(table_after("answers"))
+    assert f"\n\n{table_after('answers')}\n" in kept
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
-"""The arithmetic of the evaluation of answers."""
+"""The arithmetic of the evaluation, and its reading of sets."""
 
+import json
 import math
+import pathlib
 from typing import Any
 
 import numpy as np
 import pytest
-from evaluating.answers import COLUMNS, absent_paragraphs, answered_of, answers_table, worth
-from evaluating.figures import cell
+from evaluating.answers import COLUMNS, answered_of, answers_table, worth
+from evaluating.expansion import expanded, relevance_terms
+from evaluating.figures import cell, mcnemar, p_value
+from evaluating.measuring import ALL_5, ALL_10, Measured, values_of
 from evaluating.metrics import (
     cited,
     exact_match,
@@ -17,9 +21,11 @@ from evaluating.metrics import (
     tokens,
     without_citations,
 )
-from evaluating.questions import load_questions
+from evaluating.report import report
+from evaluating.sets import DATA, OWN, DataError, QuestionSet, read_sets, sets_in
 from hypothesis import given
 from hypothesis import strategies as st
+from ir_measures import ScoredDoc
 from langchain_core.documents import Document
 
 from graphs.rag.prompts import NOT_IN_DOCUMENTS
@@ -179,7 +185,223 @@ def test_a_mean_is_of_the_questions_that_have_a_value() -> None:
 
 def test_the_other_collection_has_no_paragraph_that_a_question_needs() -> None:
     """It has all others."""
-    left = {document.id for document in absent_paragraphs()}
-    needed = {id_ for question in load_questions() for id_ in question.needed}
+    [own] = sets_in(DATA)
+    left = {document.id for document in own.absent}
+    needed = {id_ for question in own.questions for id_ in question.needed}
     assert left.isdisjoint(needed)
-    assert len(left) + len(needed) == 994
+    assert len(left) + len(needed) == len(own.paragraphs) == 994
+
+
+OUTCOMES = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60)
+
+
+@given(OUTCOMES)
+def test_mcnemar_s_p_value_is_that_of_a_fair_coin(outcomes: list[tuple[bool, bool]]) -> None:
+    """The chance of wins at least as uneven among the questions on which two ways differ."""
+    first, second = np.array(outcomes, float).T
+    wins, losses = int(np.sum(first > second)), int(np.sum(first < second))
+    tosses = wins + losses
+    uneven = [n for n in range(tosses + 1) if max(n, tosses - n) >= max(wins, losses)]
+    chance = sum(math.comb(tosses, n) for n in uneven) / 2**tosses
+    assert mcnemar(first, second) == pytest.approx(chance)
+    assert mcnemar(second, first) == pytest.approx(chance)
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"), [(1.0, "p = 1.000"), (0.0312, "p = 0.031"), (0.0009, "p < 0.001")]
+)
+def test_a_p_value_has_three_digits(p: float, expected: str) -> None:
+    """One that would be nought is less than the last digit."""
+    assert p_value(p) == expected
+
+
+def test_the_terms_of_a_relevance_model_are_those_with_the_largest_shares_of_the_hits() -> None:
+    """Each hit weighs the same however long it is; stop words are no terms."""
+    hits = ["The owl", "A kite, a kite and the red owl of the night: it hunts mice there"]
+    # Shares: owl 1 and 1/7; kite 2/7; the others 1/7.
+    assert relevance_terms(hits, 4) == ["owl", "kite", "red", "night"]
+    assert relevance_terms(["the of", ""], 4) == []
+    assert relevance_terms([], 4) == []
+
+
+def test_an_expanded_query_begins_with_the_question() -> None:
+    """A term that the question has, too, counts twice."""
+    assert expanded("Which owl?", ["Owl, owl: night"], 2) == "Which owl? owl night"
+    assert expanded("Which owl?", [], 2) == "Which owl?"
+
+
+PARAGRAPHS = [
+    {"id": "p1", "title": "Owl", "text": "It hunts.\u2028At night."},
+    {"id": "p2", "title": "Kite", "text": "It glides."},
+    {"id": "p3", "title": "Swift", "text": "It sleeps."},
+]
+QUESTIONS = [
+    {"id": "q1", "question": "Who hunts?", "answer": "owls", "relevant_ids": ["p1", "p3"]},
+    {"id": "q2", "question": "Who sleeps?", "answer": "swifts", "relevant_ids": ["p3"]},
+]
+Lines = list[dict[str, Any]]
+
+
+def put(folder: pathlib.Path, name: str, lines: Lines) -> None:
+    """Write a file of a set."""
+    text = "".join(f"{json.dumps(one, ensure_ascii=False)}\n" for one in lines)
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def put_set(folder: pathlib.Path, prefix: str = "") -> None:
+    """Write both files of a set."""
+    put(folder, f"{prefix}questions.jsonl", QUESTIONS)
+    put(folder, f"{prefix}paragraphs.jsonl", PARAGRAPHS)
+
+
+def test_a_folder_may_hold_several_sets(tmp_path: pathlib.Path) -> None:
+    """Each has the name of its prefix; one without a prefix has the folder's name."""
+    folder = tmp_path / "birds"
+    folder.mkdir()
+    for prefix in ("b_", "", "a_"):
+        put_set(folder, prefix)
+    (folder / "README.md").touch()
+    (folder / "allquestions.jsonl").touch()  # no prefix
+    found = sets_in(folder)
+    assert [one.name for one in found] == ["birds", "a", "b"]
+    for one in found:
+        assert [question.text for question in one.questions] == ["Who hunts?", "Who sleeps?"]
+        assert one.questions[0].needed == ("p1", "p3")
+        assert one.questions[0].gold == "owls"
+        assert [each.id for each in one.paragraphs] == ["p1", "p2", "p3"]
+        assert one.paragraphs[0].page_content == "Owl: It hunts.\u2028At night."
+        assert [each.id for each in one.absent] == ["p2"]
+
+
+def test_the_examples_own_set_has_its_source_s_name() -> None:
+    """And 100 questions."""
+    [own] = read_sets([DATA])
+    assert (own.name, len(own.questions)) == (OWN, 100)
+
+
+def test_two_sets_of_one_name_are_refused(tmp_path: pathlib.Path) -> None:
+    """Their results could not be told apart."""
+    put_set(tmp_path, "a_")
+    with pytest.raises(DataError, match=r"^There are two sets with the name 'a'\.$"):
+        read_sets([tmp_path, tmp_path])
+
+
+def without(field: str, lines: Lines) -> Lines:
+    """The lines, the second without a field."""
+    return [lines[0], {name: one for name, one in lines[1].items() if name != field}, *lines[2:]]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "beginning"),
+    [
+        ("questions", None, "The folder 'birds' has no file a_questions.jsonl."),
+        ("paragraphs", None, "The folder 'birds' has no file a_paragraphs.jsonl."),
+        ("questions", [], "a_questions.jsonl is empty."),
+        (
+            "questions",
+            without("relevant_ids", QUESTIONS),
+            "a_questions.jsonl, line 2: relevant_ids: Field required.",
+        ),
+        (
+            "paragraphs",
+            without("title", PARAGRAPHS),
+            "a_paragraphs.jsonl, line 2: title: Field required.",
+        ),
+        (
+            "questions",
+            [{**QUESTIONS[0], "relevant_ids": "p1"}],
+            "a_questions.jsonl, line 1: relevant_ids: Input should be",
+        ),
+        (
+            "questions",
+            [{**QUESTIONS[0], "relevant_ids": []}],
+            "a_questions.jsonl, line 1: relevant_ids: Tuple should have at least 1 item",
+        ),
+        (
+            "questions",
+            [{**QUESTIONS[0], "relevant_ids": ["p1", "p9"]}],
+            "a_questions.jsonl: the question 'q1' needs 'p9', which a_paragraphs.jsonl",
+        ),
+        (
+            "paragraphs",
+            [*PARAGRAPHS, PARAGRAPHS[0]],
+            "a_paragraphs.jsonl has the id 'p1' more than once.",
+        ),
+    ],
+)
+def test_what_a_set_lacks_is_named(
+    tmp_path: pathlib.Path, name: str, lines: Lines | None, beginning: str
+) -> None:
+    """A file, a field, an id: in one line, without the folder's path."""
+    folder = tmp_path / "birds"
+    folder.mkdir()
+    put_set(folder, "a_")
+    file = f"a_{name}.jsonl"
+    if lines is None:
+        (folder / file).unlink()
+    else:
+        put(folder, file, lines)
+    with pytest.raises(DataError) as refused:
+        read_sets([folder])
+    assert str(refused.value).startswith(beginning)
+    assert len(str(refused.value).splitlines()) == 1
+    assert str(tmp_path) not in str(refused.value)
+
+
+def test_a_line_that_is_no_json_is_named(tmp_path: pathlib.Path) -> None:
+    """By its number."""
+    put_set(tmp_path)
+    with (tmp_path / "questions.jsonl").open("a", encoding="utf-8") as file:
+        file.write("no JSON\n")
+    with pytest.raises(DataError, match=r"^questions\.jsonl, line 3: Invalid JSON: [^\n]*$"):
+        sets_in(tmp_path)
+
+
+def test_a_folder_without_a_set_is_named(tmp_path: pathlib.Path) -> None:
+    """One that is not there, too."""
+    with pytest.raises(DataError, match=r"^There is no folder 'birds'\.$"):
+        sets_in(tmp_path / "birds")
+    (tmp_path / "birds").mkdir()
+    with pytest.raises(DataError, match=r"^The folder 'birds' has no file questions\.jsonl or "):
+        sets_in(tmp_path / "birds")
+
+
+def birds(folder: pathlib.Path) -> QuestionSet:
+    """A set of two questions."""
+    put_set(folder, "birds_")
+    return sets_in(folder)[0]
+
+
+def test_all_is_found_if_no_paragraph_is_missing(tmp_path: pathlib.Path) -> None:
+    """Among the first ten, and among the first five; a question without hits has nothing."""
+    first, second = birds(tmp_path).questions
+    others = [ScoredDoc(first.id, f"x{n}", -n) for n in range(1, 8)]
+    run = [ScoredDoc(first.id, "p1", 0), *others, ScoredDoc(first.id, "p3", -8)]
+    values = values_of(run, [first, second])
+    assert values[ALL_10].tolist() == [1, 0]
+    assert values[ALL_5].tolist() == [0, 0]
+    assert values["recall@5"].tolist() == [0.5, 0]
+    assert values["MRR"].tolist() == [1, 0]
+
+
+def measured(name: str, *found: float) -> Measured:
+    """A way that finds the same by all measures."""
+    values = dict.fromkeys(("all@10", "all@5", "recall@10", "nDCG@10", "MRR"), np.array(found))
+    return Measured(name, values, np.full(len(found), 1.5), np.full(len(found), 20.0))
+
+
+def test_a_report_has_a_heading_for_each_set(tmp_path: pathlib.Path) -> None:
+    """With as many questions as were asked; the sets side by side come first."""
+    one = birds(tmp_path)
+    other = QuestionSet("swifts", one.questions, one.paragraphs)
+    ways = [measured("single query, hybrid", 0, 1), measured("graph, hybrid: one round", 1, 1)]
+    written = report([one, other], {"birds": ways, "swifts": ways})
+    headings = [line for line in written.splitlines() if line.startswith("#")]
+    assert headings == [
+        "## Side by side",
+        "## birds: 2 questions, 3 paragraphs",
+        "## swifts: 2 questions, 3 paragraphs",
+    ]
+    assert "| graph, hybrid: one round | 100 / 100 | 1.5 | 20 | 100 / 100 | 1.5 | 20 |" in written
+    assert "| 50 (0 to 100), p = 1.000 | 1.5 | 20 |" in written
+    assert "## Side by side" not in report([one], {"birds": ways})

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evaluating.answers import COLUMNS, absent_paragraphs, answers_measured
-from evaluating.questions import load_questions
+from evaluating.answers import COLUMNS, answers_measured
+from evaluating.sets import DATA, sets_in
 from pydantic import SecretStr
 
 from graphs.rag import Context, build_graph
-from graphs.rag.wikipedia import paragraphs
 from milvus_tools import MilvusStore, local_embeddings
 from tests.helpers.openai_clients import Clients
 from tests.helpers.rag_graph import DOCUMENTS, QUESTION
@@ -124,10 +123,11 @@ async def test_a_real_model_s_answers_are_measured(
 ) -> None:
     """A question has a value in every column that is of all answers, between none and all."""
     whole, absent = make_store(local_embeddings), make_store(local_embeddings)
-    questions = load_questions(1)
+    [own] = sets_in(DATA)
+    questions = own.questions[:1]
     needed = {id_ for question in questions for id_ in question.needed}
-    await whole.aadd_documents([one for one in paragraphs() if one.id in needed])
-    await absent.aadd_documents(absent_paragraphs()[:10])
+    await whole.aadd_documents([one for one in own.paragraphs if one.id in needed])
+    await absent.aadd_documents(own.absent[:10])
     bounds: dict[str, Any] = {"max_rounds": 1, "max_passages": 1, "max_chars": 300}
     values = await answers_measured(
         whole, absent, questions, model=chat, model_timeout=600, **bounds
