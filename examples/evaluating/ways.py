@@ -22,13 +22,15 @@ EXPANDING_TERMS: Final = 10
 
 Stores = Mapping[str, MilvusStore]
 Find = Callable[[str], Awaitable[list[str]]]
+_LOADING: Final = 600.0  # seconds in which a set is written, on a busy machine
+
 Way = tuple[str, MilvusStore, Find]
 
 
 @contextlib.asynccontextmanager
 async def stores(file: pathlib.Path, documents: Sequence[Document]) -> AsyncIterator[Stores]:
     """Load Documents thrice: to be found by meaning, by words, and by both."""
-    common: Any = {"connection_args": {"uri": str(file)}}
+    common: Any = {"connection_args": {"uri": str(file)}, "timeout": _LOADING}
     words: Any = {"builtin_function": BM25BuiltInFunction(output_field_names="sparse")}
     both = ["dense", "sparse"]
     made = {
