@@ -89,7 +89,9 @@ def read_settings(
         metadata_schema=dict(metadata_schema or {}),
         vector_schema=per_field(vector_schema, order, "vector_schema"),
         index_params=per_field(index_params, order, "index_params"),
-        metrics={name: one["metric_type"] for name, one in searching.items() if "metric_type" in one},
+        metrics={
+            name: one["metric_type"] for name, one in searching.items() if "metric_type" in one
+        },
         options=given(num_shards=num_shards, num_partitions=num_partitions),
         consistency_level=checked_level(consistency_level),
         partition_names=None if partition_names is None else tuple(partition_names),

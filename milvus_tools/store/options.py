@@ -199,7 +199,9 @@ def check_group_field(name: str, schema: Schema) -> None:
         )
 
 
-def check_output_fields(names: Sequence[object], schema: Schema, metadata_field: str | None) -> None:
+def check_output_fields(
+    names: Sequence[object], schema: Schema, metadata_field: str | None
+) -> None:
     """Refuse to return vectors, and what the collection can't have.
 
     Raises:
@@ -251,7 +253,9 @@ def _params(given: Mapping[str, Any], metric: str) -> dict[str, Any]:
     params = given.get("params")
     if not isinstance(params, Mapping | None):
         raise InvalidInputError("The search parameters' params must be a dictionary.")
-    beside = {name: value for name, value in given.items() if name not in ("metric_type", "params")}
+    beside = {
+        name: value for name, value in given.items() if name not in ("metric_type", "params")
+    }
     both = {**beside, **(params or {})}
     for name, value in both.items():
         if name in _ARGUMENTS:

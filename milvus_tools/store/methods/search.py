@@ -281,7 +281,9 @@ class SearchMethods(StoreBase):
 
     def _own_relevance(self) -> Callable[[float], float] | None:
         """Return what a subclass has in place of the method above, if it has."""
-        theirs = type(self)._select_relevance_score_fn is not SearchMethods._select_relevance_score_fn
+        theirs = (
+            type(self)._select_relevance_score_fn is not SearchMethods._select_relevance_score_fn
+        )
         return self._select_relevance_score_fn() if theirs else None
 
     async def amax_marginal_relevance_search(

@@ -146,9 +146,7 @@ def test_r27_several_fields_have_lists_of_parameters(make_store: MakeStore) -> N
     """They are in the order of the fields."""
     cosine = {"index_type": "FLAT", "metric_type": "COSINE"}
     names = ["first", "second"]
-    store = make_store(
-        [embeddings(), embeddings()], vector_field=names, index_params=[L2, cosine]
-    )
+    store = make_store([embeddings(), embeddings()], vector_field=names, index_params=[L2, cosine])
     store.add_texts(["kite"], ids=["1"])
     assert store.index_params == [L2, cosine]
     assert isinstance(store.search_params, list)
