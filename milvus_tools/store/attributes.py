@@ -17,8 +17,8 @@ from milvus_tools.store.operations import read
 from milvus_tools.store.session import Session
 from milvus_tools.transport import ddl
 
+Params = Mapping[str, Any]
 Value = TypeVar("Value")
-OneOrSeveral = Value | list[Value] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Attributes(StoreBase):
         return [] if collection is None else [field.name for field in collection.schema.fields]
 
     @property
-    def index_params(self) -> OneOrSeveral[Mapping[str, Any]]:
+    def index_params(self) -> Params | list[Params] | None:
         """The parameters of the vector fields' indexes; a list if there are several fields."""
         collection, given = self.col, self._settings.spec.index_params
         if collection is not None:
@@ -92,7 +92,7 @@ class Attributes(StoreBase):
         return _one_or_several([given[name] for name in self._searched() if name in given])
 
     @property
-    def search_params(self) -> OneOrSeveral[Mapping[str, Any]]:
+    def search_params(self) -> Params | list[Params] | None:
         """The parameters of searches that give none; a list if there are several fields."""
         return _one_or_several(run_sync(self._run(_search_params, None)))
 
@@ -159,7 +159,7 @@ class Attributes(StoreBase):
         return self._settings.spec.metadata_schema
 
     @property
-    def vector_schema(self) -> OneOrSeveral[Mapping[str, Any]]:
+    def vector_schema(self) -> Params | list[Params] | None:
         """The declared types of the vector fields of a new collection."""
         return _one_or_several(list(self._settings.spec.vector_schema.values()))
 
@@ -173,7 +173,7 @@ class Attributes(StoreBase):
         return self._settings.spec.text_field
 
     @property
-    def _vector_field(self) -> OneOrSeveral[str]:
+    def _vector_field(self) -> str | list[str] | None:
         return _one_or_several(self._searched())
 
     @property
@@ -226,5 +226,5 @@ def _index(described: Mapping[str, Any]) -> CollectionIndex:
     return CollectionIndex(described["field_name"], described["index_name"], params)
 
 
-def _one_or_several(values: Sequence[Value]) -> OneOrSeveral[Value]:
+def _one_or_several(values: Sequence[Value]) -> Value | list[Value] | None:
     return values[0] if len(values) == 1 else list(values) or None

@@ -1,6 +1,6 @@
 """The methods that a store and its views share, and the views, which have a scope."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 from langchain_core.vectorstores import VectorStore
@@ -101,10 +101,7 @@ class ScopedMilvusStore(StoreMethods):
     def __init__(self, parent: StoreMethods, scope: Scope) -> None:
         """Share what the parent has."""
         super().__init__(parent._settings, parent._lifecycle, scope)  # noqa: SLF001
-        self._parent = parent
-
-    def _own_relevance(self) -> Callable[[float], float] | None:
-        return self._parent._own_relevance()  # noqa: SLF001
+        self._viewed = parent._viewed or parent  # noqa: SLF001
 
     async def aclose(self) -> None:
         """Close the view; its parent stays open."""

@@ -64,6 +64,9 @@ class SearchMethods(StoreBase):
     for wrong arguments, and `MilvusError` or a subclass of it if Milvus fails.
     """
 
+    # The store that a view is of: what a subclass of `MilvusStore` overrides holds in views, too.
+    _viewed: SearchMethods | None = None
+
     async def asimilarity_search(
         self,
         query: str,
@@ -250,7 +253,11 @@ class SearchMethods(StoreBase):
         if threshold is not None and not is_number(threshold):
             raise InvalidInputError("score_threshold must be a number from 0 to 1.")
         param, expr, timeout = (kwargs.pop(name, None) for name in ("param", "expr", "timeout"))
-        score = kwargs.pop("relevance_score_fn", None) or self._own_relevance()
+        score = kwargs.pop("relevance_score_fn", None)
+        owner = self._viewed or self
+        ours = SearchMethods._select_relevance_score_fn
+        if score is None and type(owner)._select_relevance_score_fn is not ours:  # noqa: SLF001
+            score = owner._select_relevance_score_fn()  # noqa: SLF001 - of the same classes
         if score is None:
             arguments = SearchArguments(k, param, expr, filter, kwargs)
             scored = await self._run(operations.search_with_relevance, timeout, query, arguments)
@@ -278,13 +285,6 @@ class SearchMethods(StoreBase):
             UnsupportedError: If there is no such score.
         """
         return run_sync(self._run(operations.relevance, None))
-
-    def _own_relevance(self) -> Callable[[float], float] | None:
-        """Return what a subclass has in place of the method above, if it has."""
-        theirs = (
-            type(self)._select_relevance_score_fn is not SearchMethods._select_relevance_score_fn
-        )
-        return self._select_relevance_score_fn() if theirs else None
 
     async def amax_marginal_relevance_search(
         self,

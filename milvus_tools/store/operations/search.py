@@ -103,7 +103,7 @@ async def _read_text_search(
     """Check the arguments of a text search; return its options and its filter."""
     count = len(session.collection.settings.spec.all_vector_fields)
     options = _search_options(session, arguments, count, opts.SEARCH_TEXT)
-    if not opts.is_number(options.get("score_threshold", 0)):
+    if "score_threshold" in options and not opts.is_number(options["score_threshold"]):
         raise InvalidInputError("score_threshold must be a finite number.")
     if count > 1 and options.get("search_mode") is None:
         ranker(options, count)  # raises for a wrong ranker before anything is sent

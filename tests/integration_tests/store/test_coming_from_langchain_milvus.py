@@ -272,7 +272,7 @@ async def test_r18_a_server_that_drops_a_rule_is_not_given_it(
     with pytest.raises(UnsupportedError, match=r"need Milvus 2\.5"):
         await store.aadd_texts(["kite"], [{"n": 1}], ids=["1"])
     assert not client.has_collection(store.collection_name)
-    plain = {"nullable": False, "default_value": None}
+    plain = {"nullable": False}
     store = make_store(metadata_schema={"n": {"dtype": DataType.INT64, **plain}})
     assert await store.aadd_texts(["kite"], [{"n": 1}], ids=["1"]) == ["1"]
 
