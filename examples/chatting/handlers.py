@@ -16,7 +16,7 @@ from chatting.markdown import plain, ruled
 from chatting.steps import Steps, begin, end
 from graphs.index.graph import IndexingError
 from graphs.rag.conversation import MAX_QUESTION
-from graphs.rag.models import ModelError
+from graphs.rag.model_calls import ModelError
 from graphs.rag.searching import SearchError
 from graphs.served import ENVIRONMENT, ServingError
 from milvus_tools import MilvusToolsError

@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from typing import Any, Final
 
+from graphs.auth import USERS, USERS_VARIABLE
+
 HERE: Final = pathlib.Path(__file__).parent
 HANDLERS: Final = HERE / "handlers.py"
 BUILD: Final = "build"
@@ -24,7 +26,16 @@ _WORDS: Final = {"using": "Running:", "used": ""}  # before the name of a step
 
 
 def serve(host: str, port: int) -> None:
-    """Serve the page until it is interrupted."""
+    """Serve the page until it is interrupted.
+
+    Raises:
+        SystemExit: If the deployment has users, whom the page can't tell apart.
+    """
+    if USERS:
+        raise SystemExit(
+            f"{USERS_VARIABLE} names users, and this page has none: it would show each visitor "
+            "the whole collection. Unset it, or serve the graphs with `langgraph dev`."
+        )
     with tempfile.TemporaryDirectory(prefix="chat-", ignore_cleanup_errors=True) as folder:
         lay_out(pathlib.Path(folder))
         os.environ["CHAINLIT_APP_ROOT"] = folder  # which Chainlit reads when it is imported

@@ -12,7 +12,7 @@ from langgraph.types import Overwrite, Send
 from graphs.rag import conversation, quoting, rules
 from graphs.rag.citations import citation, cite, document, uncited
 from graphs.rag.context import Context
-from graphs.rag.models import Model, structured, written
+from graphs.rag.model_calls import Model, structured, written
 from graphs.rag.planning import Planned, cleaned, first_round, next_round
 from graphs.rag.prompts import (
     NOT_IN_DOCUMENTS,

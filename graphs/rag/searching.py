@@ -15,7 +15,7 @@ from langchain_core.runnables.retry import ExponentialJitterParams
 
 from graphs.rag.context import AnyStore, Context, StoreSource
 from graphs.rag.deadlines import within
-from graphs.rag.models import structured
+from graphs.rag.model_calls import structured
 from graphs.rag.prompts import Paraphrases, paraphrase_messages
 from graphs.rag.state import Passage
 from milvus_tools import (

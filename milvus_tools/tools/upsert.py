@@ -11,7 +11,7 @@ from langchain_core.tools import StructuredTool
 from milvus_tools._text import as_json
 from milvus_tools.errors import CollectionNotFoundError, InvalidInputError
 from milvus_tools.filters.names import nested_values
-from milvus_tools.ingest.pipeline import takes_content_ids, with_content_id
+from milvus_tools.ingest.pipeline import content_id, takes_content_ids, with_content_id
 from milvus_tools.tools.arguments import Arguments, upsert_arguments, validated
 from milvus_tools.tools.filters import known_fields
 from milvus_tools.tools.formatting import counted, listed
@@ -49,8 +49,7 @@ def upsert_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
 async def _named(store: AnyStore, documents: list[Document]) -> list[Document]:
     """Give Documents without an id one that is made of their content.
 
-    A call that is repeated, by a model or by a run that resumes, then replaces what it wrote. Of
-    equal Documents one is written.
+    A call that is repeated, by a model or by a run that resumes, then replaces what it wrote.
     """
     if all(one.id is not None for one in documents):
         return documents
@@ -61,7 +60,8 @@ async def _named(store: AnyStore, documents: list[Document]) -> list[Document]:
     if not takes_content_ids(store, schema):
         return documents
     named = [with_content_id(one, store.scope) for one in documents]
-    return list({one.id: one for one in named}.values())
+    _require_distinct(named)
+    return named
 
 
 def upsert_question(settings: ToolSettings, arguments: Any) -> str:
@@ -92,17 +92,22 @@ def _described(document: Document) -> str:
 
 
 def _documents(given: Sequence[Arguments], settings: ToolSettings) -> list[Document]:
-    """Return the Documents that validated arguments describe.
+    """Return the Documents that validated arguments describe; of equal ones without ids, one.
 
     Raises:
         InvalidInputError: If an id is there twice, or metadata is too long.
     """
     documents = [_document(one, settings) for one in given]
+    _require_distinct(documents)
+    # Here, so that the question that a person approves shows what is written.
+    return list({(one.id, one.id or content_id(one)): one for one in documents}.values())
+
+
+def _require_distinct(documents: Sequence[Document]) -> None:
     ids = [one.id for one in documents if one.id is not None]
     for id_, times in collections.Counter(ids).items():
         if times > 1:
             raise InvalidInputError(_TWICE.format(id=listed([id_])))
-    return documents
 
 
 def _document(given: Arguments, settings: ToolSettings) -> Document:

@@ -3,7 +3,8 @@
 `Connection.administer` runs these functions, with a blocking client, in a thread.
 """
 
-from typing import Any
+import time
+from typing import Any, Final
 
 import grpc
 from pymilvus import CollectionSchema, MilvusClient, MilvusException
@@ -12,6 +13,9 @@ from milvus_tools.schema import Index, Schema
 from milvus_tools.spec import CollectionSpec
 from milvus_tools.transport.grpc_errors import COLLECTION_NOT_FOUND, is_denied
 from milvus_tools.transport.requests import Deadline
+
+_BEING_MADE: Final = 5.0  # seconds in which Milvus Lite makes a collection, on a busy machine
+_A_MOMENT: Final = 0.02
 
 
 def drop(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) -> None:
@@ -54,9 +58,9 @@ def create(
             timeout=deadline.remaining,
             **spec.options,
         )
-    except MilvusException:
+    except MilvusException as error:
         # Another process may have been faster: theirs is as good, if it is there.
-        if not client.has_collection(spec.collection_name, timeout=deadline.remaining):
+        if not _is_made(client, deadline, spec.collection_name, error):
             raise
     for partition in spec.partition_names or ():
         place = (spec.collection_name, partition)
@@ -69,6 +73,21 @@ def create(
             timeout=deadline.remaining,
         )
     return _complete(client, deadline, spec)
+
+
+def _is_made(client: MilvusClient, deadline: Deadline, name: str, error: MilvusException) -> bool:
+    """Tell whether a collection that could not be made is there now.
+
+    Milvus Lite makes a collection's folder before it knows the collection, and goes on with a
+    creation whose caller gave it up: then the collection comes in a moment.
+    """
+    seconds = _BEING_MADE if "File exists" in str(error) else 0.0
+    until = Deadline.after(min(seconds, deadline.remaining))
+    while not client.has_collection(name, timeout=deadline.remaining):
+        if until.passed:
+            return False
+        time.sleep(_A_MOMENT)
+    return True
 
 
 def read_schema(client: MilvusClient, deadline: Deadline, collection_name: str) -> Schema:

@@ -97,13 +97,14 @@ async def test_r03_a_long_filter_is_written_in_a_thread(
     assert watched.on_a_loop == [False, True]
 
 
-@pytest.mark.parametrize("rule", ["split", "follow_ups", "quotes"])
+@pytest.mark.parametrize("rule", ["split", "follow_ups", "ranked", "quotes"])
 async def test_r03_the_graphs_rules_run_in_a_thread(
     shared: MilvusStore, monkeypatch: pytest.MonkeyPatch, rule: str
 ) -> None:
     """The rules run off the loop for a long question and many passages."""
-    watched = Watched(getattr(nodes.rules, rule))
-    monkeypatch.setattr(nodes.rules, rule, watched)
+    module = nodes.quoting if rule == "quotes" else nodes.rules
+    watched = Watched(getattr(module, rule))
+    monkeypatch.setattr(module, rule, watched)
     view = shared.scoped(long=rule)
     await view.aadd_documents(DOCUMENTS, ids=[f"{rule}-{one.id}" for one in DOCUMENTS])
     graph = build_graph(Context(store=view))

@@ -99,7 +99,7 @@ SINCE_2000 = {"field": "year", "operator": "gte", "value": 2000}
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "field": ({"filters": [{**SINCE_2000, "field": "yaer"}]}, "Did you mean 'year'?"),
     "operator": ({"filters": [{**SINCE_2000, "operator": "=>"}]}, "there are eq, ne, gt, gte"),
-    "value": ({"filters": [{**SINCE_2000, "value": "2000"}]}, "compared with an integer"),
+    "value": ({"filters": [{**SINCE_2000, "value": "the year 2000"}]}, "compared with an integer"),
     "bound": ({"k": 1_000}, "less than or equal to 20"),
     "unknown": ({"top_k": 3}, "the names are query, queries, k, filters"),
 }

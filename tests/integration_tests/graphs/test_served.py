@@ -244,7 +244,7 @@ async def test_a_delete_waits_for_the_user_s_decision(of: Of, kind: str) -> None
     thread = (await ann.threads.create())["thread_id"]
     asked = await run(ann, "agent", thread, input=asking(calls("milvus_delete", ids=["first"])))
     (request,) = asked["__interrupt__"][0]["value"]["action_requests"]
-    assert request["description"] == 'Delete where id is one of "first", in the collection birds?'
+    assert request["description"] == 'Delete where pk is one of "first", in the collection birds?'
     assert {"first", "second"} <= await listed(ann)
 
     decisions = {"resume": {"decisions": [{"type": kind, **more}]}}

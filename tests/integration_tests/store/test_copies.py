@@ -39,5 +39,7 @@ def test_r23_a_store_is_not_copied(
     assert isinstance(raised.value, MilvusToolsError)
     del raised
     gc.collect()
-    assert capfd.readouterr().err == ""
+    # gRPC, in other tests' threads, writes of its connections there.
+    said = [line for line in capfd.readouterr().err.splitlines() if "chttp2" not in line]
+    assert said == []
     assert len(shared.get_by_ids([f"r23 {holder}"])) == 1

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from milvus_lite.adapter.grpc import server as lite_server
-from pymilvus import MilvusClient
+from pymilvus import MilvusClient, MilvusException
 
 from milvus_tools import MilvusStore
 from milvus_tools._io.loop import portal
@@ -130,6 +130,27 @@ async def test_t33_creating_a_collection_has_a_deadline(
     assert await store.aadd_texts(["t33"], ids=["1"]) == ["1"]
     assert await store.acount(consistency_level="Strong") == 1
     assert client.list_indexes(store.collection_name) == ["vector"]
+
+
+async def test_t33_a_creation_that_goes_on_is_waited_for(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Milvus Lite makes the folder, and refuses the next one, before it knows the collection."""
+    create, has, asked = MilvusClient.create_collection, MilvusClient.has_collection, []
+
+    def refused(*args: Any, **kwargs: Any) -> None:
+        create(*args, **kwargs)
+        raise MilvusException(1, "[Errno 17] File exists: 'collections/t33'")
+
+    def later(*args: Any, **kwargs: Any) -> bool:
+        asked.append(args)
+        return len(asked) > 3 and bool(has(*args, **kwargs))
+
+    store = make_store()
+    await store.aopen()
+    monkeypatch.setattr(MilvusClient, "create_collection", refused)
+    monkeypatch.setattr(MilvusClient, "has_collection", later)
+    assert await store.aadd_texts(["t33"], ids=["1"]) == ["1"]
 
 
 @pytest.mark.parametrize(("stores", "calls"), [(500, 50), (5, 50)])

@@ -1,10 +1,35 @@
 """The parts of the page that need no browser: its text, its files, its deletes, its index."""
 
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
 import pytest
 from chatting.deleting import arguments
 from chatting.files import MAX_BYTES, FileError, passages
 from chatting.markdown import plain, ruled
 from chatting.page import reworded, without_elsewhere
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+def test_the_page_starts_for_no_deployment_with_users() -> None:
+    """It would show the documents of all to each."""
+    users = json.dumps({"ann": {"token": "t" * 40, "tenant": "acme"}})
+    run = subprocess.run(
+        [sys.executable, "examples/chat.py", "--port", "1"],
+        env={**os.environ, "MILVUS_TOOLS_USERS": users},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith("MILVUS_TOOLS_USERS names users")
+    assert "t" * 40 not in run.stderr
 
 
 def test_text_is_shown_as_it_stands() -> None:

@@ -5,7 +5,7 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from graphs.rag.models import _without_own_timeout
+from graphs.rag.model_calls import _without_own_timeout
 
 KEY = SecretStr("none")
 

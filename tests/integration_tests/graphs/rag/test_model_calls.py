@@ -16,7 +16,7 @@ from langchain_milvus import BM25BuiltInFunction
 from pydantic import Field
 
 from graphs.rag import Context, build_graph, models
-from graphs.rag.models import ModelError, chat_model
+from graphs.rag.model_calls import ModelError, chat_model
 from graphs.rag.nodes import UNCITED, UNREADABLE
 from graphs.rag.prompts import NOT_IN_DOCUMENTS
 from milvus_tools import MilvusStore
