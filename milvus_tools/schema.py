@@ -205,6 +205,15 @@ class Schema:
             return Place(self.scalars[metadata_field], tuple(path))
         return Place(None, tuple(path)) if self.dynamic else None
 
+    def keeps_text(self, name: str) -> bool:
+        """Tell whether a dynamic key holds the text, as in collections of pymilvus's quick setup.
+
+        Where a field can hold it, the text is in a field: another name is a mistake.
+        """
+        place = self.locate((name,))
+        texts = any(field.type == DataType.VARCHAR for field in self.scalars.values())
+        return place is not None and place.field is None and not texts
+
     def is_dynamic(self, name: str) -> bool:
         """Tell whether a name can only be a key of the dynamic field.
 

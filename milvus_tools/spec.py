@@ -48,7 +48,9 @@ class CollectionSpec:
         index_params: Per vector field, `{"index_type": …, "metric_type": …, "params": {…}}`.
         options: Further keyword arguments of `create_collection`.
         properties: Collection properties.
+        metrics: Per vector field, the metric type that its search parameters name.
         dense_index: The index of dense vectors that have none in `index_params`.
+        sparse_autoindex: The index of sparse vectors for which `index_params` has `AUTOINDEX`.
         consistency_level: Of reads that need no more.
         partition_names: The partitions to load, read and write, or `None` for all.
         replica_number: How many replicas to load.
@@ -70,7 +72,9 @@ class CollectionSpec:
     index_params: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     properties: Mapping[str, Any] | None = None
+    metrics: Mapping[str, str] = dataclasses.field(default_factory=dict)
     dense_index: str = "AUTOINDEX"
+    sparse_autoindex: str = "AUTOINDEX"
     consistency_level: str = "Session"
     partition_names: tuple[str, ...] | None = None
     replica_number: int = 1
@@ -82,7 +86,12 @@ class CollectionSpec:
         Lite loads no single partitions. With AUTOINDEX, which is HNSW there, a filtered search of
         flushed entities finds only some of those that match; with FLAT it finds them all.
         """
-        return dataclasses.replace(self, dense_index="FLAT", loads_whole=True)
+        return dataclasses.replace(
+            self,
+            dense_index="FLAT",
+            sparse_autoindex="SPARSE_INVERTED_INDEX",
+            loads_whole=True,
+        )
 
     @functools.cached_property
     def function_fields(self) -> tuple[str, ...]:
@@ -114,11 +123,26 @@ class CollectionSpec:
                 "Sparse vectors need Milvus 2.4 or Milvus Lite; "
                 f"this server is {version[0]}.{version[1]}."
             )
+        if version < (2, 5) and (told := self._told_to_be_optional()):
+            raise UnsupportedError(  # such a server would leave the rule out without a word
+                f"{' and '.join(told)} in metadata_schema and vector_schema need Milvus 2.5 or "
+                f"Milvus Lite; this server is {version[0]}.{version[1]}."
+            )
         if len(self.all_vector_fields) > 1 and version < (2, 4):
             raise UnsupportedError(
                 "Several vector fields in a collection need Milvus 2.4 or Milvus Lite; "
                 f"this server is {version[0]}.{version[1]}."
             )
+
+    def _told_to_be_optional(self) -> list[str]:
+        """Return those of `nullable` and `default_value` that a declaration has."""
+        declared = [*self.metadata_schema.values(), *self.vector_schema.values()]
+        read = list(map(_declared, declared))
+        return [
+            name
+            for name, unset in (("nullable", False), ("default_value", None))
+            if any(one.get(name, unset) is not unset for one in read)
+        ]
 
     def schema(self, samples: Sequence[Any], metadata: Mapping[str, Any]) -> CollectionSchema:
         """Write the schema for `create_collection`.
@@ -159,9 +183,15 @@ class CollectionSpec:
     def index_of(self, name: str, type_: DataType) -> dict[str, Any]:
         """Return a vector field's index parameters: the caller's, else ours."""
         given = self.index_params.get(name)
-        if given:
-            return dict(given)
+        if not given:
+            metric = {"metric_type": self.metrics[name]} if name in self.metrics else {}
+            return {**self._own_index_of(name, type_), **metric}
         # Milvus Lite builds no other index for sparse vectors (T23).
+        if type_ == DataType.SPARSE_FLOAT_VECTOR and given.get("index_type") == "AUTOINDEX":
+            return {**given, "index_type": self.sparse_autoindex}
+        return dict(given)
+
+    def _own_index_of(self, name: str, type_: DataType) -> dict[str, Any]:
         if name in self.function_fields and type_ == DataType.SPARSE_FLOAT_VECTOR:
             return {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25", "params": {}}
         if type_ == DataType.SPARSE_FLOAT_VECTOR:

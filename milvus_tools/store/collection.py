@@ -199,7 +199,7 @@ class Collection:
             InvalidInputError: If the collection has no such text field.
         """
         spec = self.settings.spec
-        if spec.text_field not in schema.scalars:
+        if spec.text_field not in schema.scalars and not schema.keeps_text(spec.text_field):
             raise InvalidInputError(
                 f"The collection has no field {spec.text_field!r} for the text; name one of "
                 f"its fields as text_field: {', '.join(schema.scalars) or 'none'}."

@@ -80,6 +80,7 @@ def read_settings(
     fields = embedded_fields(listed(vector_field), functions, len(sources))
     order = _order(listed(vector_field), fields, functions)
     dynamic = metadata_field is None if enable_dynamic_field is None else enable_dynamic_field
+    searching = per_field(search_params, order, "search_params")
     spec = CollectionSpec(
         vector_fields=fields,
         functions=functions,
@@ -88,6 +89,9 @@ def read_settings(
         metadata_schema=dict(metadata_schema or {}),
         vector_schema=per_field(vector_schema, order, "vector_schema"),
         index_params=per_field(index_params, order, "index_params"),
+        metrics={
+            name: one["metric_type"] for name, one in searching.items() if "metric_type" in one
+        },
         options=given(num_shards=num_shards, num_partitions=num_partitions),
         consistency_level=checked_level(consistency_level),
         partition_names=None if partition_names is None else tuple(partition_names),
@@ -97,7 +101,7 @@ def read_settings(
     return Settings(
         spec=spec,
         sources=sources,
-        search_params=per_field(search_params, order, "search_params"),
+        search_params=searching,
         drop_old=bool(drop_old),
         timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
     )

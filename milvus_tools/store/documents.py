@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from pymilvus import DataType
 
 from milvus_tools._text import shown
-from milvus_tools.errors import InvalidInputError
+from milvus_tools.errors import InvalidInputError, MilvusError
 from milvus_tools.filters.names import locate, value_at
 from milvus_tools.schema import DYNAMIC_FIELD, Place, Schema
 from milvus_tools.store.scope import Scope
@@ -37,7 +37,7 @@ class DocumentMapper:
 
     Attributes:
         schema: The collection's schema.
-        text_field: The field that holds the text.
+        text_field: The field, or the dynamic key, that holds the text.
         metadata_field: The JSON field that holds all metadata, or `None` if each metadata key has
             a field or a dynamic key of its own.
     """
@@ -71,12 +71,9 @@ class DocumentMapper:
         Raises:
             InvalidInputError: If the row can't hold the Document unchanged.
         """
-        text = self.schema.scalars.get(self.text_field)
-        if text is None:
-            raise InvalidInputError(f"The collection has no text field {self.text_field!r}.")
         metadata = scope.stamp(self._own_metadata(document))
         self._require_free(metadata)
-        row: Row = {self.text_field: fitting_text(document.page_content, text, "text")}
+        row: Row = {self.text_field: self._text(document.page_content)}
         if key is not None:
             row[self.schema.primary.name] = key
         if self.metadata_field is not None:
@@ -118,6 +115,14 @@ class DocumentMapper:
         if isinstance(copied, str | int) and id_text(copied) == document.id:
             del metadata[primary]
         return metadata
+
+    def _text(self, text: str) -> str:
+        field = self.schema.scalars.get(self.text_field)
+        if field is not None:
+            return fitting_text(text, field, "text")
+        if not self.schema.keeps_text(self.text_field):
+            raise InvalidInputError(f"The collection has no text field {self.text_field!r}.")
+        return checked_unicode(text)  # whose length is bounded with that of the dynamic field
 
     def _require_free(self, metadata: Mapping[Any, Any]) -> None:
         primary = self.schema.primary.name
@@ -172,7 +177,19 @@ class DocumentMapper:
             metadata |= plain(row.get(self.metadata_field) or {})
         if fields is not None:
             metadata = {name: value for name, value in metadata.items() if name in fields}
-        return Document(id=scope.id(key), page_content=row[self.text_field], metadata=metadata)
+        text = self._text_of(row)
+        return Document(id=scope.id(key), page_content=text, metadata=metadata)
+
+    def _text_of(self, row: Row) -> str:
+        text = row.get(self.text_field)
+        if isinstance(text, str):
+            return text
+        if text is None and self.text_field in self.schema.scalars:  # which is nullable
+            return ""
+        raise MilvusError(
+            f"An entity has no text as {self.text_field!r}; name the key of the texts as "
+            "text_field."
+        )
 
 
 def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

@@ -4,7 +4,7 @@ Any other argument could name a filter, a partition or another collection outsid
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymilvus import Function
@@ -24,19 +24,34 @@ _SEARCH: dict[str, type | tuple[type, ...]] = {
     **_READ,
     "group_by_field": str,
     "group_size": int,
+    "id_key": str,
     "ignore_growing": bool,
     "offset": int,
+    "output_fields": (list, tuple),
     "round_decimal": int,
+    "score_key": str,
     "strict_group_size": bool,
 }
 _HYBRID: dict[str, type | tuple[type, ...]] = {
     "fetch_k": int,
+    "score_threshold": (int, float),
     "ranker_params": dict,
     "ranker_type": str,
     "reranker": (Function, BaseRanker),
 }
 SEARCH = {**_SEARCH, **_HYBRID}
 SEARCH_TEXT = {**SEARCH, "search_mode": str}
+# Those that the store evaluates: Milvus is not sent them.
+_EVALUATED = {
+    *_HYBRID,
+    "id_key",
+    "output_fields",
+    "score_key",
+    "search_mode",
+}
+_ARGUMENTS = {*_SEARCH, "limit", "topk"}  # which pymilvus reads among the search parameters, too
+ANALYZER = "analyzer_name"
+RANGE = ("radius", "range_filter")
 SEARCH_MODES = ("dense", "sparse", "hybrid")
 QUERY = {**_READ, "offset": int}
 KEYS = {**QUERY, "limit": int}
@@ -159,9 +174,15 @@ def refuse_fusion_options(options: Mapping[str, Any]) -> None:
     """
     fusing = sorted(_HYBRID.keys() & options.keys())
     if fusing:
+        hint = (
+            " A threshold of relevance is that of similarity_search_with_relevance_scores, and of "
+            "retrievers of the search type similarity_score_threshold."
+            if "score_threshold" in fusing
+            else ""
+        )
         raise InvalidInputError(
             f"{', '.join(fusing)} can only be given to a search of several vector fields, and "
-            "this searches one; leave it out."
+            f"this searches one; leave it out.{hint}"
         )
 
 
@@ -176,6 +197,25 @@ def check_group_field(name: str, schema: Schema) -> None:
             f"group_by_field can't be the primary key {name!r}, which no two rows share; leave "
             "it out."
         )
+
+
+def check_output_fields(
+    names: Sequence[object], schema: Schema, metadata_field: str | None
+) -> None:
+    """Refuse to return vectors, and what the collection can't have.
+
+    Raises:
+        InvalidInputError: If a name is that of a vector field or means nothing here.
+    """
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidInputError("output_fields must be a list of metadata keys.")
+        if name in schema.vectors:
+            raise InvalidInputError(
+                f"output_fields can't have the vector field {name!r}: a Document holds no vector."
+            )
+        if metadata_field is None and name != "*":
+            schema.is_dynamic(name)  # raises if the collection can't have such a key
 
 
 def limit_with_offset(k: int, options: Mapping[str, Any]) -> int:
@@ -197,15 +237,10 @@ def search_params(given: Mapping[str, Any] | None, index: Index | None, k: int) 
     """
     given = dict(given or {})
     metric = index.metric_type if index else ""
-    params = _numbers(given.pop("params", None)) if given else {}
-    if given.pop("metric_type", metric) not in (metric, ""):
+    params = _params(given, metric) if given else {}
+    if given.get("metric_type", metric) not in (metric, ""):
         raise InvalidInputError(
             f"The collection's metric type is {metric}; give that one, or leave it out."
-        )
-    if given:
-        raise InvalidInputError(
-            f"Search parameters are {{'metric_type': …, 'params': {{…}}}}; "
-            f"{', '.join(map(repr, given))} can't be given there."
         )
     needed = dict(_NEEDED.get(index.index_type, {})) if index else {}
     for name in needed.keys() & set(_AT_LEAST_LIMIT):
@@ -213,21 +248,29 @@ def search_params(given: Mapping[str, Any] | None, index: Index | None, k: int) 
     return {"metric_type": metric, "params": {**needed, **params}}
 
 
-def _numbers(params: object) -> dict[str, Any]:
-    params = {} if params is None else params
-    if not isinstance(params, Mapping):
+def _params(given: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """Return the parameters of an index: those in `params` and those beside it, as in pymilvus."""
+    params = given.get("params")
+    if not isinstance(params, Mapping | None):
         raise InvalidInputError("The search parameters' params must be a dictionary.")
-    for name, value in params.items():
+    beside = {
+        name: value for name, value in given.items() if name not in ("metric_type", "params")
+    }
+    both = {**beside, **(params or {})}
+    for name, value in both.items():
+        if name in _ARGUMENTS:
+            raise InvalidInputError(f"{name} is no search parameter: pass it as an argument.")
+        if metric == "BM25" and name == ANALYZER and isinstance(value, str):
+            continue
         if not isinstance(name, str) or not (isinstance(value, bool) or is_number(value)):
             raise InvalidInputError(
                 f"The search parameter {name!r} must be a finite number or a boolean."
             )
-    return dict(params)
+    return both
 
 
 def without_ranking(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return a search's options without those that the store itself evaluates."""
     if not options:
         return {}
-    evaluated = {*_HYBRID, "search_mode"}
-    return {name: value for name, value in options.items() if name not in evaluated}
+    return {name: value for name, value in options.items() if name not in _EVALUATED}

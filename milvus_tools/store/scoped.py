@@ -7,14 +7,16 @@ from langchain_core.vectorstores import VectorStore
 
 from milvus_tools.errors import InvalidInputError, ScopeError
 from milvus_tools.filters.literals import Scalar
+from milvus_tools.store.attributes import Attributes
 from milvus_tools.store.methods.read import ReadMethods
 from milvus_tools.store.methods.search import SearchMethods, StoreRetriever
 from milvus_tools.store.methods.write import WriteMethods
+from milvus_tools.store.scope import Scope
 
 
 # LangChain's class comes last: where ours has a method, its default must not run.
 # `delete` returns a `DeleteResult` in place of LangChain's `bool | None`.
-class StoreMethods(SearchMethods, ReadMethods, WriteMethods, VectorStore):  # type: ignore[misc]
+class StoreMethods(SearchMethods, ReadMethods, WriteMethods, Attributes, VectorStore):  # type: ignore[misc]
     """The methods and properties that a store and its views share."""
 
     @property
@@ -90,11 +92,16 @@ class StoreMethods(SearchMethods, ReadMethods, WriteMethods, VectorStore):  # ty
         narrowed = self._scope.narrowed({**(scope or {}), **values}, in_keys=in_keys)
         if not narrowed:
             raise InvalidInputError("scoped() needs at least one field value.")
-        return ScopedMilvusStore(self._settings, self._lifecycle, narrowed)
+        return ScopedMilvusStore(self, narrowed)
 
 
 class ScopedMilvusStore(StoreMethods):
     """A view of a `MilvusStore` with a scope. `MilvusStore.scoped` makes it."""
+
+    def __init__(self, parent: StoreMethods, scope: Scope) -> None:
+        """Share what the parent has."""
+        super().__init__(parent._settings, parent._lifecycle, scope)  # noqa: SLF001
+        self._viewed = parent._viewed or parent  # noqa: SLF001
 
     async def aclose(self) -> None:
         """Close the view; its parent stays open."""

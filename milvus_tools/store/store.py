@@ -293,6 +293,11 @@ class MilvusStore(StoreMethods):
             )
         return connection.async_client()
 
+    @property
+    def alias(self) -> str:
+        """The name of `client`'s connection among those of pymilvus."""
+        return str(self.client._using)  # noqa: SLF001 - as langchain-milvus has it
+
     def _opened(self) -> Connection:
         """Return the connection, open, for one who wants to reach past the store."""
         if self._scope:

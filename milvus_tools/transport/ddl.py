@@ -4,7 +4,7 @@
 """
 
 import time
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from pymilvus import CollectionSchema, MilvusClient, MilvusException
@@ -92,12 +92,20 @@ def _is_made(client: MilvusClient, deadline: Deadline, name: str, error: MilvusE
 
 def read_schema(client: MilvusClient, deadline: Deadline, collection_name: str) -> Schema:
     """Ask Milvus what the collection is, and which indexes it has."""
-    description = client.describe_collection(collection_name, timeout=deadline.remaining)
-    indexes = {}
-    for name in client.list_indexes(collection_name, timeout=deadline.remaining):
-        index = client.describe_index(collection_name, name, timeout=deadline.remaining)
-        indexes[index["field_name"]] = Index.from_description(index)
+    description, described = describe(client, deadline, collection_name)
+    indexes = {index["field_name"]: Index.from_description(index) for index in described}
     return Schema.from_description(description, indexes)
+
+
+def describe(
+    client: MilvusClient, deadline: Deadline, collection_name: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return pymilvus's descriptions of the collection and of its indexes."""
+    description = client.describe_collection(collection_name, timeout=deadline.remaining)
+    names = client.list_indexes(collection_name, timeout=deadline.remaining)
+    return description, [
+        client.describe_index(collection_name, name, timeout=deadline.remaining) for name in names
+    ]
 
 
 def _complete(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) -> Schema:

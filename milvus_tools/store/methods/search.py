@@ -3,6 +3,7 @@
 from __future__ import annotations  # `help` shows the short names of types
 
 import warnings
+from collections.abc import Callable
 from typing import Any, Final
 
 from langchain_core.callbacks import (
@@ -13,6 +14,7 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStoreRetriever
 
 from milvus_tools._io.blocking import blocking
+from milvus_tools._io.loop import run_sync
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.store.base import StoreBase
@@ -62,6 +64,9 @@ class SearchMethods(StoreBase):
     for wrong arguments, and `MilvusError` or a subclass of it if Milvus fails.
     """
 
+    # The store that a view is of: what a subclass of `MilvusStore` overrides holds in views, too.
+    _viewed: SearchMethods | None = None
+
     async def asimilarity_search(
         self,
         query: str,
@@ -98,7 +103,13 @@ class SearchMethods(StoreBase):
                   `group_by_field`, `k` is the number of groups: `k=3` with `group_size=2` finds
                   up to 6 Documents. Milvus 2.3 does not group.
                 - `fetch_k`, `reranker`, `ranker_type` and `ranker_params`, for a search of several
-                  vector fields.
+                  vector fields; `score_threshold`, the lowest score of the ranker to return. The
+                  scores of reciprocal rank fusion depend on ranks alone: a Document that is first
+                  in each of two fields has 2/61.
+                - `output_fields`, the metadata keys to return, in place of all.
+                - `score_key` and `id_key`, metadata keys under which each Document returned has
+                  its score and its id, in place of what it has there. LangChain's
+                  `EnsembleRetriever` tells Documents of one text apart by an `id_key`.
                 - `partition_names`, for a store without a scope.
 
         Returns:
@@ -226,8 +237,9 @@ class SearchMethods(StoreBase):
             query: The text.
             k: The most Documents to return.
             filter: Conditions or a filter expression; joined to `expr` with AND.
-            **kwargs: `score_threshold`, the lowest score to return, and the other arguments of
-                `asimilarity_search_with_score`.
+            **kwargs: `score_threshold`, the lowest score to return; `relevance_score_fn`, which
+                makes the score of a distance (as does `_select_relevance_score_fn` of a subclass,
+                for all calls); and the other arguments of `asimilarity_search_with_score`.
 
         Returns:
             Pairs of Document and relevance score, nearest first.
@@ -241,8 +253,21 @@ class SearchMethods(StoreBase):
         if threshold is not None and not is_number(threshold):
             raise InvalidInputError("score_threshold must be a number from 0 to 1.")
         param, expr, timeout = (kwargs.pop(name, None) for name in ("param", "expr", "timeout"))
-        arguments = SearchArguments(k, param, expr, filter, kwargs)
-        scored = await self._run(operations.search_with_relevance, timeout, query, arguments)
+        score = kwargs.pop("relevance_score_fn", None)
+        owner = self._viewed or self
+        ours = SearchMethods._select_relevance_score_fn
+        if score is None and type(owner)._select_relevance_score_fn is not ours:  # noqa: SLF001
+            score = owner._select_relevance_score_fn()  # noqa: SLF001 - of the same classes
+        if score is None:
+            arguments = SearchArguments(k, param, expr, filter, kwargs)
+            scored = await self._run(operations.search_with_relevance, timeout, query, arguments)
+        elif callable(score):
+            found = await self.asimilarity_search_with_score(
+                query, k, param, expr, timeout, filter=filter, **kwargs
+            )
+            scored = operations.rescored(found, score, kwargs.get("score_key"))
+        else:
+            raise InvalidInputError("relevance_score_fn must be a function of a distance.")
         # A warning and no error, as LangChain's own method does.
         if any(not 0 <= score <= 1 for _, score in scored):
             warnings.warn(
@@ -252,6 +277,14 @@ class SearchMethods(StoreBase):
         return [pair for pair in scored if threshold is None or pair[1] >= threshold]
 
     similarity_search_with_relevance_scores = blocking(asimilarity_search_with_relevance_scores)
+
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        """Return what makes a relevance score of a distance. Subclasses may override it.
+
+        Raises:
+            UnsupportedError: If there is no such score.
+        """
+        return run_sync(self._run(operations.relevance, None))
 
     async def amax_marginal_relevance_search(
         self,

@@ -183,7 +183,7 @@ class WriteMethods(StoreBase):
 
         Returns:
             The number of deleted entities. The result is true even if that is 0, because a
-            delete that fails raises.
+            delete that fails raises; it is not `True` itself.
 
         Raises:
             InvalidInputError: If neither ids nor a filter is given.

@@ -74,9 +74,27 @@ async def _search_with_relevance(
     filter_: QueryFilter,
 ) -> Scored:
     # Refuse a metric without relevance before the embedding is paid for.
-    relevance = _relevance(session, schema, options.get("search_mode"))
+    score = _relevance(session, schema, options.get("search_mode"))
     found = await _similarity_search(session, schema, query, arguments, options, filter_)
-    return [(document, relevance(distance)) for document, distance in found]
+    return rescored(found, score, options.get("score_key"))
+
+
+async def relevance(session: Session) -> Callable[[float], float]:
+    """Return the function that makes relevance scores of the collection's distances."""
+
+    async def read(session: Session, schema: Schema) -> Callable[[float], float]:
+        return _relevance(session, schema, None)
+
+    return await session.with_schema(read, _cosine_relevance)
+
+
+def rescored(found: Scored, score: Callable[[float], float], key: str | None) -> Scored:
+    """Return hits with other scores, also in the metadata if they have them there."""
+    scored = [(document, score(distance)) for document, distance in found]
+    if key is not None:
+        for document, one in scored:
+            document.metadata[key] = one
+    return scored
 
 
 async def _read_text_search(
@@ -85,6 +103,8 @@ async def _read_text_search(
     """Check the arguments of a text search; return its options and its filter."""
     count = len(session.collection.settings.spec.all_vector_fields)
     options = _search_options(session, arguments, count, opts.SEARCH_TEXT)
+    if "score_threshold" in options and not opts.is_number(options["score_threshold"]):
+        raise InvalidInputError("score_threshold must be a finite number.")
     if count > 1 and options.get("search_mode") is None:
         ranker(options, count)  # raises for a wrong ranker before anything is sent
     filter_ = await read_filter(arguments.filter, arguments.expr)
@@ -117,8 +137,10 @@ async def _similarity_search(
         _field_search(session, schema, name, vectors[name], params[name], limit, expression)
         for name in fields
     )
+    if len(fields) > 1:
+        _require_no_range_on_lite(session, searches)
     hits = await _hits(session, schema, searches, arguments.k, options, ranking=ranking)
-    return _scored(session, schema, hits)
+    return _scored(session, schema, hits, options)
 
 
 async def search_by_vector(session: Session, vector: Vector, arguments: SearchArguments) -> Scored:
@@ -140,7 +162,7 @@ async def _search_by_vector(
     expression = await session.expression(schema, filter_)
     search = _vector_search(session, schema, vector, limit, arguments.param, expression)
     hits = await _hits(session, schema, (search,), arguments.k, options)
-    return _scored(session, schema, hits)
+    return _scored(session, schema, hits, options)
 
 
 async def max_marginal_relevance_search(
@@ -188,7 +210,8 @@ async def _max_marginal_relevance_search(
 
     # In a thread, because it takes up to a second and all stores share the I/O loop.
     picked = await portal().computing.run(pick)
-    return [document for document, _ in _scored(session, schema, [hits[one] for one in picked])]
+    chosen = [hits[one] for one in picked]
+    return [document for document, _ in _scored(session, schema, chosen, options)]
 
 
 def _relevance(session: Session, schema: Schema, mode: str | None) -> Callable[[float], float]:
@@ -200,12 +223,17 @@ def _relevance(session: Session, schema: Schema, mode: str | None) -> Callable[[
     fields = _searched_fields(session, schema, mode)
     metric = schema.indexes[fields[0]].metric_type if len(fields) == 1 else "hybrid"
     if metric in ("COSINE", "IP"):  # of unit vectors: -1 to 1
-        return lambda distance: _rounded((distance + 1) / 2)
+        return _cosine_relevance
     if metric == "L2":  # squared, of unit vectors: 0 to 4
         return lambda distance: _rounded(1 - distance / 4)
     raise UnsupportedError(
-        f"There is no relevance score for {metric} searches; use similarity_search_with_score."
+        f"There is no relevance score for {metric} searches; use similarity_search_with_score"
+        + (", which takes a score_threshold." if metric == "hybrid" else ".")
     )
+
+
+def _cosine_relevance(distance: float) -> float:
+    return _rounded((distance + 1) / 2)
 
 
 def _search_options(
@@ -291,10 +319,13 @@ def _field_search(
     limit: int,
     expression: str,
 ) -> FieldSearch:
+    params = opts.search_params(param, schema.indexes.get(name), limit)
+    if opts.ANALYZER in params["params"] and session.collection.connection.lite:
+        raise UnsupportedError("Milvus Lite takes no analyzer_name; a server does.")
     return FieldSearch(
         vector=vector,
         field=name,
-        params=opts.search_params(param, schema.indexes.get(name), limit),
+        params=params,
         limit=limit,
         # In each search, because a hybrid search of Milvus has no filter of its own.
         filter=session.in_scope(schema, expression),
@@ -337,9 +368,33 @@ async def _hits(
     return hits
 
 
-def _scored(session: Session, schema: Schema, hits: Sequence[Hit]) -> Scored:
+def _scored(
+    session: Session, schema: Schema, hits: Sequence[Hit], options: Mapping[str, Any]
+) -> Scored:
     mapper = session.collection.mapper(schema)
-    return [(mapper.document(row, session.scope), distance) for row, distance in hits]
+    fields = options.get("output_fields")
+    if fields is not None:
+        opts.check_output_fields(fields, schema, mapper.metadata_field)
+        fields = None if "*" in fields else fields
+    scored = [(mapper.document(row, session.scope, fields), distance) for row, distance in hits]
+    id_key, score_key = options.get("id_key"), options.get("score_key")
+    for document, distance in scored if id_key or score_key else ():
+        if id_key is not None:
+            document.metadata[id_key] = document.id
+        if score_key is not None:
+            document.metadata[score_key] = distance
+    lowest = options.get("score_threshold")  # of a ranker's scores, for which higher is better
+    return scored if lowest is None else [one for one in scored if one[1] >= lowest]
+
+
+def _require_no_range_on_lite(session: Session, searches: Sequence[FieldSearch]) -> None:
+    """Refuse what Milvus Lite ignores in a search of several fields."""
+    ranged = any(name in search.params["params"] for search in searches for name in opts.RANGE)
+    if ranged and session.collection.connection.lite:
+        raise UnsupportedError(
+            "Milvus Lite finds no range (radius, range_filter) in a search of several vector "
+            "fields; leave it out, or search one field, as with search_mode."
+        )
 
 
 def _ranking(options: Mapping[str, Any], fields: int) -> Any:

@@ -36,7 +36,7 @@ def test_known_arguments_pass(given: dict[str, Any], known: Any) -> None:
     "name",
     [
         *("filter", "expr_params", "filter_params", "where", "collection_name", "anns_field"),
-        *("ids", "output_fields", "search_params", "limit", "db_name", "data", "timezone"),
+        *("ids", "search_params", "limit", "db_name", "data", "timezone"),
         *("search_iterator_v2", "guarantee_timestamp", "consistency_level ", "Offset", ""),
     ],
 )
@@ -139,6 +139,9 @@ def test_search_parameters_know_the_index() -> None:
         {"metric_type": None},
         {"expr": "n == 1"},
         {"params": {}, "filter": "n == 1"},
+        {"offset": 3},
+        {"params": {"limit": 3}},
+        {"analyzer_name": "english"},
         {1: 2},
         {"params": {"expr": "n == 1"}},
         {"params": {"ef": "64"}},
@@ -154,6 +157,22 @@ def test_search_parameters_carry_nothing_else(given: Any) -> None:
     """They are numbers and booleans, so none of them is an expression."""
     with pytest.raises(InvalidInputError):
         opts.search_params(given, Index("L2", "HNSW"), 4)
+
+
+@pytest.mark.parametrize("given", [{"ef": 9}, {"ef": 9, "params": None}, {"params": {"ef": 9}}])
+def test_r29_search_parameters_may_stand_beside_params(given: dict[str, Any]) -> None:
+    """Pymilvus takes both forms, and so do the developers who come from it."""
+    read = opts.search_params(given, Index("L2", "HNSW"), 4)
+    assert read == {"metric_type": "L2", "params": {"ef": 9}}
+
+
+def test_r29_a_full_text_search_may_name_its_analyzer() -> None:
+    """It is the one parameter that is a text, and full-text search alone has it."""
+    given = {"params": {"analyzer_name": "english"}}
+    read = opts.search_params(given, Index("BM25", "SPARSE_INVERTED_INDEX"), 4)
+    assert read["params"] == {"analyzer_name": "english"}
+    with pytest.raises(InvalidInputError, match="must be a finite number"):
+        opts.search_params(given, Index("L2", "FLAT"), 4)
 
 
 def test_what_ranks_here_is_not_sent() -> None:

@@ -22,7 +22,6 @@ from tests.helpers.support import embeddings
 
 # What langchain-milvus has in public and we don't define, and why.
 NOT_OURS = {
-    "col": "a view of pymilvus's own; `client` gives all that it shows",
     "search": "LangChain's dispatcher, which calls our searches",
     "asearch": "LangChain's dispatcher, which calls our searches",
 }
