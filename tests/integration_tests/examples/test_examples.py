@@ -206,6 +206,9 @@ def test_a_page_s_commands_can_be_typed(command: str, tmp_path: pathlib.Path) ->
             assert importlib.util.find_spec(module)
         case ["python", "examples/quickstart.py"]:
             pass  # what it prints is compared above
+        case ["python", "examples/tutorial.py", *arguments]:
+            printed = run_example("tutorial.py", tmp_path, *arguments, "--requests", "2")
+            assert "| `from_texts` | 2 |" in printed
         case ["python", "examples/benchmark.py", *arguments]:
             assert "searches" in run_example("benchmark.py", tmp_path, *arguments, "--list")
         case ["python", "examples/evaluate.py", *arguments]:
