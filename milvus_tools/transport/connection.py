@@ -59,7 +59,8 @@ class Connection:
     """One store's way to Milvus, shared by its views.
 
     Attributes:
-        lite: Whether Milvus Lite is at the other end.
+        lite: Whether Milvus Lite is at the other end, in a file that this process opens.
+        engine_is_lite: Whether Milvus Lite is at the other end, over TCP too, once it is open.
         version: Major and minor version of the Milvus at the other end, once it is open.
         writing: To hold while writing: Milvus Lite takes one writer at a time.
         identity: What is at the other end: its URI and its database.
@@ -83,6 +84,7 @@ class Connection:
         given = self._arguments.get("grpc_options") or {}
         self._arguments["grpc_options"] = {**options, **given}
         self.version = LITE_VERSION
+        self.engine_is_lite = self.lite
         self.writing = shared_lock("writing", uri) if self.lite else contextlib.nullcontext()
         self._client: AsyncMilvusClient | None = None
         self._file: asyncio.Task[str] | None = None
@@ -122,7 +124,9 @@ class Connection:
         except BaseException:
             await self.close()
             raise
-        self.version = LITE_VERSION if self.lite else _parse_version(version)
+        # "milvus-lite-3.2.2"; the server of the package `milvus` calls itself "2.3.5-lite".
+        self.engine_is_lite = self.lite or version.startswith("milvus-lite")
+        self.version = LITE_VERSION if self.engine_is_lite else _parse_version(version)
 
     async def _new_client(self, timeout: float) -> AsyncMilvusClient:
         if portal().forked_from_open:
