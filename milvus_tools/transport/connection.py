@@ -32,6 +32,8 @@ Result = TypeVar("Result")
 
 _DEFAULT_DATABASE = "default"
 LITE_VERSION = (3, 0)  # Milvus Lite does what current servers do
+# pymilvus writes it in two ways. The package `milvus`, a server, has "2.3.5-lite".
+_LITE_VERSIONS = ("milvus-lite", "milvus_lite")
 _VERSION = re.compile(r"(?<!\d)(\d++)\.(\d+)")
 # Channels with the same address share connections, and after an outage the pause before the next
 # attempt to connect, which grows to two minutes. One of its own connects at once.
@@ -124,8 +126,7 @@ class Connection:
         except BaseException:
             await self.close()
             raise
-        # "milvus-lite-3.2.2"; the server of the package `milvus` calls itself "2.3.5-lite".
-        self.engine_is_lite = self.lite or version.startswith("milvus-lite")
+        self.engine_is_lite = self.lite or version.startswith(_LITE_VERSIONS)
         self.version = LITE_VERSION if self.engine_is_lite else _parse_version(version)
 
     async def _new_client(self, timeout: float) -> AsyncMilvusClient:
