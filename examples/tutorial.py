@@ -133,7 +133,7 @@ def run(uri: str, documents: int, counts: Sequence[int]) -> None:
         counts: How many calls of each operation to time.
     """
     embeddings = local_embeddings()
-    place = {"connection_args": {"uri": uri}, "drop_old": True}
+    place: dict[str, Any] = {"connection_args": {"uri": uri}, "drop_old": True}
     with (
         MilvusStore(embeddings, COLLECTION, auto_id=True, **place) as store,
         MilvusStore(embeddings, KEYED, **place) as keyed,

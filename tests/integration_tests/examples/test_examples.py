@@ -220,7 +220,7 @@ def test_a_page_s_commands_can_be_typed(command: str, tmp_path: pathlib.Path) ->
 
 def shorter(script: str, arguments: list[str], folder: pathlib.Path) -> list[str]:
     """Return what makes a script short, and then a part of a row that it prints."""
-    if script == "examples/tutorial.py":
+    if pathlib.PurePath(script).name == "tutorial.py":
         return ["--requests", "2", "| `from_texts` | 2 |"]
     name = "by rule, dense" if "--answers" in arguments else "single query, dense"
     return ["--questions", "1", "--only", name, "--out", str(folder), f"| {name} |"]
