@@ -11,6 +11,7 @@ import pytest
 from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore
+from tests.helpers.lite_server import lite_over_tcp
 from tests.helpers.milvus_server import MilvusServer
 from tests.helpers.support import embeddings, raw_client
 
@@ -20,6 +21,18 @@ _numbers = itertools.count(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a run be had without what is on by default."""
     parser.addoption("--no-batching", action="store_true", help="make stores that don't batch")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests that are marked so on Milvus Lite over TCP, too, if they choose no backend."""
+    test = metafunc.definition
+    chosen = any(mark.args[0] == "backend" for mark in test.iter_markers("parametrize"))
+    if test.get_closest_marker("lite_tcp") and "backend" in metafunc.fixturenames and not chosen:
+        server = pytest.param("server", marks=pytest.mark.server)
+        backends = ["lite", server, "lite_tcp"]
+        # As a mark, which takes the place of the fixture's own parameters.
+        test.add_marker(pytest.mark.parametrize("backend", backends, indirect=True))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,6 +60,13 @@ def server_uri(request: pytest.FixtureRequest) -> str:
     """The run's own server, or the one that MILVUS_TEST_URI names."""
     running = os.environ.get("MILVUS_TEST_URI")
     return running or str(request.getfixturevalue("milvus_server").uri)
+
+
+@pytest.fixture(scope="session")
+def lite_tcp_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Milvus Lite over TCP: the store knows it as a server, of a newer version."""
+    with lite_over_tcp(tmp_path_factory.mktemp("lite_tcp")) as uri:
+        yield uri
 
 
 @pytest.fixture(params=["lite", pytest.param("server", marks=pytest.mark.server)])

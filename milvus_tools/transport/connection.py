@@ -32,6 +32,8 @@ Result = TypeVar("Result")
 
 _DEFAULT_DATABASE = "default"
 LITE_VERSION = (3, 0)  # Milvus Lite does what current servers do
+# pymilvus writes it in two ways. The package `milvus`, a server, has "2.3.5-lite".
+_LITE_VERSIONS = ("milvus-lite", "milvus_lite")
 _VERSION = re.compile(r"(?<!\d)(\d++)\.(\d+)")
 # Channels with the same address share connections, and after an outage the pause before the next
 # attempt to connect, which grows to two minutes. One of its own connects at once.
@@ -59,7 +61,8 @@ class Connection:
     """One store's way to Milvus, shared by its views.
 
     Attributes:
-        lite: Whether Milvus Lite is at the other end.
+        lite: Whether Milvus Lite is at the other end, in a file that this process opens.
+        engine_is_lite: Whether Milvus Lite is at the other end, over TCP too, once it is open.
         version: Major and minor version of the Milvus at the other end, once it is open.
         writing: To hold while writing: Milvus Lite takes one writer at a time.
         identity: What is at the other end: its URI and its database.
@@ -83,6 +86,7 @@ class Connection:
         given = self._arguments.get("grpc_options") or {}
         self._arguments["grpc_options"] = {**options, **given}
         self.version = LITE_VERSION
+        self.engine_is_lite = self.lite
         self.writing = shared_lock("writing", uri) if self.lite else contextlib.nullcontext()
         self._client: AsyncMilvusClient | None = None
         self._file: asyncio.Task[str] | None = None
@@ -122,7 +126,8 @@ class Connection:
         except BaseException:
             await self.close()
             raise
-        self.version = LITE_VERSION if self.lite else _parse_version(version)
+        self.engine_is_lite = self.lite or version.startswith(_LITE_VERSIONS)
+        self.version = LITE_VERSION if self.engine_is_lite else _parse_version(version)
 
     async def _new_client(self, timeout: float) -> AsyncMilvusClient:
         if portal().forked_from_open:

@@ -122,7 +122,7 @@ class DirectTransport:
         """Write rows, each in place of the whole row that had its key."""
         client = self._connection.client
         # Milvus Lite's upsert merges the new row into the old one; its insert replaces it.
-        replaces = client.insert if self._connection.lite else client.upsert
+        replaces = client.insert if self._connection.engine_is_lite else client.upsert
         write = replaces if request.replace else client.insert
         with translated():
             answer = await self._one_at_a_time(

@@ -25,6 +25,9 @@ def embeddings(dim: int = DIM) -> Embeddings:
     return DeterministicFakeEmbedding(size=dim)
 
 
+ON_LITE_TCP = pytest.mark.parametrize("backend", ["lite_tcp"], indirect=True)
+
+
 class CountingEmbeddings(Embeddings):
     """The same vectors, and a record of what was asked for."""
 

@@ -18,6 +18,7 @@ from milvus_tools.store.operations import search as search_module
 from tests.helpers.support import DIM, ON_LITE, CountingEmbeddings, embeddings
 from tests.helpers.threads import BOUND
 
+pytestmark = pytest.mark.lite_tcp
 MakeStore = Callable[..., MilvusStore]
 MANY = 2_500  # more than one request of keys, and more than one batch of rows
 

@@ -8,8 +8,9 @@ from langchain_tests.integration_tests import VectorStoreIntegrationTests
 from milvus_tools import MilvusStore
 
 
+@pytest.mark.lite_tcp
 class TestMilvusStore(VectorStoreIntegrationTests):
-    """All of it, on both backends."""
+    """All of it."""
 
     @pytest.fixture
     def vectorstore(self, make_store: Callable[..., MilvusStore]) -> MilvusStore:
