@@ -29,6 +29,7 @@ from milvus_tools.transport.grouping import (
 from milvus_tools.transport.grpc_errors import ILLEGAL_ARGUMENT
 from milvus_tools.transport.protocol import StoreStats, Transport
 from milvus_tools.transport.requests import (
+    MAX_BYTES,
     MAX_KEY_WEIGHT,
     Deadline,
     DeleteRequest,
@@ -44,7 +45,6 @@ from milvus_tools.transport.requests import (
 MAX_VECTORS: Final = 256  # in one search
 MAX_HITS: Final = 8_192  # in the answer to one search
 MAX_SHARED_KEYS: Final = 2 * MAX_KEY_WEIGHT  # in one read or delete
-MAX_BYTES: Final = 8_000_000  # in one write, or some more if one caller has them
 MAX_CALLS: Final = 256  # in one read, write or delete
 SLOTS: Final = 4
 

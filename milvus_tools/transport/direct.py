@@ -110,7 +110,7 @@ class DirectTransport:
                 rows = await self._connection.client.query(
                     request.collection_name,
                     filter=request.expression,
-                    output_fields=list(request.output_fields),
+                    output_fields=[*request.output_fields, *request.dynamic_keys],
                     timeout=deadline.remaining,
                     **request.options,
                 )

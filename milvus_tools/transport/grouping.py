@@ -44,6 +44,7 @@ def query_group(timed: Timed) -> Hashable:
         request.collection_name,
         request.filter,
         request.output_fields,
+        request.dynamic_keys,
         _frozen(request.options),
         None if request.keys is None else request.keys.field,
     )

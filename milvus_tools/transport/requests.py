@@ -17,6 +17,10 @@ Hit = tuple[Row, float]
 # in 70 ms, a server in 30 ms; meanwhile others wait.
 MAX_KEY_WEIGHT: Final = 256_000
 
+# In one write. As JSON, metadata may take six times what `weight` counts: still below the 64 MiB
+# that Milvus takes.
+MAX_BYTES: Final = 8_000_000
+
 _LEAST_KEY: Final = 256  # so that a request has 1000 keys at most
 _NUMBER: Final = 16  # bytes, about
 
@@ -131,6 +135,7 @@ class QueryRequest:
         output_fields: The fields of a row.
         options: Further keyword arguments of pymilvus's `query`, such as `limit`.
         keys: The keys of the rows, or `None` for any.
+        dynamic_keys: Keys of the dynamic field to return too; a row may lack them.
     """
 
     collection_name: str
@@ -138,6 +143,7 @@ class QueryRequest:
     output_fields: tuple[str, ...]
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     keys: Keys | None = None
+    dynamic_keys: tuple[str, ...] = ()
 
     @property
     def expression(self) -> str:

@@ -13,6 +13,7 @@ from milvus_tools.store import options as opts
 from milvus_tools.store.documents import DocumentMapper, Key
 from milvus_tools.store.filtering import read_filter
 from milvus_tools.store.ordering import Order
+from milvus_tools.store.scope import Scope
 from milvus_tools.store.session import Session
 from milvus_tools.store.values import id_text
 from milvus_tools.transport.requests import Keys, QueryRequest, Row
@@ -186,14 +187,7 @@ async def rows(
     keys: Keys | None = None,
 ) -> list[Row]:
     """Read the rows that match an expression and the scope; check that they are in the scope."""
-    request = QueryRequest(
-        session.collection.name,
-        session.in_scope(schema, expression),
-        tuple(fields),
-        session.reading(options),
-        keys,
-    )
-    found = await session.collection.transport.query(request, session.deadline)
+    found = await _query(session, session.in_scope(schema, expression), fields, options, keys)
     # Checked once more, however Milvus reads the expression.
     session.scope.require(found)
     return found
@@ -207,13 +201,65 @@ async def rows_of(
     options: Mapping[str, Any],
     expression: str = "",
 ) -> dict[Key, Row]:
-    """Return the rows that have the given keys, by key."""
+    """Return the rows of the scope that have the given keys, by key.
+
+    Milvus finds keys fast only if the request has no other condition. So inside a scope the keys
+    and the scope's values are read first, and then the rows of those keys that the scope has. A
+    row that moves to another scope between the two reads is left out.
+    """
     primary = schema.primary.name
+    by_key = bool(session.scope) and not expression and _has_plain_names(session.scope, schema)
+    if by_key:
+        keys = await _own_keys(session, schema, keys, options)
     found: dict[Key, Row] = {}
     for batch in Keys(primary, tuple(keys)).batches():
-        read = await rows(session, schema, expression, fields, options, batch)
-        found |= {row[primary]: row for row in read}
+        read = await (
+            _query(session, "", fields, options, batch)
+            if by_key
+            else rows(session, schema, expression, fields, options, batch)
+        )
+        found |= {row[primary]: row for row in read if session.scope.holds(row)}
     return found
+
+
+def _has_plain_names(scope: Scope, schema: Schema) -> bool:
+    # A server fails on other names of dynamic keys, and the whole dynamic field is metadata (T25).
+    return all(
+        name.isidentifier() and name.isascii() for name in scope.values if schema.is_dynamic(name)
+    )
+
+
+async def _own_keys(
+    session: Session, schema: Schema, keys: Sequence[Key], options: Mapping[str, Any]
+) -> list[Key]:
+    """Return those of the keys that rows of the scope have; read nothing else of any row."""
+    primary = schema.primary.name
+    dynamic = tuple(name for name in session.scope.values if schema.is_dynamic(name))
+    fields = [primary, *(name for name in session.scope.values if name not in dynamic)]
+    own: set[Key] = set()
+    for batch in Keys(primary, tuple(keys)).batches():
+        read = await _query(session, "", fields, options, batch, dynamic)
+        own |= {row[primary] for row in read if session.scope.holds(row)}
+    return [key for key in keys if key in own]
+
+
+async def _query(
+    session: Session,
+    expression: str,
+    fields: Sequence[str],
+    options: Mapping[str, Any],
+    keys: Keys | None,
+    dynamic: tuple[str, ...] = (),
+) -> list[Row]:
+    request = QueryRequest(
+        session.collection.name,
+        expression,
+        tuple(dict.fromkeys(fields)),
+        session.reading(options),
+        keys,
+        dynamic,
+    )
+    return await session.collection.transport.query(request, session.deadline)
 
 
 async def matching(

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
@@ -27,7 +27,15 @@ from milvus_tools.store.operations.read import STRONG, key_fields
 from milvus_tools.store.operations.upsert import Columns, Upsert
 from milvus_tools.store.session import Session
 from milvus_tools.store.values import checked_vectors, exact_metadata, is_list
-from milvus_tools.transport.requests import DeleteRequest, Keys, QueryRequest, Row, WriteRequest
+from milvus_tools.transport.requests import (
+    MAX_BYTES,
+    DeleteRequest,
+    Keys,
+    QueryRequest,
+    Row,
+    WriteRequest,
+    weight,
+)
 
 BATCHES_IN_FLIGHT = 8  # per call: four that are being embedded and four that are being written
 _ROWS_AT_ONCE = 1_000  # that are made before other tasks of the I/O loop have their turn
@@ -256,7 +264,9 @@ async def _send(session: Session, schema: Schema, upsert: Upsert) -> list[str]:
 
     async def send(number: int, batch: Sequence[int]) -> None:
         rows = await _with_vectors(session, schema, upsert, number, batch)
-        confirmed[number] = await _send_batch(session, schema, rows, upsert)
+        confirmed[number] = ids = []
+        for part in _parts(rows):
+            ids += await _send_batch(session, schema, part, upsert)
         upsert.embedded.forget(number)
         # During a load, too: while Milvus Lite flushes by itself, reads miss rows.
         session.collection.flusher.flush_if_due()
@@ -273,6 +283,18 @@ async def _send(session: Session, schema: Schema, upsert: Upsert) -> list[str]:
                 confirmed[number] for number in sorted(confirmed)
             )
     return written
+
+
+def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Cut rows by their bytes: Milvus refuses requests over 64 MiB."""
+    start = total = 0
+    for end, row in enumerate(rows):
+        bytes_ = weight(row)
+        if start < end and total + bytes_ > MAX_BYTES:
+            yield rows[start:end]
+            start, total = end, 0
+        total += bytes_
+    yield rows[start:]
 
 
 async def _with_vectors(

@@ -1,0 +1,71 @@
+"""Large collections and large writes: reads by key in a scope, and requests bounded in bytes."""
+
+from collections.abc import Callable
+
+from milvus_tools import MilvusStore
+from milvus_tools.transport.requests import DeleteRequest, QueryRequest, WriteRequest, weight
+from tests.helpers.support import texts
+from tests.helpers.transports import Made, Recording
+
+MakeStore = Callable[..., MilvusStore]
+LIMIT = 8_000_000
+
+
+async def test_r36_a_read_in_a_scope_goes_by_key(
+    make_store: MakeStore, shared: MilvusStore
+) -> None:
+    """No condition stands beside the keys, and a foreign row's scope alone is read."""
+    await shared.aadd_texts(["none"], ids=["r36 none"])
+    made = Made(Recording)
+    store = make_store(transport=made, collection_name=shared.collection_name)
+    mine, other = store.scoped(r36="mine"), store.scoped(r36="other")
+    await mine.aadd_texts(["mine"], [{"n": 1}], ids=["r36 mine"])
+    await other.aadd_texts(["other"], [{"n": 2}], ids=["r36 other"])
+    made.one.sent.clear()
+    ids = ["r36 none", "r36 other", "r36 mine", "r36 missing"]
+    (found,) = await mine.aget_by_ids(ids)
+    assert (found.page_content, found.metadata) == ("mine", {"n": 1, "r36": "mine"})
+    asked: list[QueryRequest] = made.one.sent
+    assert [one.filter for one in asked] == ["", ""]
+    assert (asked[0].output_fields, asked[0].dynamic_keys) == (("pk",), ("r36",))
+    assert asked[1].keys is not None
+    assert asked[1].keys.values == ("r36 mine",)
+    assert await mine.aexisting_ids(ids) == {"r36 mine"}
+
+
+async def test_r36_a_delete_in_a_scope_leaves_other_rows(
+    make_store: MakeStore, shared: MilvusStore, backend: str
+) -> None:
+    """A server is told the scope; Milvus Lite goes by the keys that it had under the locks."""
+    made = Made(Recording)
+    store = make_store(transport=made, collection_name=shared.collection_name)
+    mine, other = store.scoped(r36d="mine"), store.scoped(r36d="other")
+    await mine.aadd_texts(["a", "b"], ids=["r36 a", "r36 b"])
+    await other.aadd_texts(["c"], ids=["r36 c"])
+    result = await mine.adelete(["r36 a", "r36 c"])
+    assert (result.count, result.missing) == (1, 1)
+    assert (await mine.adelete(expr='pk like "r36%"')).count == 1
+    assert texts(await other.aget_by_ids(["r36 a", "r36 b", "r36 c"])) == ["c"]
+    filters = {one.filter for one in made.one.sent if isinstance(one, DeleteRequest)}
+    assert filters == ({""} if backend == "lite" else {'r36d == "mine"'})
+
+
+async def test_r36_a_scope_of_any_name_finds_its_rows(shared: MilvusStore) -> None:
+    """A key that Milvus can't return by itself is compared in the filter."""
+    mine, other = shared.scoped({"r36 my-key": "a"}), shared.scoped({"r36 my-key": "b"})
+    await mine.aadd_texts(["mine"], ids=["r36 named"])
+    assert texts(await mine.aget_by_ids(["r36 named"])) == ["mine"]
+    assert await other.aget_by_ids(["r36 named"]) == []
+
+
+async def test_r34_a_write_is_cut_by_its_bytes(make_store: MakeStore, shared: MilvusStore) -> None:
+    """Long texts go in several requests, in whatever batches they were embedded."""
+    made = Made(Recording)
+    store = make_store(transport=made, collection_name=shared.collection_name)
+    ids = [f"r34 {number}" for number in range(150)]
+    assert await store.aadd_texts(["x" * 64_000] * len(ids), ids=ids) == ids
+    sent = [one for one in made.one.sent if isinstance(one, WriteRequest)]
+    assert [row["pk"] for one in sent for row in one.rows] == ids
+    assert len(sent) > 1
+    assert max(sum(map(weight, one.rows)) for one in sent) <= LIMIT
+    assert await store.aexisting_ids(ids) == set(ids)
