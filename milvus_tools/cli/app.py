@@ -1,7 +1,6 @@
 """The commands and their options."""
 
 import asyncio
-import logging
 import signal
 import sys
 import traceback
@@ -64,12 +63,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command, and return its exit code."""
     _state["verbose"] = False
     try:
-        with output.quiet(verbose=False):
-            result = app(
-                args=None if arguments is None else list(arguments),
-                prog_name="milvus-tools",
-                standalone_mode=False,
-            )
+        result = app(
+            args=None if arguments is None else list(arguments),
+            prog_name="milvus-tools",
+            standalone_mode=False,
+        )
     except (KeyboardInterrupt, typer.Abort):
         output.note("Interrupted; run the same command again to go on.")
         return INTERRUPTED
@@ -103,10 +101,8 @@ def _reason(error: Exception) -> str:
 
 def _do(command: Coroutine[Any, Any, int], *, verbose: bool) -> int:
     _state["verbose"] = verbose
-    if not verbose:
-        # pymilvus logs what it raises, too, with addresses.
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-    return asyncio.run(command)
+    with output.quiet(verbose=verbose):
+        return asyncio.run(command)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,6 +1,7 @@
 """The output of the command: text without hidden characters, or JSON."""
 
 import json
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -107,8 +108,16 @@ def progress_bar() -> Iterator[Callable[[FilesProgress], None]]:
 
 @contextmanager
 def quiet(*, verbose: bool) -> Iterator[None]:
-    """Show no warnings of libraries, unless they are asked for."""
+    """Show neither warnings nor logs of libraries, unless they are asked for."""
+    logger = logging.getLogger("pymilvus")
+    level = logger.level
     with warnings.catch_warnings():
-        if not (verbose or sys.warnoptions):
-            warnings.simplefilter("ignore")
-        yield
+        if not verbose:
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            # pymilvus logs what it raises, with addresses.
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -11,6 +11,7 @@ import email
 import email.policy
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -22,6 +23,7 @@ MAX_CELLS: Final = 1_000_000
 _SNIFFED: Final = 8_192
 # Parts of a page that are the same on each page of a site.
 _FURNITURE: Final = ("script", "style", "noscript", "template", "nav", "svg", "form", "iframe")
+_HYPHEN: Final = re.compile("[\x02\ufffe]\n?")
 _MAIN: Final = "main, [role=main], article"
 
 
@@ -142,8 +144,8 @@ def _pdf(content: bytes) -> Content:
 
 
 def _unbroken(text: str) -> str:
-    # PDFium writes U+FFFE for the hyphen at the end of a line.
-    return text.replace("\r\n", "\n").replace("\ufffe\n", "").replace("\ufffe", "")
+    # PDFium writes one of these for the hyphen at the end of a line, with or without the break.
+    return _HYPHEN.sub("", text.replace("\r\n", "\n"))
 
 
 def _word(content: bytes) -> Content:
