@@ -33,9 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Uri = Annotated[
-    str | None, Option(help="A server's address, or a path in .db for Milvus Lite.")
-]
+Uri = Annotated[str | None, Option(help="A server's address, or a path in .db for Milvus Lite.")]
 Db = Annotated[str | None, Option("--db-name", help="The database.")]
 Collection = Annotated[str | None, Option("--collection", "-c", help="The collection.")]
 Embeddings = Annotated[str | None, Option(help="local, or provider:model.")]

@@ -99,9 +99,7 @@ def progress_bar() -> Iterator[Callable[[FilesProgress], None]]:
 
         def show(now: FilesProgress) -> None:
             rate = now.written / (bar.tasks[0].elapsed or 1)
-            bar.update(
-                task, total=now.files, completed=now.done, written=now.written, rate=rate
-            )
+            bar.update(task, total=now.files, completed=now.done, written=now.written, rate=rate)
 
         yield show
 

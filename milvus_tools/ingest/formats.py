@@ -226,7 +226,9 @@ def _table(rows: Iterable[Sequence[str]]) -> str:
 
 def _row(names: Sequence[str], values: Sequence[str]) -> str:
     named = ((names[n] if n < len(names) else "", value) for n, value in enumerate(values))
-    return "- " + "; ".join(f"{name}: {value}" if name else value for name, value in named if value)
+    return "- " + "; ".join(
+        f"{name}: {value}" if name else value for name, value in named if value
+    )
 
 
 def _csv(content: bytes) -> Content:
@@ -287,8 +289,9 @@ def _mail(content: bytes) -> Content:
     if not message.keys():
         raise UnreadableError("It is not an e-mail.")
     subject = str(message.get("subject", ""))
-    heads = [f"{name}: {message[name]}" for name in ("From", "To", "Date", "Subject")
-             if message[name]]
+    heads = [
+        f"{name}: {message[name]}" for name in ("From", "To", "Date", "Subject") if message[name]
+    ]
     body = message.get_body(("plain", "html"))
     text = "\n".join(heads) + "\n\n" + ("" if body is None else _body(body))
     return Content([Part(text)], "text", subject)

@@ -53,7 +53,9 @@ def pdf(*pages: str) -> bytes:
 def docx(heading: str, text: str) -> bytes:
     """Return a Word document with a heading and a paragraph."""
     style = '<w:pPr><w:pStyle w:val="Heading1"/></w:pPr>'
-    body = f"<w:p>{style}<w:r><w:t>{heading}</w:t></w:r></w:p><w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
+    body = (
+        f"<w:p>{style}<w:r><w:t>{heading}</w:t></w:r></w:p><w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
+    )
     target = f'<Relationship Id="r" Type="{_OFFICE}" Target="word/document.xml"/>'
     kind = f'<Override PartName="/word/document.xml" ContentType="{_MAIN}"/>'
     rels = '<Default Extension="rels" ContentType="application/xml"/>'
