@@ -153,7 +153,7 @@ def ingest(
     Excel, e-mail, EPUB, Jupyter, source code, JSON, JSONL and CSV.
 
     A second run writes only what is missing, so an interrupted run goes on where it was.
-    """  # noqa: D205, D415 - Typer shows the first paragraph as it stands
+    """  # noqa: D205 - Typer shows the first paragraph as it stands
     if chunk_overlap >= chunk_size:
         raise typer.BadParameter("--chunk-overlap must be less than --chunk-size.")
     job = commands.Ingest(

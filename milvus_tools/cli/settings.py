@@ -54,8 +54,7 @@ class Target:
             must_exist: Whether a file of Milvus Lite that does not exist is an error.
         """
         environment = self.environment()
-        uri = environment.uri
-        if must_exist and uri and is_lite(uri) and not Path(uri).exists():
+        if must_exist and _is_missing(environment.uri or ""):
             raise InvalidInputError(
                 "There is no Milvus Lite file at that path; load files into it first: "
                 "milvus-tools ingest."
@@ -71,3 +70,7 @@ class Target:
         scope = self.scope
         async with self.opened(must_exist=must_exist) as store:
             yield store.scoped(scope) if scope else store
+
+
+def _is_missing(uri: str) -> bool:
+    return is_lite(uri) and not Path(uri).exists()

@@ -34,9 +34,10 @@ def pdf(*pages: str) -> bytes:
     ]
     for number, text in enumerate(pages):
         stream = f"BT /F1 12 Tf 20 100 Td ({text}) Tj ET"
+        fonts = "/Resources << /Font << /F1 3 0 R >> >>"
+        box = "/MediaBox [0 0 400 200]"
         objects += [
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 400 200] /Contents {5 + 2 * number} 0 R "
-            "/Resources << /Font << /F1 3 0 R >> >> >>",
+            f"<< /Type /Page /Parent 2 0 R {box} /Contents {5 + 2 * number} 0 R {fonts} >>",
             f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream",
         ]
     text, offsets = "%PDF-1.4\n", []

@@ -29,8 +29,8 @@ LEVELS = [
     {"cli", "mcp"},
 ]
 # Those that are made of several modules.
-PACKAGES = {"_io", "batching", "cli", "filters", "embeddings", "ingest", "retrievers", "store", "tools"}
-PACKAGES |= {"transport"}
+PACKAGES = {"_io", "batching", "cli", "filters", "embeddings", "ingest", "retrievers", "store"}
+PACKAGES |= {"tools", "transport"}
 PUBLIC_PACKAGES = {"embeddings", "filters", "ingest", "retrievers", "store", "tools"}
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 EXTRAS = {

@@ -78,7 +78,7 @@ def test_what_is_missing_of_a_file_is_written(
     """A run that was interrupted within a file goes on with its missing passages."""
     report("ingest", folder)
     before = held()
-    lost = sorted(before["guide.md"])[0]
+    lost = min(before["guide.md"])
     report("delete", lost, "--yes")
     again = report("ingest", folder)
     assert (again["converted"], again["written"]) == (1, 1)
