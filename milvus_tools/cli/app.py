@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final
 import typer
 from typer import Argument, Option
 
-from milvus_tools.cli import commands, output
+from milvus_tools.cli import asking, commands, output
+from milvus_tools.cli import doctor as checking
 from milvus_tools.cli.settings import Target
 from milvus_tools.errors import MilvusToolsError
 from milvus_tools.ingest.folders import Rules
@@ -223,3 +224,58 @@ def delete(
     target = Target(uri, db_name, collection, embeddings, tenant or ())
     work = commands.delete(target, ids or (), filters or (), yes=yes, as_json=as_json)
     return _do(work, verbose=verbose)
+
+
+@app.command()
+def ask(
+    question: Annotated[str, Argument(help="A question that the collection may answer.")],
+    *,
+    uri: Uri = None,
+    db_name: Db = None,
+    collection: Collection = None,
+    embeddings: Embeddings = None,
+    tenant: Tenant = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> int:
+    """Answer a question from the collection; needs a clone of the repository.
+
+    MILVUS_TOOLS_MODEL names the chat model; without one, the answer is made by rule.
+    """
+    target = Target(uri, db_name, collection, embeddings, tenant or ())
+    return _do(asking.ask(target, question, as_json=as_json), verbose=verbose)
+
+
+@app.command()
+def doctor(
+    *,
+    uri: Uri = None,
+    db_name: Db = None,
+    collection: Collection = None,
+    embeddings: Embeddings = None,
+    tenant: Tenant = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> int:
+    """Check connection, token, collection, embeddings and extras, and say what to do."""
+    target = Target(uri, db_name, collection, embeddings, tenant or ())
+    return _do(checking.doctor(target, as_json=as_json), verbose=verbose)
+
+
+@app.command()
+def serve_mcp(
+    *,
+    http: Annotated[bool, Option("--http", help="Serve HTTP on loopback, not stdio.")] = False,
+    port: Annotated[int, Option(min=0, max=65_535, help="The port of --http.")] = 8000,
+    uri: Uri = None,
+    db_name: Db = None,
+    collection: Collection = None,
+    embeddings: Embeddings = None,
+    tenant: Tenant = None,
+    verbose: Verbose = False,
+) -> int:
+    """Serve the collection's tools over MCP; needs the extra mcp."""
+    target = Target(uri, db_name, collection, embeddings, tenant or ())
+    _state["verbose"] = verbose
+    with output.quiet(verbose=verbose):
+        return asking.serve_mcp(target, http=http, port=port)

@@ -158,7 +158,7 @@ def test_the_extra_is_named_if_it_is_missing(tmp_path: pathlib.Path) -> None:
 def test_each_command_has_help() -> None:
     """`--help` tells what each command needs."""
     whole = run_alone("--help").stdout
-    for name in ("ingest", "search", "info", "delete"):
+    for name in ("ingest", "search", "info", "delete", "ask", "doctor", "serve-mcp"):
         assert f"  {name}  " in whole
         assert "Usage: milvus-tools " + name in run_alone(name, "--help").stdout
 
