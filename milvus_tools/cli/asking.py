@@ -9,8 +9,8 @@ from milvus_tools.cli.settings import Target
 from milvus_tools.errors import UnsupportedError
 
 _NO_GRAPHS = (
-    "The graphs are in the repository, not in the package: clone it, run "
-    'pip install -e ".[graph,cli]" there, and then python -m milvus_tools.cli ask in its folder.'
+    "The graphs are in the repository, not in the package: clone it, and run "
+    'pip install -e ".[graph,cli]" there.'
 )
 _NO_MCP = 'Serving over MCP needs an extra: pip install "milvus_tools[mcp]"'
 

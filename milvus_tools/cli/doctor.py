@@ -23,6 +23,7 @@ _EXTRAS: Final[Mapping[str, str]] = {
 _PACKAGES: Final = ("milvus_tools", "pymilvus", "milvus-lite", "langchain-milvus")
 # gRPC reads them, in these letters.
 _PROXIES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
+_EXCEPTIONS: Final = ("no_grpc_proxy", "no_proxy")
 _LITE_ADVICE: Final = "End the process that has the file open, or serve the file over TCP."
 _ADVICE: Final[Mapping[type[Exception], str]] = {
     AccessError: "Set MILVUS_TOOLS_TOKEN to user:password, or to an API key.",
@@ -77,7 +78,7 @@ def _proxies(environment: Environment) -> Iterator[Finding]:
     named = [name for name in _PROXIES if os.environ.get(name)]
     if not named or environment.uri is None or is_lite(environment.uri):
         return
-    excepted = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy")
+    excepted = any(os.environ.get(name) for name in _EXCEPTIONS)
     advice = "" if excepted else "If the server is in your own network, name it in no_proxy."
     yield Finding("proxy", ok=True, found=f"{', '.join(named)} may be used.", advice=advice)
 

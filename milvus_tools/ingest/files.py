@@ -11,7 +11,15 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any, Final, TypeVar
 
 from langchain_core.documents import Document
@@ -201,7 +209,7 @@ class _FilesLoad:
 
     async def _documents(
         self, files: Sequence[SourceFile], pool: Workers, ahead: int
-    ) -> AsyncIterator[Document]:
+    ) -> AsyncGenerator[Document, None]:
         """Yield the passages of files, and read a few files ahead."""
         waiting = iter(files)
         tasks = {self._reading(pool, file) for file in itertools.islice(waiting, ahead)}
