@@ -99,6 +99,8 @@ async def aingest_files(
     Reading and splitting run in processes of their own, beside embedding and writing. Files whose
     passages are all there are not read; passages that are there are not written.
 
+    A script that calls this needs `if __name__ == "__main__":`, because the processes import it.
+
     Args:
         store: The store, or a scoped view of it.
         found: The files, as `find` returns them.
