@@ -29,13 +29,14 @@ LEVELS = [
     {"cli", "mcp"},
 ]
 # Those that are made of several modules.
-PACKAGES = {"_io", "batching", "filters", "embeddings", "ingest", "retrievers", "store", "tools"}
-PACKAGES |= {"transport"}
+PACKAGES = {"_io", "batching", "cli", "filters", "embeddings", "ingest", "retrievers", "store"}
+PACKAGES |= {"tools", "transport"}
 PUBLIC_PACKAGES = {"embeddings", "filters", "ingest", "retrievers", "store", "tools"}
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 EXTRAS = {
     *("langchain", "langgraph", "langchain_openai", "openai", "wordllama", "typer", "rich"),
     *("mcp", "langchain_classic", "langchain_community", "anthropic"),
+    *("bs4", "langchain_text_splitters", "lxml", "mammoth", "openpyxl", "pptx", "pypdfium2"),
 }
 HEAVY = {"milvus_lite", "torch", "transformers"}
 MODULES = {

@@ -1,0 +1,281 @@
+"""The commands and their options."""
+
+import asyncio
+import signal
+import sys
+import traceback
+from collections.abc import Coroutine, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from typer import Argument, Option
+
+from milvus_tools.cli import asking, commands, output
+from milvus_tools.cli import doctor as checking
+from milvus_tools.cli.settings import Target
+from milvus_tools.errors import MilvusToolsError
+from milvus_tools.ingest.folders import Rules
+from milvus_tools.ingest.workers import Splitting
+
+ERROR: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 128 + signal.SIGINT
+MAX_PASSAGE: Final = 16_000  # characters: Milvus's limit is 65 535 bytes
+
+app = typer.Typer(
+    name="milvus-tools",
+    help="Load files into a Milvus collection, and search them. Exit codes: 0 done, 1 an error, "
+    "2 wrong usage, 3 done, but some files could not be read. MILVUS_TOOLS_URI, _TOKEN, "
+    "_DB_NAME, _COLLECTION and _EMBEDDINGS take the place of options; the token has no option.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Uri = Annotated[str | None, Option(help="A server's address, or a path in .db for Milvus Lite.")]
+Db = Annotated[str | None, Option("--db-name", help="The database.")]
+Collection = Annotated[str | None, Option("--collection", "-c", help="The collection.")]
+Embeddings = Annotated[str | None, Option(help="local, or provider:model.")]
+Tenant = Annotated[
+    list[str] | None,
+    Option(metavar="FIELD=VALUE", help="Work only on entities with this value; repeatable."),
+]
+Filters = Annotated[
+    list[str] | None,
+    Option(
+        "--filter",
+        "-f",
+        help="A condition, such as year>=2000 or title=Kites; operators = != >= <= > < and ^= "
+        "(begins with). Repeatable; all must hold.",
+    ),
+]
+Json = Annotated[bool, Option("--json", help="Write JSON, for machines.")]
+Verbose = Annotated[bool, Option("--verbose", "-v", help="Show the traceback of an error.")]
+Yes = Annotated[bool, Option("--yes", "-y", help="Do not ask.")]
+
+_state = {"verbose": False}
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit code."""
+    _state["verbose"] = False
+    try:
+        result = app(
+            args=None if arguments is None else list(arguments),
+            prog_name="milvus-tools",
+            standalone_mode=False,
+        )
+    except (KeyboardInterrupt, typer.Abort):
+        output.note("Interrupted; run the same command again to go on.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of the output has enough of it.
+        sys.stderr.close()
+        return 0
+    except Exception as error:  # noqa: BLE001 - a command ends with a line, not a traceback
+        return _failed(error)
+    return result if isinstance(result, int) else 0
+
+
+def _failed(error: Exception) -> int:
+    if _state["verbose"]:
+        # Without what pymilvus said, which may hold an address or a token.
+        output.note("".join(traceback.format_exception(error, chain=False)))
+    if hasattr(error, "format_message"):
+        output.error_line(error.format_message() or "Try milvus-tools --help.")
+        return int(getattr(error, "exit_code", USAGE))
+    output.error_line(_reason(error))
+    return ERROR
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MilvusToolsError | ImportError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or type(error).__name__}."
+    return f"{type(error).__name__}; --verbose shows where."
+
+
+def _do(command: Coroutine[Any, Any, int], *, verbose: bool) -> int:
+    _state["verbose"] = verbose
+    with output.quiet(verbose=verbose):
+        return asyncio.run(command)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    *, show_version: Annotated[bool, Option("--version", help="Show the version.")] = False
+) -> None:
+    if show_version:
+        output.line(f"milvus-tools {version('milvus_tools')}")
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], Argument(help="Files and folders.")],
+    *,
+    include: Annotated[
+        list[str] | None, Option(help="Only files that match, by the rules of .gitignore.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, Option(help="Not files that match, by the rules of .gitignore.")
+    ] = None,
+    hidden: Annotated[bool, Option(help="Also names that begin with a dot.")] = False,
+    relative_to: Annotated[
+        Path | None, Option(help="Name sources relative to this folder, not from the root.")
+    ] = None,
+    prune: Annotated[
+        bool, Option(help="Delete the passages of files that changed or vanished.")
+    ] = False,
+    dry_run: Annotated[bool, Option(help="Only list the files that would be read.")] = False,
+    chunk_size: Annotated[
+        int, Option(min=50, max=MAX_PASSAGE, help="The most characters of a passage.")
+    ] = Splitting.size,
+    chunk_overlap: Annotated[
+        int, Option(min=0, help="The most characters that two passages share.")
+    ] = Splitting.overlap,
+    max_bytes: Annotated[int, Option(min=1, help="The largest file to read.")] = (
+        Splitting.max_bytes
+    ),
+    workers: Annotated[
+        int | None, Option(min=1, max=64, help="Processes that read files.")
+    ] = None,
+    uri: Uri = None,
+    db_name: Db = None,
+    collection: Collection = None,
+    embeddings: Embeddings = None,
+    tenant: Tenant = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> int:
+    """Load files and folders: text, Markdown, reStructuredText, HTML, PDF, Word, PowerPoint,
+    Excel, e-mail, EPUB, Jupyter, source code, JSON, JSONL and CSV.
+
+    A second run writes only what is missing, so an interrupted run goes on where it was.
+    """  # noqa: D205 - Typer shows the first paragraph as it stands
+    if chunk_overlap >= chunk_size:
+        raise typer.BadParameter("--chunk-overlap must be less than --chunk-size.")
+    job = commands.Ingest(
+        paths,
+        Rules(tuple(include or ()), tuple(exclude or ()), hidden, relative_to),
+        Splitting(chunk_size, chunk_overlap, max_bytes),
+        prune=prune,
+        dry_run=dry_run,
+        workers=workers,
+        as_json=as_json,
+    )
+    target = Target(uri, db_name, collection, embeddings, tenant or ())
+    return _do(commands.ingest(target, job), verbose=verbose)
+
+
+@app.command()
+def search(
+    queries: Annotated[list[str], Argument(help="What to search for; several go together.")],
+    *,
+    k: Annotated[int, Option("-k", min=1, max=1000, help="The most results of a query.")] = 5,
+    filters: Filters = None,
+    uri: Uri = None,
+    db_name: Db = None,
+    collection: Collection = None,
+    embeddings: Embeddings = None,
+    tenant: Tenant = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> int:
+    """Search the collection by meaning."""
+    target = Target(uri, db_name, collection, embeddings, tenant or ())
+    work = commands.search(target, queries, k=k, filters=filters or (), as_json=as_json)
+    return _do(work, verbose=verbose)
+
+
+@app.command()
+def info(
+    *,
+    uri: Uri = None,
+    db_name: Db = None,
+    collection: Collection = None,
+    embeddings: Embeddings = None,
+    tenant: Tenant = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> int:
+    """Show the collections, and the fields, indexes and counts of one."""
+    target = Target(uri, db_name, collection, embeddings, tenant or ())
+    return _do(commands.info(target, as_json=as_json), verbose=verbose)
+
+
+@app.command()
+def delete(
+    ids: Annotated[list[str] | None, Argument(help="The ids of entities.")] = None,
+    *,
+    filters: Filters = None,
+    yes: Yes = False,
+    uri: Uri = None,
+    db_name: Db = None,
+    collection: Collection = None,
+    embeddings: Embeddings = None,
+    tenant: Tenant = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> int:
+    """Delete entities by id or by filter; shows their number and asks first."""
+    target = Target(uri, db_name, collection, embeddings, tenant or ())
+    work = commands.delete(target, ids or (), filters or (), yes=yes, as_json=as_json)
+    return _do(work, verbose=verbose)
+
+
+@app.command()
+def ask(
+    question: Annotated[str, Argument(help="A question that the collection may answer.")],
+    *,
+    uri: Uri = None,
+    db_name: Db = None,
+    collection: Collection = None,
+    embeddings: Embeddings = None,
+    tenant: Tenant = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> int:
+    """Answer a question from the collection; needs a clone of the repository.
+
+    MILVUS_TOOLS_MODEL names the chat model; without one, the answer is made by rule.
+    """
+    target = Target(uri, db_name, collection, embeddings, tenant or ())
+    return _do(asking.ask(target, question, as_json=as_json), verbose=verbose)
+
+
+@app.command()
+def doctor(
+    *,
+    uri: Uri = None,
+    db_name: Db = None,
+    collection: Collection = None,
+    embeddings: Embeddings = None,
+    tenant: Tenant = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> int:
+    """Check connection, token, collection, embeddings and extras, and say what to do."""
+    target = Target(uri, db_name, collection, embeddings, tenant or ())
+    return _do(checking.doctor(target, as_json=as_json), verbose=verbose)
+
+
+@app.command()
+def serve_mcp(
+    *,
+    http: Annotated[bool, Option("--http", help="Serve HTTP on loopback, not stdio.")] = False,
+    port: Annotated[int, Option(min=0, max=65_535, help="The port of --http.")] = 8000,
+    uri: Uri = None,
+    db_name: Db = None,
+    collection: Collection = None,
+    embeddings: Embeddings = None,
+    tenant: Tenant = None,
+    verbose: Verbose = False,
+) -> int:
+    """Serve the collection's tools over MCP; needs the extra mcp."""
+    target = Target(uri, db_name, collection, embeddings, tenant or ())
+    _state["verbose"] = verbose
+    with output.quiet(verbose=verbose):
+        return asking.serve_mcp(target, http=http, port=port)

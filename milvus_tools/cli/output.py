@@ -1,0 +1,121 @@
+"""The output of the command: text without hidden characters, or JSON."""
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from langchain_core.documents import Document
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from milvus_tools._text import as_json, cut, visible
+from milvus_tools.ingest.files import FilesProgress
+
+TEXT_CHARS: Final = 600
+_SURE: Final = ("y", "yes")
+
+
+def line(text: str = "") -> None:
+    """Write a line to the standard output, with hidden characters written out."""
+    _write(sys.stdout, visible(text))
+
+
+def note(text: str) -> None:
+    """Write a line to the standard error, for people who watch."""
+    _write(sys.stderr, visible(text))
+
+
+def error_line(text: str) -> None:
+    """Write an error on one line."""
+    note("Error: " + " ".join(text.split()))
+
+
+def json_line(value: Any) -> None:
+    """Write a value as JSON."""
+    sys.stdout.write(json.dumps(value, default=str) + "\n")
+
+
+def _write(stream: Any, text: str) -> None:
+    # A terminal or a pipe may have an encoding that lacks a character.
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def is_sure(question: str) -> bool:
+    """Ask a person, whose answer must be `y` or `yes`."""
+    sys.stderr.write(f"{visible(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in _SURE
+
+
+def document_lines(number: int, document: Document, score: float) -> Iterator[str]:
+    """Yield the lines that show a found Document."""
+    metadata = document.metadata
+    place = [str(metadata[name]) for name in ("source", "headings") if metadata.get(name)]
+    page = f", page {metadata['page']}" if metadata.get("page") is not None else ""
+    yield f"{number}. {_short(' · '.join(place) or document.id or '')}{page} ({score:.2f})"
+    for one in cut(document.page_content, TEXT_CHARS).splitlines():
+        yield f"   {one}"
+    yield ""
+
+
+def as_result(document: Document, score: float) -> Mapping[str, Any]:
+    """Return a found Document for JSON."""
+    return {
+        "id": document.id,
+        "score": round(score, 6),
+        "text": document.page_content,
+        "metadata": json.loads(as_json(document.metadata)),
+    }
+
+
+def _short(text: str) -> str:
+    return cut(" ".join(text.split()), 300)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[FilesProgress], None]]:
+    """Show the progress of a load, if the standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+        *(TextColumn("files, {task.fields[written]} passages, {task.fields[rate]:.0f}/s"),),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Loading", total=None, written=0, rate=0.0)
+
+        def show(now: FilesProgress) -> None:
+            rate = now.written / (bar.tasks[0].elapsed or 1)
+            bar.update(task, total=now.files, completed=now.done, written=now.written, rate=rate)
+
+        yield show
+
+
+@contextmanager
+def quiet(*, verbose: bool) -> Iterator[None]:
+    """Show neither warnings nor logs of libraries, unless they are asked for."""
+    logger = logging.getLogger("pymilvus")
+    level = logger.level
+    with warnings.catch_warnings():
+        if not verbose:
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            # pymilvus logs what it raises, with addresses.
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -1,0 +1,221 @@
+"""Processes that read and split files, each with limits of memory and time.
+
+A file is hostile: it may crash a reader, or make it run for ever. Then its process ends, another
+takes its place, and only this file is reported as bad.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import multiprocessing
+import os
+import resource
+import signal
+import stat
+import sys
+from collections.abc import AsyncIterator
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
+
+from milvus_tools.ingest.formats import UnreadableError, reader_of
+from milvus_tools.ingest.splitting import Passage, split, title_of
+
+MAX_MEMORY: Final = 4 << 30  # bytes of address space, of which a worker's libraries take a part
+SECONDS: Final = 120.0
+_CRASHED: Final = "Its reader crashed; it may be damaged."
+_NO_MEMORY: Final = "It takes too much memory to read."
+
+
+@dataclasses.dataclass(frozen=True)
+class Splitting:
+    """How files are read and split.
+
+    Attributes:
+        size: The most characters of a passage.
+        overlap: The most characters that a passage repeats from the one before.
+        max_bytes: The largest file to read.
+    """
+
+    size: int = 1_000
+    overlap: int = 100
+    max_bytes: int = 50_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """A file that was read and split.
+
+    Attributes:
+        digest: The SHA-256 of its bytes.
+        title: Its title, or `""`.
+        passages: Its passages, in order.
+    """
+
+    digest: str
+    title: str
+    passages: list[Passage]
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Read a regular file, and follow no link to it.
+
+    Raises:
+        UnreadableError: If it is not a regular file, too large, or can't be opened.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for its writer.
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise UnreadableError(f"It can't be opened: {error.strerror}.") from error
+    with open(number, "rb") as file:  # noqa: PTH123 - a descriptor has no path
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise UnreadableError("It is not a regular file.")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UnreadableError(f"It is larger than {most} bytes.")
+    return content
+
+
+def convert(path: Path, splitting: Splitting) -> Converted:
+    """Read and split a file.
+
+    Raises:
+        UnreadableError: If it can't be read.
+    """
+    content = read_bytes(path, splitting.max_bytes)
+    reader = reader_of(path.name, content)
+    if reader is None:
+        raise UnreadableError("It is of no kind that can be read.")
+    try:
+        text = reader(content)
+        passages = split(text, splitting.size, splitting.overlap)
+        return Converted(hashlib.sha256(content).hexdigest(), title_of(text), passages)
+    except UnreadableError:
+        raise
+    except MemoryError as error:
+        raise UnreadableError(_NO_MEMORY) from error
+    except Exception as error:
+        # The readers of formats raise errors of any type for damaged files.
+        raise UnreadableError(f"It is damaged ({type(error).__name__}).") from error
+
+
+class Workers:
+    """Processes that convert files.
+
+    Example:
+        ```python
+        async with Workers.started(2, Splitting()) as workers:
+            converted = await workers.convert(path)
+        ```
+    """
+
+    def __init__(self, splitting: Splitting, seconds: float = SECONDS) -> None:
+        """Keep the arguments; `started` starts the processes."""
+        self._splitting = splitting
+        self._seconds = seconds
+        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
+        self._all: list[_Worker] = []
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def started(
+        cls, count: int, splitting: Splitting, seconds: float = SECONDS
+    ) -> AsyncIterator["Workers"]:
+        """Start processes, and end them with the block."""
+        self = cls(splitting, seconds)
+        try:
+            for _ in range(count):
+                worker = _Worker(splitting)
+                self._all.append(worker)
+                self._idle.put_nowait(worker)
+            yield self
+        finally:
+            for worker in self._all:
+                worker.end()
+
+    async def convert(self, path: Path) -> Converted:
+        """Read and split a file in the next process that is idle.
+
+        Raises:
+            UnreadableError: If the file can't be read, crashes its reader, or takes too long.
+        """
+        worker = await self._idle.get()
+        try:
+            answer = await asyncio.to_thread(worker.convert, path, self._seconds)
+        finally:
+            self._idle.put_nowait(worker)
+        if isinstance(answer, str):
+            raise UnreadableError(answer)
+        return answer
+
+
+class _Worker:
+    """A process, and another one after it when it had to be ended."""
+
+    def __init__(self, splitting: Splitting) -> None:
+        self._splitting = splitting
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+
+    def convert(self, path: Path, seconds: float) -> Converted | str:
+        """Return a converted file, or why it could not be converted."""
+        pipe = self._pipe or self._start()
+        try:
+            pipe.send(path)
+            if pipe.poll(seconds):
+                answer: Converted | str = pipe.recv()
+                return answer
+        except (EOFError, OSError):
+            self.end()
+            return _CRASHED
+        self.end()
+        return f"It takes longer than {seconds:g} s to read."
+
+    def _start(self) -> Connection:
+        # The server of forks imports the package once for all workers. A plain fork would copy
+        # the threads' locks, and the connections of a store.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self._splitting), daemon=True)
+        process.start()
+        theirs.close()
+        self._process, self._pipe = process, ours
+        return ours
+
+    def end(self) -> None:
+        """End the process, in the middle of a file if it has one."""
+        # First, because a thread that reads the pipe calls this too when the process has ended.
+        process, pipe = self._process, self._pipe
+        self._process = self._pipe = None
+        if process is not None and pipe is not None:
+            process.kill()
+            process.join()
+            pipe.close()
+
+
+def _serve(pipe: Connection, splitting: Splitting) -> None:
+    """Convert files until the other end of the pipe is closed."""
+    # The terminal sends an interrupt to each process of its group; the parent ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            pipe.send(_answer(pipe.recv(), splitting))
+
+
+def _answer(path: Path, splitting: Splitting) -> Converted | str:
+    # Readers print warnings about damaged files; what matters is in the answer.
+    with (
+        open(os.devnull, "w") as nowhere,  # noqa: PTH123 - the system's name for it
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        try:
+            return convert(path, splitting)
+        except UnreadableError as error:
+            return str(error)
