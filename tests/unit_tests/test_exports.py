@@ -23,14 +23,14 @@ LEVELS = [
     {"filters", "embeddings", "spec"},
     {"transport"},
     {"store"},
-    {"retrievers", "ingest", "environment"},
+    {"retrievers", "ingest", "environment", "users"},
     {"tools"},
     {"toolkit"},
     {"cli", "mcp"},
 ]
 # Those that are made of several modules.
 PACKAGES = {"_io", "batching", "filters", "embeddings", "ingest", "retrievers", "store", "tools"}
-PACKAGES |= {"transport"}
+PACKAGES |= {"transport", "mcp"}
 PUBLIC_PACKAGES = {"embeddings", "filters", "ingest", "retrievers", "store", "tools"}
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 EXTRAS = {
