@@ -113,9 +113,7 @@ class Offer:
             return takes_content_ids(store, None)
 
 
-def _described(
-    tool: BaseTool, output: dict[str, Any], hints: types.ToolAnnotations
-) -> types.Tool:
+def _described(tool: BaseTool, output: dict[str, Any], hints: types.ToolAnnotations) -> types.Tool:
     schema: Any = tool.args_schema
     return types.Tool(
         name=tool.name,

@@ -1,4 +1,4 @@
-"""The transports: stdio, and streamable HTTP behind bearer tokens and checks of Host and Origin."""
+"""The transports: stdio, and HTTP with bearer tokens and checks of Host and Origin."""
 
 import asyncio
 import contextlib
