@@ -11,60 +11,21 @@ Each run then reads and writes only entities whose field `MILVUS_TOOLS_TENANT_FI
 provider instead, write an `authenticate` that returns `identity` and `tenant`.
 """
 
-import hmac
 import os
 from collections.abc import Mapping
 from typing import Any, Final
 
 from langgraph_sdk import Auth
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
-USERS_VARIABLE: Final = "MILVUS_TOOLS_USERS"
-FIELD_VARIABLE: Final = "MILVUS_TOOLS_TENANT_FIELD"
-MIN_TOKEN: Final = 16
-"""The fewest characters of a token, which nothing else protects from being guessed."""
+from milvus_tools.users import USERS_VARIABLE, User, is_same_token, read_tenant_field, read_users
 
 
 class TenantError(RuntimeError):
     """A user has no tenant. A server shows a run's `RuntimeError` to its client."""
 
 
-class User(BaseModel):
-    """A user of the deployment."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    token: SecretStr = Field(min_length=MIN_TOKEN)
-    tenant: str = Field(min_length=1)
-
-
-_USERS: Final = TypeAdapter(dict[str, User])
-
-
-def read_users(text: str) -> dict[str, User]:
-    """Read the users by their names; none of no text.
-
-    Raises:
-        ValueError: If the text is not of its form, or two users have one token. The message, and
-            the error's causes, hold no token.
-    """
-    try:
-        users = _USERS.validate_json(text) if text.strip() else {}
-    except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, one['loc'])) or 'the text'}: {one['msg']}"
-            for one in error.errors(include_input=False, include_url=False)
-        ]
-        raise ValueError(f"{USERS_VARIABLE} is wrong: {'; '.join(wrong)}.") from None
-    if "" in users:
-        raise ValueError(f"{USERS_VARIABLE} is wrong: a user has no name.")
-    if len({user.token.get_secret_value() for user in users.values()}) < len(users):
-        raise ValueError(f"{USERS_VARIABLE} is wrong: two users have the same token.")
-    return users
-
-
 USERS: Final[Mapping[str, User]] = read_users(os.environ.get(USERS_VARIABLE, ""))
-TENANT_FIELD: Final = os.environ.get(FIELD_VARIABLE, "").strip() or "tenant"
+TENANT_FIELD: Final = read_tenant_field()
 
 auth = Auth()
 
@@ -75,17 +36,14 @@ async def authenticate(authorization: str | None) -> Any:
     if not USERS:
         return {"identity": "", "is_authenticated": False}
     scheme, _, token = (authorization or "").partition(" ")
-    known = [name for name, user in USERS.items() if _is_same(token, user.token)]
+    known = [
+        name for name, user in USERS.items() if is_same_token(token, user.token.get_secret_value())
+    ]
     if scheme.lower() != "bearer" or not known:
         raise Auth.exceptions.HTTPException(
             status_code=401, detail="Send a user's token: Authorization: Bearer …"
         )
     return {"identity": known[0], "tenant": USERS[known[0]].tenant}
-
-
-def _is_same(token: str, secret: SecretStr) -> bool:
-    """Compare in a time that tells nothing of how much is right."""
-    return hmac.compare_digest(token.encode(), secret.get_secret_value().encode())
 
 
 @auth.on

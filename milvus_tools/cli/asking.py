@@ -39,7 +39,10 @@ async def ask(target: Target, question: str, *, as_json: bool) -> int:
 def serve_mcp(target: Target, **options: Any) -> int:
     """Serve the collection's tools over MCP, until the client or a signal ends it."""
     served = _imported("milvus_tools.mcp", _NO_MCP)
-    served.serve(environment=target.environment(), scope=target.scope, **options)
+    environment = target.environment()
+    store = environment.store()
+    scoped = store.scoped(**target.scope) if target.scope else store
+    served.serve(scoped, allow_writes=environment.allow_writes, allow_dynamic=True, **options)
     return 0
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from graphs.auth import FIELD_VARIABLE, USERS_VARIABLE
 from milvus_tools import MilvusStore, MilvusToolsError
 from milvus_tools.embeddings import LocalEmbeddings
 from milvus_tools.environment import Environment
 from milvus_tools.errors import InvalidInputError
+from milvus_tools.users import FIELD_VARIABLE, USERS_VARIABLE
 
 ROOT = pathlib.Path(__file__).parents[2]
 SECRET = "s3cr3t"

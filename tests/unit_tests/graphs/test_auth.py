@@ -9,7 +9,8 @@ import pytest
 from langgraph_sdk import Auth
 
 from graphs import auth
-from graphs.auth import TenantError, authenticate, read_users, scope_of
+from graphs.auth import TenantError, authenticate, scope_of
+from milvus_tools.users import read_users
 
 TOKEN = "s3cr3t s3cr3t s3cr3t"
 USERS = {

@@ -1,0 +1,217 @@
+"""The transports: stdio, and HTTP with bearer tokens and checks of Host and Origin."""
+
+import asyncio
+import contextlib
+import io
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
+
+import anyio
+import uvicorn
+from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
+from mcp.server.auth.provider import AccessToken
+from mcp.server.stdio import stdio_server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.routing import Route
+
+from milvus_tools.errors import InvalidInputError
+from milvus_tools.filters.literals import Scalar
+from milvus_tools.mcp.server import Offer, build_server, server_of
+from milvus_tools.toolkit import MilvusToolkit
+from milvus_tools.tools.settings import AnyStore
+from milvus_tools.users import MIN_TOKEN, is_same_token
+
+PATH: Final = "/mcp"
+LOOPBACK: Final = "127.0.0.1"
+PORT: Final = 8000
+Tokens = Mapping[str, Mapping[str, Scalar]]
+_LOOPBACK_NAMES: Final = (LOOPBACK, "localhost", "[::1]")
+_MAX_SESSIONS: Final = 1_000
+_SHUTDOWN_SECONDS: Final = 3
+
+
+class _Verifier:
+    """Knows a token's holder, by the token's place."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = list(tokens)
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        places = [n for n, one in enumerate(self._tokens) if is_same_token(token, one)]
+        if not places:
+            return None
+        return AccessToken(token=token, client_id=str(places[0]), scopes=[])
+
+
+def serve(
+    store: AnyStore,
+    *,
+    http: bool = False,
+    host: str = LOOPBACK,
+    port: int = PORT,
+    tokens: Tokens | None = None,
+    hosts: Sequence[str] = (),
+    **settings: Any,
+) -> None:
+    """Serve a store's tools until the client leaves or the process is interrupted. Blocks.
+
+    Args:
+        store: The store, or a scoped view of it.
+        http: Whether to serve by HTTP; by default, by stdio.
+        host: The address to listen on.
+        port: The port; 0 for a free one.
+        tokens: Bearer tokens, each with the scope that it gives; an empty scope is all of the
+            store's. Needed where `host` is not loopback.
+        hosts: Further names by which clients reach the server.
+        **settings: Settings of `MilvusToolkit`, such as `allow_writes`.
+
+    Raises:
+        InvalidInputError: If the server would be open to others, or can't listen there.
+    """
+    if not http:
+        asyncio.run(_serve_stdio(MilvusToolkit(store, **settings)))
+        return
+    require_guarded(host, tokens or {}, hosts)
+    app = http_app(store, tokens=tokens, hosts=[*_names(host), *hosts], **settings)
+    asyncio.run(_serve_http(app, host, port))
+
+
+def require_guarded(host: str, tokens: Tokens, hosts: Sequence[str]) -> None:
+    """Refuse to serve others than this machine's users without tokens and names.
+
+    Raises:
+        InvalidInputError: If it is not so, or a token is short.
+    """
+    if any(len(token) < MIN_TOKEN for token in tokens):
+        raise InvalidInputError(f"A bearer token needs at least {MIN_TOKEN} characters.")
+    if not _is_loopback(host) and not tokens:
+        raise InvalidInputError(
+            "Only loopback is served without a bearer token: name users in MILVUS_TOOLS_USERS, "
+            "or serve on 127.0.0.1."
+        )
+    if not _names(host) and not hosts:
+        raise InvalidInputError(
+            "Name the hosts by which clients reach the server: --allow-host NAME."
+        )
+
+
+def http_app(
+    store: AnyStore,
+    *,
+    tokens: Tokens | None = None,
+    hosts: Sequence[str] = _LOOPBACK_NAMES,
+    **settings: Any,
+) -> Starlette:
+    """Make the ASGI application that serves a store's tools at `/mcp`.
+
+    Without tokens, serve it on loopback alone. Requests that carry an `Origin` are refused, so
+    no web page can send any.
+
+    Args:
+        store: The store, or a scoped view of it.
+        tokens: Bearer tokens, each with the scope that it gives.
+        hosts: The names that the `Host` of a request may have.
+        **settings: Settings of `MilvusToolkit`.
+    """
+    given = tokens or {}
+    everything = None if given else Offer(MilvusToolkit(store, **settings))
+    offers = {
+        str(place): Offer(MilvusToolkit(store.scoped(scope) if scope else store, **settings))
+        for place, scope in enumerate(given.values())
+    }
+    server = server_of(lambda request: everything or offers[request.user.username])
+    security = TransportSecuritySettings(
+        allowed_hosts=[form for name in hosts for form in (name, f"{name}:*")]
+    )
+    manager = StreamableHTTPSessionManager(
+        server, security_settings=security, max_sessions=_MAX_SESSIONS
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with _open(store), manager.run():
+            yield
+
+    app: Any = manager.asgi_app
+    backend = BearerAuthBackend(_Verifier(given))
+    return Starlette(
+        routes=[Route(PATH, RequireAuthMiddleware(app, []) if given else app)],
+        middleware=[Middleware(AuthenticationMiddleware, backend=backend)] if given else [],
+        lifespan=lifespan,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _open(store: AnyStore) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await store.aclose()
+
+
+async def _serve_stdio(toolkit: MilvusToolkit) -> None:
+    server = build_server(toolkit)
+    async with (
+        _open(toolkit.store),
+        stdio_server(stdout=_protocol_output()) as (reading, writing),
+    ):
+        await server.run(reading, writing, server.create_initialization_options())
+
+
+def _protocol_output() -> anyio.AsyncFile[str]:
+    """Take stdout for the protocol; all else that is printed goes to stderr."""
+    sys.stdout.flush()
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return anyio.wrap_file(io.TextIOWrapper(output, encoding="utf-8"))
+
+
+async def _serve_http(app: Starlette, host: str, port: int) -> None:
+    listening = _listen(host, port)
+    name = f"[{host}]" if ":" in host else host
+    address = f"http://{name}:{listening.getsockname()[1]}{PATH}"
+    print(f"Serving MCP at {address}", file=sys.stderr, flush=True)  # noqa: T201 - for its user
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise InvalidInputError(
+            "The server can't listen there: the port is in use, or the host is not this "
+            "machine's. Choose others with --port and --host."
+        ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _names(host: str) -> tuple[str, ...]:
+    """Return the names by which clients reach a host; none of one that means all addresses."""
+    if _is_loopback(host):
+        return _LOOPBACK_NAMES
+    try:
+        wild = ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        wild = not host
+    return () if wild else (f"[{host}]" if ":" in host else host,)
