@@ -63,7 +63,7 @@ class UnsupportedError(MilvusToolsError):
 
 
 class UncopyableError(UnsupportedError, TypeError):
-    """What holds connections, such as a store, can't be copied or pickled."""
+    """An object that holds connections, such as a store, can't be copied or pickled."""
 
 
 class CollectionNotFoundError(MilvusToolsError):

@@ -6,6 +6,7 @@ from typing import Final
 
 from langchain_core.documents import Document
 
+from milvus_tools._io.loop import portal
 from milvus_tools.english import names, words
 
 # Chosen on development sets of HotpotQA, MuSiQue and 2WikiMultihopQA together.
@@ -71,6 +72,13 @@ def rank_by_links(
     titles = [title_of(one.metadata.get(title_field), one.page_content) for one in documents]
     order = link_order(query, titles, [one.page_content for one in documents])
     return [documents[index] for index in order]
+
+
+async def arank_by_links(
+    query: str, documents: Sequence[Document], title_field: str = "title"
+) -> list[Document]:
+    """Return what `rank_by_links` does; in a thread, because many long titles take time."""
+    return await portal().computing.run(rank_by_links, query, documents, title_field)
 
 
 def title_of(title: object, text: str) -> str:

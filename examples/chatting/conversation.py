@@ -19,7 +19,6 @@ from graphs.rag import Context, build_graph
 from graphs.served import ENVIRONMENT, ServingError, deployed_store
 from milvus_tools import MilvusStore, ScopedMilvusStore
 
-AnyStore = MilvusStore | ScopedMilvusStore
 FILES: Final = "files"
 COLLECTION: Final = "collection"
 NO_WRITES: Final = "Nothing is deleted: MILVUS_TOOLS_ALLOW_WRITES is not true."
@@ -85,7 +84,7 @@ class Conversation:
             checkpointer=InMemorySaver(),
         )
 
-    async def _files(self) -> AnyStore:
+    async def _files(self) -> ScopedMilvusStore:
         async with _making:
             store = await asyncio.to_thread(_files_store)
         return store.scoped(session=self.scope)

@@ -170,13 +170,11 @@ def _distinct(texts: Iterable[str]) -> list[str]:
 
 
 def _filled(one: Subquestion, answers: Mapping[int, str], round_: int) -> Subquestion:
-    """Put answers in place of references; one that is not referred to is put behind."""
+    """Put answers in place of references."""
     text = one["text"]
     for number in answers.keys() & one["needs"]:
         # Cut, because a model that loops would fill the query with it.
-        answer = cleaned(answers[number])[:MAX_ANSWER]
-        written = _with_answer(text, number, answer)
-        text = f"{text} {answer}" if written == text else written
+        text = _with_answer(text, number, cleaned(answers[number])[:MAX_ANSWER])
     needs = [number for number in one["needs"] if number not in answers]
     round_ = one["round"] if needs else round_
     return Subquestion(number=one["number"], round=round_, text=text[:MAX_TEXT], needs=needs)

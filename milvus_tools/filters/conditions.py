@@ -13,7 +13,7 @@ filter finds the rows that Python would find, on Milvus Lite and on the server a
 import dataclasses
 import difflib
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -253,6 +253,19 @@ def _described(condition: Condition) -> str:
             value = quoted(condition.value)
     # A `between` without two values is refused only when the expression is written.
     return f"{name} {phrase.replace('from {} to {}', 'between {}').format(value)}"
+
+
+def map_conditions(filter_: Filter, change: Callable[[Condition], Filter]) -> Filter:
+    """Return a filter with what a function makes of each condition in its place."""
+    match filter_:
+        case Condition():
+            return change(filter_)
+        case Not(inner):
+            return Not(map_conditions(inner, change))
+        case All(parts):
+            return All([map_conditions(part, change) for part in parts])
+        case Any_(parts):
+            return Any_([map_conditions(part, change) for part in parts])
 
 
 def require_bounds(filter_: Filter) -> None:

@@ -6,8 +6,7 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, Field
 
-from milvus_tools._io.loop import portal
-from milvus_tools.links import rank_by_links
+from milvus_tools.links import arank_by_links, rank_by_links
 
 
 class LinkReranker(BaseDocumentCompressor):
@@ -52,7 +51,10 @@ class LinkReranker(BaseDocumentCompressor):
         return rank_by_links(query, documents, self.title_field)[: self.top_n]
 
     async def acompress_documents(
-        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+        self,
+        documents: Sequence[Document],
+        query: str,
+        callbacks: Callbacks | None = None,  # noqa: ARG002 - as above
     ) -> list[Document]:
         """Return the best Documents, best first; ranks them in a thread.
 
@@ -61,4 +63,4 @@ class LinkReranker(BaseDocumentCompressor):
             query: The question.
             callbacks: Not used.
         """
-        return await portal().computing.run(self.compress_documents, documents, query, callbacks)
+        return (await arank_by_links(query, documents, self.title_field))[: self.top_n]

@@ -15,11 +15,11 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import ConfigDict
 
-from milvus_tools._io.loop import portal, run_sync
+from milvus_tools._io.loop import run_sync
 from milvus_tools._io.tasks import within
 from milvus_tools.errors import InvalidInputError, UncopyableError
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter
-from milvus_tools.links import rank_by_links
+from milvus_tools.links import arank_by_links
 from milvus_tools.retrievers.query_generation import (
     Query,
     QueryGenerator,
@@ -268,14 +268,7 @@ class MilvusMultiQueryRetriever(RetrieverSettings, BaseRetriever):
         if self.link_field is None:
             return merged(self, found, call.k, made.failure)
         documents = merged(self, found, None, made.failure)
-        return await self._ranked_by_links(call, documents)
-
-    async def _ranked_by_links(self, call: _Call, documents: list[Document]) -> list[Document]:
-        # In a thread, because many long titles take time.
-        ranked = await portal().computing.run(
-            rank_by_links, call.question, documents, self.link_field
-        )
-        return ranked[: call.k]
+        return (await arank_by_links(call.question, documents, self.link_field))[: call.k]
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)

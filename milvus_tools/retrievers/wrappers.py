@@ -1,4 +1,4 @@
-"""What wraps a model: bound arguments, configuration, retries, fallbacks, configurable fields."""
+"""Wrappers of a model: bound arguments, configuration, retries, fallbacks, configurable fields."""
 
 from collections.abc import Callable
 from typing import Any

@@ -85,6 +85,7 @@ class Collection:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine always runs in a task here
         self._running.add(task)
+        # As `Deadline.after` does, but every call comes by here.
         deadline = Deadline(time.monotonic() + seconds)
         late = f"No answer within {seconds:g} s; a write's outcome is unknown."
         try:

@@ -1,21 +1,14 @@
 """The filters of calls: parsed before the schema is known, made an expression after that."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from milvus_tools._io.loop import portal
-from milvus_tools.filters.conditions import (
-    All,
-    Any_,
-    Condition,
-    Filter,
-    Not,
-    Operator,
-    values_of,
-)
+from milvus_tools.filters.conditions import Condition, Operator, map_conditions, values_of
 from milvus_tools.filters.expression import write
 from milvus_tools.filters.fields import Fields
 from milvus_tools.filters.literals import all_of
@@ -75,7 +68,8 @@ def _written(filter_: TypedFilter, mapper: DocumentMapper, scope: Scope, *, lite
         lite=lite,
         metadata_field=mapper.metadata_field,
     )
-    return write(_with_keys(filter_.conditions, mapper, scope), fields)
+    keyed = functools.partial(_with_key, mapper=mapper, scope=scope)
+    return write(map_conditions(filter_.conditions, keyed), fields)
 
 
 async def _in_thread_if_long(size: int, function: Callable[..., Result], *args: Any) -> Result:
@@ -87,29 +81,19 @@ def _length(expression: object) -> int:
     return len(expression) if isinstance(expression, str) else 0
 
 
-def _with_keys(filter_: Filter, mapper: DocumentMapper, scope: Scope) -> Filter:
-    """Return the conditions with stored keys in place of ids.
-
-    Raises:
-        InvalidInputError: If an id does not fit the collection's keys.
-    """
-    match filter_:
-        case Condition():
-            return _with_key(filter_, mapper, scope) if _is_key(filter_, mapper) else filter_
-        case Not(inner):
-            return Not(_with_keys(inner, mapper, scope))
-        case All(filters):
-            return All([_with_keys(one, mapper, scope) for one in filters])
-        case Any_(filters):
-            return Any_([_with_keys(one, mapper, scope) for one in filters])
-
-
 def _is_key(condition: Condition, mapper: DocumentMapper) -> bool:
     place = locate(condition.field, mapper.schema, mapper.metadata_field)
     return place is not None and place.field is mapper.schema.primary
 
 
-def _with_key(condition: Condition, mapper: DocumentMapper, scope: Scope) -> Condition:
+def _with_key(condition: Condition, *, mapper: DocumentMapper, scope: Scope) -> Condition:
+    """Return a condition on the Documents' ids with stored keys in their place.
+
+    Raises:
+        InvalidInputError: If an id does not fit the collection's keys.
+    """
+    if not _is_key(condition, mapper):
+        return condition
     value = condition.value
     if condition.operator is not Operator.EXISTS:
         several = isinstance(value, list | tuple | np.ndarray)

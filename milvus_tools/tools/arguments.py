@@ -161,11 +161,8 @@ def upsert_arguments(settings: ToolSettings, fields: Mapping[str, FilterField]) 
     )
     # Metadata may be as long as the text, and each character of both may be escaped.
     most = settings.max_documents * (MAX_ID_CHARS + 2 * settings.max_text_chars) * 2
-    of_text = functools.partial(json_text.whole, most=most, wrong=_NOT_A_DOCUMENT)
-    in_list = functools.partial(json_text.objects, most=most, wrong=_NOT_A_DOCUMENT)
-    documents = list[Annotated[document, BeforeValidator(of_text)]]  # type: ignore[valid-type]
     bounds = Field(min_length=1, max_length=settings.max_documents)
-    several: Any = Annotated[documents, bounds, BeforeValidator(in_list)]
+    several = _objects(document, bounds, most, _NOT_A_DOCUMENT)
     told = {"type": "array", "items": _inlined(document)}
     description = f"Up to {settings.max_documents} documents, each written as a whole"
     return _schema(
@@ -208,6 +205,14 @@ def _items(
     return _left_out(checked, told, list, description.format(most=most))
 
 
+def _objects(item: Any, bounds: Any, most: int, wrong: str) -> Any:
+    """Return the type of a list of objects, which may be JSON text, as a whole or each."""
+    of_text = functools.partial(json_text.whole, most=most, wrong=wrong)
+    in_list = functools.partial(json_text.objects, most=most, wrong=wrong)
+    several: Any = list[Annotated[item, BeforeValidator(of_text)]]
+    return Annotated[several, bounds, BeforeValidator(in_list)]
+
+
 def _absent(type_: Any, told: JsonSchema, description: str | None) -> Any:
     return _left_out(type_ | None, told, lambda: None, description)
 
@@ -226,11 +231,8 @@ def _filters(settings: ToolSettings, fields: Mapping[str, FilterField]) -> dict[
     told = _inlined(item)
     if settings.nested_filters:
         item, told = Annotated[Any, AfterValidator(without_nulls)], json_schemas.group(told)
-    of_text = functools.partial(json_text.whole, most=MAX_EXPR_CHARS, wrong=_NOT_A_FILTER)
-    in_list = functools.partial(json_text.objects, most=MAX_EXPR_CHARS, wrong=_NOT_A_FILTER)
-    several: Any = list[Annotated[item, BeforeValidator(of_text)]]
     bounds = Field(max_length=settings.max_filters)
-    checked: Any = Annotated[several, bounds, BeforeValidator(in_list)]
+    checked = _objects(item, bounds, MAX_EXPR_CHARS, _NOT_A_FILTER)
     description = _FILTERS.format(most=settings.max_filters)
     filters = {"filters": _left_out(checked, json_schemas.listed(told), list, description)}
     if settings.allow_raw_filter:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -10,18 +11,14 @@ from pydantic import BaseModel
 from milvus_tools._text import visible
 from milvus_tools.errors import FilterError
 from milvus_tools.filters import (
-    All,
-    Any_,
     Condition,
     FieldType,
-    Filter,
-    Not,
     Operator,
     TypedFilter,
     describe,
     parse,
 )
-from milvus_tools.filters.conditions import MAX_HINT_CHARS
+from milvus_tools.filters.conditions import MAX_HINT_CHARS, map_conditions
 from milvus_tools.filters.fields import field_type
 from milvus_tools.filters.names import DocumentId
 from milvus_tools.filters.query_filter import QueryFilter
@@ -98,21 +95,22 @@ def read_filter(
     Raises:
         FilterError: If a field, an operator or a value does not fit. The message says what fits.
     """
-    parts = [parse(_plain(filter_)) for filter_ in filters]
-    if fields is not None:
-        parts = [_named(part, settings, fields) for part in parts]
-    if ids:
-        parts.append(Condition(_key_name(settings, None), Operator.IN, list(ids)))
-    if not parts:
+    given = [parse(_plain(filter_)) for filter_ in filters]
+    if not given and not ids:
         return QueryFilter.read(None, expr)
+    if fields is not None:
+        named = functools.partial(_named, settings=settings, fields=fields)
+        given = [map_conditions(one, named) for one in given]
     # A question knows the declared types: it shows the values that the tool will compare with.
     types = known_fields(settings, None) if fields is None else fields
+    parts = [map_conditions(one, functools.partial(_with_value, fields=types)) for one in given]
+    if ids:
+        parts.append(Condition(_key_name(settings, None), Operator.IN, list(ids)))
     declared = {
         name: field.type
         for name, field in (fields or {}).items()
         if not isinstance(name, DocumentId)
     }
-    parts = [_with_values(part, types) for part in parts]
     typed = TypedFilter(
         parts[0] if len(parts) == 1 else parts, declared, allow_dynamic=settings.allow_dynamic
     )
@@ -134,30 +132,21 @@ def _plain(condition: Any) -> Any:
     )
 
 
-def _with_values(filter_: Filter, fields: Mapping[str, FilterField]) -> Filter:
-    """Return a filter whose values that a model wrote as JSON text are read."""
-    match filter_:
-        case Condition(field, operator, value):
-            type_ = fields[field].type if field in fields else FieldType.ANY
-            return dataclasses.replace(filter_, value=operand(value, operator, type_))
-        case Not(inner):
-            return Not(_with_values(inner, fields))
-        case All(parts) | Any_(parts):
-            return type(filter_)([_with_values(part, fields) for part in parts])
+def _named(
+    condition: Condition, *, settings: ToolSettings, fields: Mapping[str, FilterField]
+) -> Condition:
+    """Return a condition with the field that its name means; refuse one that is not known."""
+    require_field(condition.field, settings, fields)
+    return dataclasses.replace(condition, field=field_named(condition.field, fields))
 
 
-def _named(filter_: Filter, settings: ToolSettings, fields: Mapping[str, FilterField]) -> Filter:
-    """Return the filter with the fields that its names mean; refuse those that are not known."""
-    match filter_:
-        case Condition(field):
-            require_field(field, settings, fields)
-            return dataclasses.replace(filter_, field=field_named(field, fields))
-        case Not(inner):
-            return Not(_named(inner, settings, fields))
-        case All(parts):
-            return All([_named(part, settings, fields) for part in parts])
-        case Any_(parts):
-            return Any_([_named(part, settings, fields) for part in parts])
+def _with_value(condition: Condition, *, fields: Mapping[str, FilterField]) -> Condition:
+    """Return a condition whose value is read, if a model wrote it as JSON text."""
+    known = fields.get(condition.field)
+    type_ = FieldType.ANY if known is None else known.type
+    return dataclasses.replace(
+        condition, value=operand(condition.value, condition.operator, type_)
+    )
 
 
 def require_field(name: str, settings: ToolSettings, fields: Mapping[str, FilterField]) -> None:

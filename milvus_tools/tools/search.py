@@ -6,11 +6,10 @@ from typing import Any, Final
 from langchain_core.documents import Document
 from langchain_core.tools import StructuredTool
 
-from milvus_tools._io.loop import portal
 from milvus_tools._io.tasks import gather_or_cancel
 from milvus_tools.errors import UnsupportedError
 from milvus_tools.filters.query_filter import QueryFilter
-from milvus_tools.links import LINK_FETCH_K, rank_by_links
+from milvus_tools.links import LINK_FETCH_K, arank_by_links
 from milvus_tools.ranking import Hits, fuse, unique
 from milvus_tools.tools.arguments import search_arguments
 from milvus_tools.tools.filters import id_note, read_filter
@@ -66,11 +65,7 @@ def search_tool(settings: ToolSettings, fields: Mapping[str, FilterField]) -> St
 async def _best(found: Mapping[str, Hits], k: int, settings: ToolSettings) -> list[Document]:
     if settings.link_field is None:
         return fuse(found, k)
-    # In a thread, because many long titles take time.
-    ranked = await portal().computing.run(
-        rank_by_links, " ".join(found), fuse(found, None), settings.link_field
-    )
-    return ranked[:k]
+    return (await arank_by_links(" ".join(found), fuse(found, None), settings.link_field))[:k]
 
 
 async def _hits(store: AnyStore, query: str, k: int, filter_: QueryFilter) -> Hits:

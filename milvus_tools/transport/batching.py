@@ -9,8 +9,6 @@ import contextlib
 import copy
 import dataclasses
 import functools
-import operator
-import time
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
@@ -50,7 +48,6 @@ SLOTS: Final = 4
 
 # Milvus's codes for a request that is wrong: of Lite, of 2.3, and of later servers.
 _WRONG: Final = frozenset({ILLEGAL_ARGUMENT, 65535, *range(1100, 1200)})
-_request: Final = operator.itemgetter(0)
 _PATIENCE: Final = 3_600.0  # seconds for a search that callers share; each has its own deadline
 
 OnBatch = Callable[[str, BatchInfo], None]
@@ -168,8 +165,9 @@ class BatchedTransport:
 
     async def _search_all(self, batch: Sequence[Timed]) -> list[list[Hit]]:
         # Who joins later may be more patient; when the last caller has gone, it is cancelled.
-        patient = Deadline(time.monotonic() + _PATIENCE)
-        return await self._below.search(list(map(_request, batch)), patient)
+        patient = Deadline.after(_PATIENCE)
+        requests, _ = zip(*batch, strict=True)
+        return await self._below.search(requests, patient)
 
     async def _query_all(self, batch: Sequence[Timed]) -> list[list[Row]]:
         requests: list[QueryRequest] = [request for request, _ in batch]

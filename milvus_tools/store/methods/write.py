@@ -107,17 +107,7 @@ class WriteMethods(StoreBase):
         """
         documents = _documents(texts, metadatas, ids)
         _require_embeddings(embeddings, len(documents))
-        attempt = WriteAttempt.of(documents)
-        with attempt.told_in_errors():
-            return await self._run(
-                write.upsert_with_vectors,
-                timeout,
-                attempt,
-                documents,
-                embeddings,
-                batch_size,
-                kwargs,
-            )
+        return await self._upsert(timeout, documents, batch_size, kwargs, embeddings)
 
     add_embeddings = blocking(aadd_embeddings)
 
@@ -153,11 +143,12 @@ class WriteMethods(StoreBase):
         documents: list[Document],
         batch_size: int,
         extra: dict[str, Any],
+        embeddings: Sequence[Vector] | None = None,
     ) -> list[str]:
         attempt = WriteAttempt.of(documents)
         with attempt.told_in_errors():
             return await self._run(
-                write.upsert, timeout, attempt, documents, None, batch_size, extra
+                write.upsert, timeout, attempt, documents, embeddings, batch_size, extra
             )
 
     async def adelete(

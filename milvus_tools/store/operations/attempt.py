@@ -31,7 +31,7 @@ _UNCLEAR: Final = (DeadlineError, UnavailableError)
 
 @dataclasses.dataclass(eq=False)
 class WriteAttempt:
-    """What a caller needs to know of a write that fails.
+    """The ids of a write and the outcome of its requests, for the error if it fails.
 
     The caller makes it before the call, because a call whose deadline passes returns nothing.
 

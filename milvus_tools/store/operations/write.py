@@ -45,7 +45,7 @@ async def upsert(
     session: Session,
     attempt: WriteAttempt,
     documents: Sequence[Document],
-    vectors: Columns | None,
+    embeddings: Sequence[Any] | None,
     batch_size: int,
     extra: Mapping[str, Any],
 ) -> list[str]:
@@ -57,10 +57,12 @@ async def upsert(
         session: The call's session.
         attempt: The ids of the Documents; it notes what becomes of the requests.
         documents: The Documents.
-        vectors: The vectors, per embedding model, or `None` to embed the texts.
+        embeddings: A vector per Document, or a list with one per embedding model; `None` to embed
+            the texts.
         batch_size: The most rows per request.
         extra: Further keyword arguments of the call, not yet checked.
     """
+    vectors = None if embeddings is None else _columns(session, embeddings)
     allowed = opts.allowed(extra, {}, partition=session.partition("partition_name"))
     options = _with_partition(session, allowed)
     opts.check_limit(batch_size, name="batch_size")
@@ -74,19 +76,6 @@ async def upsert(
             return await _upsert(session, wanted)
         finally:
             await wanted.embedded.aclose()
-
-
-async def upsert_with_vectors(
-    session: Session,
-    attempt: WriteAttempt,
-    documents: Sequence[Document],
-    embeddings: Sequence[Any],
-    batch_size: int,
-    extra: Mapping[str, Any],
-) -> list[str]:
-    """Write Documents with given vectors: one per Document, or a list with one per model."""
-    vectors = _columns(session, embeddings)
-    return await upsert(session, attempt, documents, vectors, batch_size, extra)
 
 
 async def flush(session: Session) -> None:

@@ -15,7 +15,7 @@ from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_milvus import BM25BuiltInFunction
 from pydantic import Field
 
-from graphs.rag import Context, build_graph, models
+from graphs.rag import Context, build_graph, model_calls
 from graphs.rag.model_calls import ModelError, chat_model
 from graphs.rag.nodes import UNCITED, UNREADABLE
 from graphs.rag.prompts import NOT_IN_DOCUMENTS
@@ -425,7 +425,7 @@ async def test_r44_a_thought_that_does_not_end_is_cut(
     played: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model that loops in it writes no answer."""
-    monkeypatch.setattr(models, "MAX_THOUGHTS", 500)
+    monkeypatch.setattr(model_calls, "MAX_THOUGHTS", 500)
     text = f"<think>{'so ' * 1_000}</think>King [1]."
     model = PlayedModel([plan()], [reflection(answerable=True)], [text])
     with pytest.raises(ModelError, match="no answer"):
