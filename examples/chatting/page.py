@@ -9,7 +9,8 @@ import shutil
 import tempfile
 from typing import Any, Final
 
-from graphs.auth import USERS, USERS_VARIABLE
+from graphs.auth import USERS
+from milvus_tools.users import USERS_VARIABLE
 
 HERE: Final = pathlib.Path(__file__).parent
 HANDLERS: Final = HERE / "handlers.py"

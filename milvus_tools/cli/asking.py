@@ -41,7 +41,7 @@ def serve_mcp(target: Target, **options: Any) -> int:
     served = _imported("milvus_tools.mcp", _NO_MCP)
     environment = target.environment()
     store = environment.store()
-    scoped = store.scoped(**target.scope) if target.scope else store
+    scoped = store.scoped(target.scope) if target.scope else store
     served.serve(scoped, allow_writes=environment.allow_writes, allow_dynamic=True, **options)
     return 0
 
