@@ -31,7 +31,7 @@ from evaluating.answers import Values, answers_measured, answers_report
 from evaluating.measuring import Measured, measure
 from evaluating.report import draw, report
 from evaluating.sets import DATA, DataError, Question, QuestionSet, read_sets
-from evaluating.ways import stores, ways
+from evaluating.ways import loaded, stores, ways
 
 
 def main(sets: Sequence[QuestionSet], most: int | None, only: str, out: pathlib.Path) -> None:
@@ -44,10 +44,11 @@ def main(sets: Sequence[QuestionSet], most: int | None, only: str, out: pathlib.
 async def measured(one: QuestionSet, questions: Sequence[Question], only: str) -> list[Measured]:
     """Measure the ways whose name has a part, on a database that is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        async with stores(pathlib.Path(folder) / "evaluate.db", one.paragraphs) as by:
-            chosen = [way for way in ways(by) if only in way[0]]
-            if not chosen:
-                sys.exit(f"No way to search has {only!r} in its name.")
+        by = stores(pathlib.Path(folder) / "evaluate.db")
+        chosen = [way for way in ways(by) if only in way[0]]
+        if not chosen:
+            sys.exit(f"No way to search has {only!r} in its name.")
+        async with loaded({store for _, store, _ in chosen}, one.paragraphs):
             return [await measure(way, questions) for way in chosen]
 
 
@@ -75,19 +76,20 @@ async def measured_answers(
     """Measure the answers by rule, and by the model if there is one."""
     authors = {"by rule": None, **({model: model} if model else {})}
     with tempfile.TemporaryDirectory() as folder:
-        place = pathlib.Path(folder)
+        by, absent = (stores(pathlib.Path(folder) / name) for name in ("whole.db", "absent.db"))
+        chosen = [
+            (f"{name}, {mode}", mode, author)
+            for name, author in authors.items()
+            for mode in by
+            if only in f"{name}, {mode}"
+        ]
+        if not chosen:
+            sys.exit(f"No way to answer has {only!r} in its name.")
+        modes = {mode for _, mode, _ in chosen}
         async with (
-            stores(place / "whole.db", one.paragraphs) as by,
-            stores(place / "absent.db", one.absent) as absent,
+            loaded([by[mode] for mode in modes], one.paragraphs),
+            loaded([absent[mode] for mode in modes], one.absent),
         ):
-            chosen = [
-                (f"{name}, {mode}", mode, author)
-                for name, author in authors.items()
-                for mode in by
-                if only in f"{name}, {mode}"
-            ]
-            if not chosen:
-                sys.exit(f"No way to answer has {only!r} in its name.")
             return {
                 name: await answers_measured(by[mode], absent[mode], questions, model=author)
                 for name, mode, author in chosen

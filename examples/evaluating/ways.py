@@ -2,7 +2,15 @@
 
 import contextlib
 import pathlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any, Final
 
 from langchain_core.documents import Document
@@ -27,22 +35,28 @@ _LOADING: Final = 600.0  # seconds in which a set is written, on a busy machine
 Way = tuple[str, MilvusStore, Find]
 
 
-@contextlib.asynccontextmanager
-async def stores(file: pathlib.Path, documents: Sequence[Document]) -> AsyncIterator[Stores]:
-    """Load Documents thrice: to be found by meaning, by words, and by both."""
+def stores(file: pathlib.Path) -> Stores:
+    """Make the stores in which a set is found by meaning, by words, and by both."""
     common: Any = {"connection_args": {"uri": str(file)}, "timeout": _LOADING}
     words: Any = {"builtin_function": BM25BuiltInFunction(output_field_names="sparse")}
     both = ["dense", "sparse"]
-    made = {
+    return {
         "dense": MilvusStore(local_embeddings, "dense", **common),
         "BM25": MilvusStore(None, "words", vector_field=["sparse"], **words, **common),
         "hybrid": MilvusStore(local_embeddings, "both", vector_field=both, **words, **common),
     }
+
+
+@contextlib.asynccontextmanager
+async def loaded(
+    stores: Iterable[MilvusStore], documents: Sequence[Document]
+) -> AsyncIterator[None]:
+    """Load Documents into those of the stores that are searched, and close them afterwards."""
     async with contextlib.AsyncExitStack() as stack:
-        for store in made.values():
+        for store in stores:
             await stack.enter_async_context(store)
             await store.aadd_documents(list(documents))
-        yield made
+        yield
 
 
 def ways(by: Stores) -> Iterator[Way]:

@@ -296,24 +296,19 @@ CALLS: dict[str, dict[str, Any]] = {
     "upsert": {"documents": [Document("y")]},
 }
 _CHOOSE = ("ids", "expr", "filter")
-# Public names that the matrix does not call, and why.
+# Public methods that the matrix does not call, and attributes that it does not read, and why.
 ELSEWHERE = {
     "as_retriever": "makes a retriever; a test of its own attacks that",
     "scoped": "makes a view; a test of its own attacks that",
     "scope": "a copy; a test of its own changes it",
     "client": "refused in a scope; a test of its own",
+    "alias": "as client",
     "drop": "refused in a scope; a test of its own",
     "from_texts": "refused by a view, and a constructor elsewhere; a test of its own",
     "from_documents": "as from_texts",
     "open": "takes nothing",
     "close": "takes nothing",
     "flush": "takes a deadline alone, and tells nothing",
-    "auto_id": "can only be read",
-    "collection_name": "can only be read",
-    "embeddings": "can only be read",
-    "stats": "can only be read",
-    "text_field": "can only be read",
-    "vector_fields": "can only be read",
 }
 
 

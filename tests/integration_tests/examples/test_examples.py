@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import functools
 import importlib.util
 import inspect
 import itertools
@@ -12,7 +13,6 @@ import pty
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 import types
 from collections.abc import Coroutine, Iterator
@@ -24,8 +24,9 @@ from graphs import served
 from graphs.rag import graph
 from tests.helpers.openai_answers import Reply, ToolCall
 from tests.helpers.openai_service import OpenAIService
+from tests.helpers.programs import ROOT, complaint_of, output_of, run_here, start_python
 
-ROOT = pathlib.Path(__file__).parents[3]
+EVALUATE = "examples/evaluate.py"
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for pattern in ("*.md", ".github/*.md", "graphs/**/*.md", "examples/**/*.md", "tests/*.md")
@@ -45,21 +46,9 @@ def run_example(
     stdin: int = subprocess.DEVNULL,
     **environment: str,
 ) -> str:
-    """Run an example as a user would, warnings being errors, and return what it prints."""
-    script = ROOT / "examples" / name
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", str(script), *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
-        stdin=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stderr == ""
-    return finished.stdout
+    """Run an example as a user would, and return what it prints."""
+    script = str(ROOT / "examples" / name)
+    return output_of(start_python(script, *arguments, cwd=folder, stdin=stdin, **environment))
 
 
 def block_after(marker: str, page: str = README) -> str:
@@ -204,7 +193,8 @@ def put_birds(folder: pathlib.Path, **paragraph: Any) -> None:
 def test_the_evaluation_measures_a_set_of_one_s_own(tmp_path: pathlib.Path) -> None:
     """It counts what is found, and the searches: RM3 takes two, ranking by links one."""
     put_birds(tmp_path, title="Owl", text="It hunts at night.")
-    printed = run_example("evaluate.py", tmp_path, "--data", ".", "--only", "hybrid")
+    evaluate = functools.partial(run_here, EVALUATE, "--data", ".", cwd=tmp_path)
+    printed = output_of(evaluate("--only", "hybrid"))
     assert printed.startswith("## birds: 1 questions, 2 paragraphs\n")
     assert printed == (tmp_path / "results" / "evaluation.md").read_text(encoding="utf-8") + "\n"
     rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| ")]
@@ -213,7 +203,7 @@ def test_the_evaluation_measures_a_set_of_one_s_own(tmp_path: pathlib.Path) -> N
     assert searches["single query, hybrid"] == searches["50 hits by links, hybrid"] == "1.0"
     assert searches["RM3, hybrid"] == "2.0"
     assert shares["graph, hybrid"] == "100 (100 to 100)"
-    answered = run_example("evaluate.py", tmp_path, "--data", ".", "--answers", "--only", "BM25")
+    answered = output_of(evaluate("--answers", "--only", "BM25"))
     assert answered.startswith("## birds\n\n| | right answer in it |")
 
 
@@ -229,16 +219,7 @@ def test_the_evaluation_names_what_a_set_lacks(
 ) -> None:
     """In one line, and measures nothing."""
     put_birds(tmp_path, text="It hunts at night.")
-    script = str(ROOT / "examples" / "evaluate.py")
-    failed = subprocess.run(
-        [sys.executable, script, *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert (failed.returncode, failed.stdout, failed.stderr) == (1, "", f"{sentence}\n")
+    assert complaint_of(run_here(EVALUATE, *arguments, cwd=tmp_path)) == f"{sentence}\n"
 
 
 @pytest.mark.parametrize("command", sorted(set(commands())))
@@ -250,16 +231,17 @@ def test_a_page_s_commands_can_be_typed(command: str, tmp_path: pathlib.Path) ->
         case ["python", "-m", "pytest", *arguments]:
             collect(arguments)
         case ["python", *arguments] if {"graphs.rag", "examples/chat.py"} & {*arguments}:
-            run_python(*arguments, "--help")
+            output_of(run_here(*arguments, "--help"))
         case ["python" | "python3", "-m", module, *_]:
             assert importlib.util.find_spec(module)
         case ["python", "examples/quickstart.py"]:
             pass  # what it prints is compared above
         case ["python", "examples/benchmark.py", *arguments]:
-            assert "searches" in run_example("benchmark.py", tmp_path, *arguments, "--list")
+            listed = run_here("examples/benchmark.py", *arguments, "--list", cwd=tmp_path)
+            assert "searches" in output_of(listed)
         case ["python", "examples/tutorial.py" | "examples/evaluate.py" as script, *arguments]:
             *short, row = shorter(script, arguments, tmp_path)
-            assert row in run_python(script, *arguments, *short)
+            assert row in output_of(run_here(script, *arguments, *short))
         case ["export" | "source", *arguments]:
             known = r"[A-Z_]+=\S+|\.venv/bin/activate"
             assert all(re.fullmatch(known, one) for one in arguments)
@@ -300,31 +282,14 @@ def collect(arguments: list[str]) -> None:
     folders = [one for one in arguments if one.startswith("tests/")]
     assert all((ROOT / folder).is_dir() for folder in folders)
     others = [one for one in arguments if one not in folders]
-    run_python("-m", "pytest", "--collect-only", "-q", *others, __file__, codes=(0, 5))
-
-
-def run_python(*arguments: str, codes: tuple[int, ...] = (0,)) -> str:
-    """Run Python in the repository's folder, and return what it prints."""
-    finished = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert finished.returncode in codes, finished.stderr
-    return finished.stdout
+    finished = start_python("-m", "pytest", "--collect-only", "-q", *others, __file__)
+    assert finished.returncode in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
 
 
 def test_the_graph_prints_what_its_page_shows() -> None:
     """The output has the lines that the page shows, in their order."""
     module, question = re.findall(r'python -m (\S+) "(.*)"', block_after("graph", GRAPHS))[0]
-    command = [sys.executable, "-W", "error", "-m", module, question]
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"}
-    printed = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=240
-    ).stdout
+    printed = output_of(start_python("-m", module, question, COLUMNS="80"))
     lines = "\n".join(line.rstrip() for line in printed.splitlines())
     position = 0
     for shown in block_after("output of the graph", GRAPHS).strip().split("\n…\n"):

@@ -51,17 +51,18 @@ def rows() -> list[Document]:
 
 
 def mixed(count: int, seed: int) -> list[dict[str, Any]]:
-    """Return the arguments of searches that differ in all ways, some of them the same."""
+    """Return the arguments of searches that differ in all ways, each five times, shuffled."""
     random_ = random.Random(seed)
-    return [
+    different = [
         {
             "query": f"{random_.choice(WORDS)} {random_.randrange(40)}",
             "k": random_.choice([1, 3, 10]),
             "expr": random_.choice([None, "n < 30", "even == true", "n in [1, 2, 3] or n > 50"]),
             **random_.choice([{}, {"offset": 2}, {"consistency_level": "Strong"}]),
         }
-        for _ in range(count)
+        for _ in range(count // 5)
     ]
+    return random_.sample(different * 5, count)
 
 
 async def test_batched_searches_equal_lone_ones(

@@ -1,6 +1,5 @@
 """`python -m graphs.rag` and the evaluation, run as a user runs them."""
 
-import os
 import pathlib
 import subprocess
 import sys
@@ -10,38 +9,27 @@ import pytest
 
 from tests.helpers.openai_clients import KEY
 from tests.helpers.openai_service import CHAT, OpenAIService
+from tests.helpers.programs import (
+    ROOT,
+    Finished,
+    complaint_of,
+    output_of,
+    run_here,
+    start_python,
+)
 from tests.helpers.rag_graph import PlayedModel, plan, reflection
 
-ROOT = pathlib.Path(__file__).parents[4]
 QUESTION = "Who directed the film that was shot in or around Leland, North Carolina in 1986"
-EVALUATE = "evaluate.py"
 
 
-def run(module: str, *arguments: str, code: int = 0, **environment: str) -> str:
-    """Run a module in the repository's folder; return what it says."""
-    return run_python("-m", module, *arguments, code=code, **environment)
+def answer(*arguments: str, **environment: str) -> Finished:
+    """Run the graph's command here."""
+    return run_here("-m", "graphs.rag", *arguments, **environment)
 
 
-def evaluate(*arguments: str, code: int = 0, **environment: str) -> str:
-    """Run the evaluation; return what it says."""
-    return run_python(f"examples/{EVALUATE}", *arguments, code=code, **environment)
-
-
-def run_python(*arguments: str, code: int = 0, **environment: str) -> str:
-    """Run Python in the repository's folder, warnings being errors; return what it says."""
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert finished.returncode == code, finished.stderr
-    assert bool(finished.stderr) == bool(code), finished.stderr
-    return finished.stderr if code else finished.stdout
+def evaluate(*arguments: str, **environment: str) -> Finished:
+    """Run the evaluation here."""
+    return run_here("examples/evaluate.py", *arguments, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +40,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_one_command_answers_from_two_sources() -> None:
     """Without key, server or file, it shows the sub-questions, the answer and its sources."""
-    printed = run("graphs.rag", QUESTION)
+    printed = output_of(start_python("-m", "graphs.rag", QUESTION))
     assert "Round 2" in printed
     assert "Maximum Overdrive directed film → Maximum Overdrive" in printed
     assert "quoted by rule; whether they answer it is not checked:" in " ".join(printed.split())
@@ -72,7 +60,7 @@ def test_the_same_command_takes_a_model(file: str) -> None:
     with OpenAIService(model) as service:
         environment = {"OPENAI_BASE_URL": service.base_url, "OPENAI_API_KEY": KEY}
         options = ["--model", "openai:scripted", "--db", file, "--k", "5"]
-        printed = run("graphs.rag", QUESTION, *options, **environment)
+        printed = output_of(start_python("-m", "graphs.rag", QUESTION, *options, **environment))
     assert "Who directed Maximum Overdrive? → Maximum Overdrive" in printed
     assert "\nStephen King [1].\n" in printed
     assert "Sources\n[1] " in printed
@@ -90,14 +78,14 @@ def test_the_same_command_takes_a_model(file: str) -> None:
 )
 def test_what_is_wrong_is_said_in_a_line(file: str, arguments: list[str], said: str) -> None:
     """No traceback, and an exit code."""
-    printed = run("graphs.rag", "--db", file, *arguments, code=1)
+    printed = complaint_of(answer("--db", file, *arguments))
     assert printed.startswith(said)
     assert "Traceback" not in printed
 
 
 def test_options_say_what_they_mean() -> None:
     """With their defaults, and what there is to choose from."""
-    help_ = " ".join(run("graphs.rag", "--help").split())
+    help_ = " ".join(output_of(answer("--help")).split())
     for said in (
         "rounds of searches (default: 2 by rule, 3 with a model)",
         "{json_schema,function_calling,json_mode}",
@@ -120,7 +108,7 @@ def test_a_model_that_fails_ends_the_command(file: str) -> None:
         service.fail_next(9, 401)
         environment = {"OPENAI_BASE_URL": service.base_url, "OPENAI_API_KEY": KEY}
         options = ["--model", "openai:scripted", "--db", file]
-        printed = run("graphs.rag", QUESTION, *options, code=1, **environment)
+        printed = complaint_of(start_python("-m", "graphs.rag", QUESTION, *options, **environment))
     assert "by rule" not in printed
     assert KEY not in printed
 
@@ -135,7 +123,8 @@ def rows(text: str) -> dict[str, list[str]]:
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The evaluation of a few questions: what it printed, and where its files are."""
     folder = tmp_path_factory.mktemp("evaluated")
-    printed = evaluate("--questions", "12", "--only", "hybrid", "--out", str(folder))
+    arguments = ("--questions", "12", "--only", "hybrid", "--out", str(folder))
+    printed = output_of(start_python("examples/evaluate.py", *arguments))
     return printed, folder
 
 
@@ -168,7 +157,7 @@ def test_the_evaluation_compares_ways_and_parts(evaluated: Any) -> None:
 )
 def test_an_evaluation_of_nothing_is_refused(options: list[str], code: int, said: str) -> None:
     """No question, no way to search or to answer, or a model that nothing is asked of."""
-    assert said in evaluate(*options, code=code)
+    assert said in complaint_of(evaluate(*options), code)
 
 
 def test_the_evaluation_draws_a_chart(evaluated: Any) -> None:
@@ -182,12 +171,22 @@ def test_the_evaluation_measures_answers_by_rule_and_by_a_model(tmp_path: pathli
     gold = {"question": "If Gallu is a demon Lilu is what?", "answer": "A spirit [1]."}
     model = PlayedModel([plan()], [reflection(answerable=True)], [gold["answer"]])
     with OpenAIService(model) as service:
-        printed = evaluate(
-            *("--answers", "--questions", "1", "--only", ", hybrid", "--out", str(tmp_path)),
+        finished = start_python(
+            *(
+                "examples/evaluate.py",
+                "--answers",
+                "--questions",
+                "1",
+                "--only",
+                ", hybrid",
+                "--out",
+                str(tmp_path),
+            ),
             *("--model", "openai:scripted"),
             OPENAI_BASE_URL=service.base_url,
             OPENAI_API_KEY=KEY,
         )
+    printed = output_of(finished)
     table = rows(printed)
     means = {name: [cell.partition(" ")[0] for cell in cells] for name, cells in table.items()}
     in_it, exact, f1, *_, absent = means["openai:scripted, hybrid"]
