@@ -223,13 +223,15 @@ def test_the_evaluation_names_what_a_set_lacks(
 
 
 @pytest.mark.parametrize("command", sorted(set(commands())))
-def test_a_page_s_commands_can_be_typed(command: str, tmp_path: pathlib.Path) -> None:
+def test_a_page_s_commands_can_be_typed(
+    command: str, tmp_path: pathlib.Path, request: pytest.FixtureRequest
+) -> None:
     """Extras, groups, files and arguments are there; what takes long is told to be short."""
     match shlex.split(command):
         case ["pip", *arguments] | ["python", "-m", "pip", *arguments]:
             require_installable(arguments)
         case ["python", "-m", "pytest", *arguments]:
-            collect(arguments)
+            require_runnable(arguments, request.config)
         case ["python", *arguments] if {"graphs.rag", "examples/chat.py"} & {*arguments}:
             output_of(run_here(*arguments, "--help"))
         case ["python" | "python3", "-m", module, *_]:
@@ -277,13 +279,16 @@ def require_installable(arguments: list[str]) -> None:
         assert set(re.findall(r"[a-z][\w-]*", one)) <= known, one
 
 
-def collect(arguments: list[str]) -> None:
-    """Have pytest read its arguments, and collect this file in place of the folders they name."""
-    folders = [one for one in arguments if one.startswith("tests/")]
-    assert all((ROOT / folder).is_dir() for folder in folders)
-    others = [one for one in arguments if one not in folders]
-    finished = start_python("-m", "pytest", "--collect-only", "-q", *others, __file__)
-    assert finished.returncode in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
+def require_runnable(arguments: list[str], config: pytest.Config) -> None:
+    """Demand that pytest has the options and marks, and the repository the folders."""
+    marks = {one.partition(":")[0] for one in config.getini("markers")}
+    for option, value in itertools.pairwise([*arguments, ""]):
+        if option.startswith("tests/"):
+            assert (ROOT / option).is_dir()
+        if option.startswith("-"):
+            config.getoption(option)  # an error for one that it does not have
+        if option == "-m":
+            assert {*re.findall(r"\w+", value)} <= {*marks, "not", "and", "or"}
 
 
 def test_the_graph_prints_what_its_page_shows() -> None:
