@@ -16,7 +16,7 @@ from mcp.shared.exceptions import McpError
 from pydantic import AnyUrl
 
 from milvus_tools._io.tasks import cancel_and_wait
-from milvus_tools._text import quoted
+from milvus_tools._text import quoted, visible
 from milvus_tools.errors import CollectionNotFoundError
 from milvus_tools.ingest.pipeline import takes_content_ids
 from milvus_tools.mcp.content import SCHEMAS, structured
@@ -177,7 +177,7 @@ def _add_prompt(server: Server[Any, Any], toolkit: MilvusToolkit) -> None:
             raise _error(types.INVALID_PARAMS, sentence)
         with _errors():
             context = await toolkit.aget_context()
-        text = _QUESTION.format(context=context, question=question)
+        text = _QUESTION.format(context=context, question=visible(question))
         content = types.TextContent(type="text", text=text)
         return types.GetPromptResult(messages=[types.PromptMessage(role="user", content=content)])
 
