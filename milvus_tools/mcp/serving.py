@@ -39,6 +39,7 @@ Tokens = Mapping[str, Mapping[str, Scalar]]
 _LOOPBACK_NAMES: Final = (LOOPBACK, "localhost", "[::1]")
 _MAX_SESSIONS: Final = 1_000
 _SHUTDOWN_SECONDS: Final = 3
+_MAX_PORT: Final = 65_535
 _CHUNK: Final = 1 << 16
 
 _log = logging.getLogger(__name__)
@@ -228,7 +229,7 @@ def _feed(descriptor: int, reader: asyncio.StreamReader, loop: asyncio.AbstractE
 def _protocol_output() -> anyio.AsyncFile[str]:
     """Take stdout for the protocol; all else that is printed goes to stderr."""
     sys.stdout.flush()
-    output = os.fdopen(os.dup(1), "wb")
+    output = os.fdopen(os.dup(1), "wb", closefd=False)
     os.dup2(2, 1)
     return anyio.wrap_file(io.TextIOWrapper(output, encoding="utf-8"))
 
@@ -249,10 +250,12 @@ async def _serve_http(app: Starlette, host: str, port: int) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= _MAX_PORT:
+        raise InvalidInputError(f"A port is a number from 0 to {_MAX_PORT}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise InvalidInputError(
             "The server can't listen there: the port is in use, or the host is not this "
             "machine's. Choose others with --port and --host."

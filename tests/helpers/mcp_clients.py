@@ -180,4 +180,4 @@ def open_session(process: subprocess.Popen[bytes]) -> None:
 def end_of(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """Wait until a process has ended by itself; return its status and what it said to people."""
     assert process.stderr is not None
-    return process.wait(BOUND), process.stderr.read().decode()
+    return process.wait(4 * BOUND), process.stderr.read().decode()
