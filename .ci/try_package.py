@@ -2,15 +2,15 @@
 
 import contextlib
 import importlib
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 
-import milvus_tools
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
+
+import milvus_tools
 
 FOLDER = pathlib.Path(sys.executable).parent
 ALL = ("local", "openai", "agents", "graph", "cli", "mcp")
@@ -42,7 +42,7 @@ def main(extra: str = "") -> None:
 def add_and_search(embeddings: Embeddings) -> None:
     """Write a Document to Milvus Lite, and find it."""
     with tempfile.TemporaryDirectory() as folder:
-        uri = os.path.join(folder, "docs.db")
+        uri = str(pathlib.Path(folder, "docs.db"))
         with contextlib.closing(
             milvus_tools.MilvusStore(embeddings, connection_args={"uri": uri})
         ) as store:
@@ -108,7 +108,7 @@ def ingest_and_search() -> None:
     """The command reads a folder, and finds what is in it."""
     with tempfile.TemporaryDirectory() as folder:
         (pathlib.Path(folder) / "owls.md").write_text("# Owls\n\nThey hunt at night.\n")
-        uri = ("--uri", os.path.join(folder, "docs.db"))
+        uri = ("--uri", str(pathlib.Path(folder, "docs.db")))
         written = command("ingest", folder, *uri)
         assert written.returncode == 0, written.stderr
         found = command("search", "owls", *uri)
@@ -124,7 +124,7 @@ def serve_stdio() -> None:
     """The server starts, and ends when its client does."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(  # noqa: S603 - of this environment
-            [sys.executable, "-W", "error", "-c", SERVED, os.path.join(folder, "docs.db")],
+            [sys.executable, "-W", "error", "-c", SERVED, f"{folder}/docs.db"],
             input="",
             capture_output=True,
             text=True,

@@ -41,12 +41,17 @@ def configured(folder: pathlib.Path) -> Connection:
     }
 
 
+def require_only_the_file(folder: pathlib.Path) -> None:
+    """Demand that the server has written where its client said, and nowhere else."""
+    assert [path.name for path in folder.iterdir()] == ["docs.db"]
+
+
 @contextlib.asynccontextmanager
 async def over_stdio(folder: pathlib.Path, _: MilvusStore) -> AsyncIterator[ClientSession]:
     """Open a session with the command of the page."""
     async with create_session(configured(folder)) as session:
         yield session
-    assert list(folder.iterdir()) == [folder / "docs.db"]
+    require_only_the_file(folder)
 
 
 @contextlib.asynccontextmanager
