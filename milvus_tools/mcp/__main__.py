@@ -46,9 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tokens() -> Tokens:
+def _tokens() -> Tokens | None:
+    """Return the users' tokens with their tenants; `None` if there are no users."""
     field = read_tenant_field()
     users = read_users(os.environ.get(USERS_VARIABLE, ""))
+    if not users:
+        return None
     return {user.token.get_secret_value(): {field: user.tenant} for user in users.values()}
 
 

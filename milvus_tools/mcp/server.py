@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import importlib.metadata
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, ToolException
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from mcp import types
 from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.helper_types import ReadResourceContents
@@ -15,10 +16,10 @@ from mcp.shared.exceptions import McpError
 from pydantic import AnyUrl
 
 from milvus_tools._io.tasks import cancel_and_wait
-from milvus_tools._text import quoted
+from milvus_tools._text import quoted, visible
 from milvus_tools.errors import CollectionNotFoundError
 from milvus_tools.ingest.pipeline import takes_content_ids
-from milvus_tools.mcp.content import structured
+from milvus_tools.mcp.content import SCHEMAS, structured
 from milvus_tools.toolkit import MilvusToolkit
 from milvus_tools.tools.structured_tool import errors_for_model
 
@@ -34,148 +35,113 @@ _QUESTION: Final = (
     "name the ids of the documents that you answer from. If nothing answers the question, say "
     "so.\n\nQuestion: {question}"
 )
-_STRINGS: Final = {"type": "array", "items": {"type": "string"}}
-_DOCUMENT: Final = {
-    "type": "object",
-    "properties": {
-        "id": {"type": ["string", "null"]},
-        "text": {"type": "string"},
-        "metadata": {"type": "object"},
-        "score": {"type": "number"},
-    },
-    "required": ["id", "text", "metadata"],
-}
 
 
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-_FOUND: Final = _object(
-    documents={"type": "array", "items": _DOCUMENT}, left_out={"type": "integer"}
-)
-_OUTPUTS: Final[Mapping[str, dict[str, Any]]] = {
-    "search": _FOUND,
-    "search_by_metadata": _FOUND,
-    "upsert": _object(ids=_STRINGS, new=_STRINGS, replaced=_STRINGS),
-    "delete": _object(ids=_STRINGS, deleted={"type": "integer"}, dry_run={"type": "boolean"}),
-}
-_READS: Final = frozenset({"search", "search_by_metadata"})
-
-
-class Offer:
-    """A toolkit and its tools, which are made anew whenever a client lists them."""
+class _Tools:
+    """A toolkit's tools, which are made anew whenever a client lists them."""
 
     def __init__(self, toolkit: MilvusToolkit) -> None:
         """Keep the toolkit; its tools are made at the first need."""
-        self.toolkit = toolkit
-        self._tools: Mapping[str, BaseTool] = {}
-
-    async def tools(self) -> Mapping[str, BaseTool]:
-        """Make the tools; they know the collection's fields of this moment."""
-        self._tools = {tool.name: tool for tool in await self.toolkit.aget_tools()}
-        return self._tools
-
-    async def tool(self, name: str) -> BaseTool:
-        """Return a tool by its name."""
-        tools = self._tools or await self.tools()
-        if name not in tools:
-            raise ToolException(f"There is no tool {quoted(name)}; there are {', '.join(tools)}.")
-        return tools[name]
+        self._toolkit = toolkit
+        self._verbs = {toolkit.name(verb): verb for verb in SCHEMAS}
+        self._made: Mapping[str, BaseTool] = {}
 
     async def described(self) -> list[types.Tool]:
-        """Return the tools as MCP describes them."""
-        tools = await self.tools()
-        hints = {
-            "upsert": types.ToolAnnotations(
-                readOnlyHint=False,
-                destructiveHint=True,
-                idempotentHint=await self._makes_ids(),
-                openWorldHint=False,
-            ),
-            "delete": types.ToolAnnotations(
-                readOnlyHint=False, destructiveHint=True, idempotentHint=True, openWorldHint=False
-            ),
-        }
-        reads = types.ToolAnnotations(readOnlyHint=True, openWorldHint=False)
-        names = {self.toolkit.name(verb): verb for verb in _OUTPUTS}
+        """Return the tools as MCP describes them, with the collection's fields of this moment."""
+        hints = await self._hints()
         return [
-            _described(tool, _OUTPUTS[names[name]], hints.get(names[name], reads))
-            for name, tool in tools.items()
+            types.Tool(
+                name=name,
+                description=tool.description,
+                inputSchema=convert_to_openai_tool(tool)["function"]["parameters"],
+                outputSchema=SCHEMAS[self._verbs[name]],
+                annotations=hints[self._verbs[name]],
+            )
+            for name, tool in (await self._make()).items()
         ]
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> types.CallToolResult:
+        """Call a tool; its errors are results, which the model reads."""
+        tools = self._made or await self._make()
+        if name not in tools:
+            raise ToolException(f"There is no tool {quoted(name)}; there are {', '.join(tools)}.")
+        call = {"type": "tool_call", "name": name, "args": dict(arguments), "id": "mcp"}
+        message: ToolMessage = await tools[name].ainvoke(call)
+        if message.status == "error":
+            return _failed(str(message.content))
+        return types.CallToolResult(
+            content=[types.TextContent(type="text", text=str(message.content))],
+            structuredContent=structured(self._verbs[name], message.artifact, self._toolkit),
+        )
+
+    async def _make(self) -> Mapping[str, BaseTool]:
+        self._made = {tool.name: tool for tool in await self._toolkit.aget_tools()}
+        return self._made
+
+    async def _hints(self) -> dict[str, types.ToolAnnotations]:
+        reads = types.ToolAnnotations(readOnlyHint=True, openWorldHint=False)
+        upserts = types.ToolAnnotations(
+            readOnlyHint=False,
+            destructiveHint=True,
+            idempotentHint=await self._makes_ids(),
+            openWorldHint=False,
+        )
+        deletes = types.ToolAnnotations(
+            readOnlyHint=False, destructiveHint=True, idempotentHint=True, openWorldHint=False
+        )
+        return {
+            "search": reads,
+            "search_by_metadata": reads,
+            "upsert": upserts,
+            "delete": deletes,
+        }
 
     async def _makes_ids(self) -> bool:
         """Tell whether an upsert that is repeated replaces what it wrote."""
-        store = self.toolkit.store
+        store = self._toolkit.store
         try:
             return takes_content_ids(store, await store.aschema())
         except CollectionNotFoundError:
             return takes_content_ids(store, None)
 
 
-def _described(tool: BaseTool, output: dict[str, Any], hints: types.ToolAnnotations) -> types.Tool:
-    schema: Any = tool.args_schema
-    return types.Tool(
-        name=tool.name,
-        description=tool.description,
-        inputSchema=schema.model_json_schema(),
-        outputSchema=output,
-        annotations=hints,
-    )
-
-
 def build_server(toolkit: MilvusToolkit) -> Server[Any, Any]:
     """Make a server of a toolkit's tools, to run over a transport of your own."""
-    offer = Offer(toolkit)
-    return server_of(lambda _: offer)
-
-
-def server_of(offered: Callable[[Any], Offer]) -> Server[Any, Any]:
-    """Make a server.
-
-    Args:
-        offered: Returns the offer for an HTTP request, or for `None` over stdio.
-    """
     version = importlib.metadata.version("milvus_tools")
     server: Server[Any, Any] = Server("milvus_tools", version, INSTRUCTIONS)
-
-    def offer() -> Offer:
-        return offered(server.request_context.request)
-
-    _add_tools(server, offer)
-    _add_resource(server, offer)
-    _add_prompt(server, offer)
+    _add_tools(server, _Tools(toolkit))
+    _add_resource(server, toolkit)
+    _add_prompt(server, toolkit)
     return server
 
 
-def _add_tools(server: Server[Any, Any], offer: Callable[[], Offer]) -> None:
+def _add_tools(server: Server[Any, Any], tools: _Tools) -> None:
     @server.list_tools()  # type: ignore[no-untyped-call,untyped-decorator,unused-ignore]
     async def list_tools() -> list[types.Tool]:
         with _errors():
-            return await offer().described()
+            return await tools.described()
 
-    # The tools validate by themselves, and say what is wrong in sentences.
-    @server.call_tool(validate_input=False)  # type: ignore[untyped-decorator,unused-ignore]
-    async def call_tool(name: str, arguments: dict[str, Any]) -> types.CallToolResult:
-        with errors_for_model():
-            current = offer()
-            tool = await current.tool(name)
-            call = {"type": "tool_call", "name": name, "args": arguments, "id": "mcp"}
-            async with _progress(server.request_context):
-                message: ToolMessage = await tool.ainvoke(call)
-            return _result(message, current.toolkit)
+    async def call_tool(request: types.CallToolRequest) -> types.ServerResult:
+        given = request.params
+        try:
+            with errors_for_model():
+                async with _progress(server.request_context):
+                    result = await tools.call(given.name, given.arguments or {})
+        except ToolException as error:
+            result = _failed(str(error))
+        return types.ServerResult(result)
+
+    # The decorator `call_tool` would make the tools anew for each call of an unknown name.
+    server.request_handlers[types.CallToolRequest] = call_tool
 
 
-def _result(message: ToolMessage, toolkit: MilvusToolkit) -> types.CallToolResult:
-    content: list[Any] = [types.TextContent(type="text", text=str(message.content))]
-    if message.status == "error":
-        return types.CallToolResult(content=content, isError=True)
+def _failed(sentence: str) -> types.CallToolResult:
     return types.CallToolResult(
-        content=content, structuredContent=structured(message.artifact, toolkit)
+        content=[types.TextContent(type="text", text=sentence)], isError=True
     )
 
 
-def _add_resource(server: Server[Any, Any], offer: Callable[[], Offer]) -> None:
+def _add_resource(server: Server[Any, Any], toolkit: MilvusToolkit) -> None:
     @server.list_resources()  # type: ignore[no-untyped-call,untyped-decorator,unused-ignore]
     async def list_resources() -> list[types.Resource]:
         return [
@@ -192,11 +158,11 @@ def _add_resource(server: Server[Any, Any], offer: Callable[[], Offer]) -> None:
         if str(uri).rstrip("/") != COLLECTION_URI:
             raise _error(types.INVALID_PARAMS, f"There is one resource: {COLLECTION_URI}.")
         with _errors():
-            text = await offer().toolkit.aget_context()
+            text = await toolkit.aget_context()
         return [ReadResourceContents(text, "text/plain")]
 
 
-def _add_prompt(server: Server[Any, Any], offer: Callable[[], Offer]) -> None:
+def _add_prompt(server: Server[Any, Any], toolkit: MilvusToolkit) -> None:
     @server.list_prompts()  # type: ignore[no-untyped-call,untyped-decorator,unused-ignore]
     async def list_prompts() -> list[types.Prompt]:
         argument = types.PromptArgument(name="question", description="Question", required=True)
@@ -210,8 +176,8 @@ def _add_prompt(server: Server[Any, Any], offer: Callable[[], Offer]) -> None:
             sentence = f"There is one prompt: {PROMPT}, with a question."
             raise _error(types.INVALID_PARAMS, sentence)
         with _errors():
-            context = await offer().toolkit.aget_context()
-        text = _QUESTION.format(context=context, question=question)
+            context = await toolkit.aget_context()
+        text = _QUESTION.format(context=context, question=visible(question))
         content = types.TextContent(type="text", text=text)
         return types.GetPromptResult(messages=[types.PromptMessage(role="user", content=content)])
 

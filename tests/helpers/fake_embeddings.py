@@ -161,6 +161,10 @@ class Held(FakeModel):
         await super()._work(texts)
 
 
+class HeldQueries(Held, QueriesModel):
+    """The same with a method for several queries."""
+
+
 async def outcomes(*calls: Any) -> list[Any]:
     """Await calls together; return what came of each, errors too."""
     return await asyncio.gather(*calls, return_exceptions=True)

@@ -31,11 +31,11 @@ LEVELS = [
 # Those that are made of several modules.
 PACKAGES = {"_io", "batching", "cli", "filters", "embeddings", "ingest", "retrievers", "store"}
 PACKAGES |= {"mcp", "tools", "transport"}
-PUBLIC_PACKAGES = {"embeddings", "filters", "ingest", "retrievers", "store", "tools"}
+PUBLIC_PACKAGES = {"embeddings", "filters", "ingest", "mcp", "retrievers", "store", "tools"}
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 EXTRAS = {
     *("langchain", "langgraph", "langchain_openai", "openai", "wordllama", "typer", "rich"),
-    *("mcp", "langchain_classic", "langchain_community", "anthropic"),
+    *("mcp", "starlette", "uvicorn", "langchain_classic", "langchain_community", "anthropic"),
     *("bs4", "langchain_text_splitters", "lxml", "mammoth", "openpyxl", "pptx", "pypdfium2"),
 }
 HEAVY = {"milvus_lite", "torch", "transformers"}
@@ -113,7 +113,9 @@ def test_no_modules_import_each_other() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["milvus_tools", "milvus_tools.environment"])
+@pytest.mark.parametrize(
+    "name", ["milvus_tools", "milvus_tools.environment", "milvus_tools.users"]
+)
 def test_the_import_needs_no_extra(name: str) -> None:
     """It imports neither LangChain's agents, a model provider, nor Lite."""
     code = f"import sys, {name}; print(*{{name.split('.')[0] for name in sys.modules}})"
