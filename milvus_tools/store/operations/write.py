@@ -86,9 +86,11 @@ async def flush(session: Session) -> None:
 
 async def _upsert(session: Session, upsert: Upsert) -> list[str]:
     schema = await session.collection.schemas.schema_to_write(session.deadline)
+    # Wrong Documents are refused before the embeddings are paid for.
     if schema is None:
-        _require_own_keys(session, auto_id=session.collection.settings.spec.auto_id)
-    else:  # refuse before the embeddings are paid for
+        metadata = exact_metadata(upsert.documents[0].metadata)
+        await _fit(session, upsert, session.collection.settings.spec.without_vectors(metadata))
+    else:
         fit = functools.partial(_fit, session, upsert)
         schema = await session.collection.schemas.agreed(schema, fit, session.deadline)
     if upsert.vectors is None:
@@ -178,7 +180,10 @@ async def _fit(session: Session, upsert: Upsert, schema: Schema) -> None:
         if number % _ROWS_AT_ONCE == _ROWS_AT_ONCE - 1:
             await asyncio.sleep(0)
         key = _key_of(session, mapper, document, upsert.attempt.ids[number])
-        upsert.rows.append(mapper.row(document, key, session.scope))
+        row = mapper.row(document, key, session.scope)
+        if not session.collection.connection.engine_is_lite:
+            mapper.require_short_json(row)
+        upsert.rows.append(row)
     upsert.rows_schema = schema
 
 
