@@ -23,7 +23,7 @@ from milvus_tools.store import options as opts
 from milvus_tools.store.documents import DocumentMapper, Key
 from milvus_tools.store.operations.attempt import WriteAttempt
 from milvus_tools.store.operations.delete import delete_now, reporting_partial_success
-from milvus_tools.store.operations.read import STRONG, key_fields
+from milvus_tools.store.operations.read import STRONG, is_taken
 from milvus_tools.store.operations.upsert import Columns, Upsert
 from milvus_tools.store.session import Session
 from milvus_tools.store.values import checked_vectors, exact_metadata, is_list
@@ -235,20 +235,12 @@ async def _checked_keys(
     by_delete = session.collection.misplaces_upserts(schema)
     async with session.collection.locked(keys if checks or by_delete else ()):
         for batch in Keys(schema.primary.name, tuple(keys) if checks else ()).batches():
-            await _require_in_scope(session, schema, batch)
+            if await is_taken(session, schema, batch):
+                raise ScopeError(
+                    "An id is taken by an entity outside the store's scope; nothing was written. "
+                    "Use other ids, or a store with scoped_ids=True."
+                )
         yield
-
-
-async def _require_in_scope(session: Session, schema: Schema, keys: Keys) -> None:
-    fields = tuple(key_fields(session, schema))
-    # Without the scope's filter: it is rows outside the scope that it looks for.
-    request = QueryRequest(session.collection.name, "", fields, STRONG, keys)
-    rows = await session.collection.transport.query(request, session.deadline)
-    if not all(session.scope.holds(row) for row in rows):
-        raise ScopeError(
-            "An id is taken by an entity outside the store's scope; nothing was written. "
-            "Use other ids, or a store with scoped_ids=True."
-        )
 
 
 async def _send(session: Session, schema: Schema, upsert: Upsert) -> list[str]:

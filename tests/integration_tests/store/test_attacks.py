@@ -165,6 +165,12 @@ def call(door: Door, name: str, arguments: dict[str, Any]) -> Callable[[], Any]:
     return functools.partial(method, *(arguments[key] for key in unnamed), **named)
 
 
+def read(call: Callable[[], Any]) -> Any:
+    """Make a call; read what a generator yields."""
+    answer = call()
+    return list(answer) if inspect.isgenerator(answer) else answer
+
+
 async def outcomes(name: str, calls: list[tuple[Any, Callable[[], Any]]]) -> list[Any]:
     """Make all calls at once; return the answers, and the errors by which we refused."""
     loop = asyncio.get_running_loop()
@@ -174,7 +180,9 @@ async def outcomes(name: str, calls: list[tuple[Any, Callable[[], Any]]]) -> lis
             try:
                 if inspect.iscoroutinefunction(call):
                     return await call()
-                answer = await loop.run_in_executor(threads, call)
+                answer = await loop.run_in_executor(threads, read, call)
+                if inspect.isasyncgen(answer):
+                    return [one async for one in answer]
                 return await answer if inspect.isawaitable(answer) else answer
             except (MilvusToolsError, LANGCHAIN.get(name, MilvusToolsError)) as refusal:
                 return refusal
