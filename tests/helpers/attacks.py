@@ -309,6 +309,17 @@ ELSEWHERE = {
     "open": "takes nothing",
     "close": "takes nothing",
     "flush": "takes a deadline alone, and tells nothing",
+    "alias": "refused in a scope, as the client that it names",
+    "col": "can only be read; a test of its own counts a view's entities",
+    **dict.fromkeys(
+        [
+            *("builtin_func", "collection_description", "collection_properties"),
+            *("consistency_level", "embedding_func", "enable_dynamic_field", "fields"),
+            *("index_params", "metadata_schema", "num_partitions", "num_shards"),
+            *("partition_names", "replica_number", "search_params", "timeout", "vector_schema"),
+        ],
+        "can only be read",
+    ),
     "auto_id": "can only be read",
     "collection_name": "can only be read",
     "embeddings": "can only be read",

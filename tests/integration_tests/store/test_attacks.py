@@ -355,6 +355,8 @@ async def test_a_scoped_store_gives_no_client_and_drops_nothing(world: World) ->
     with pytest.raises(ScopeError):
         store.aclient  # noqa: B018 - the access is what is tested
     with pytest.raises(ScopeError):
+        store.alias  # noqa: B018 - the access is what is tested
+    with pytest.raises(ScopeError):
         store.drop()
     with pytest.raises(ScopeError):
         await store.adrop()
