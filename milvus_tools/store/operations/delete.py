@@ -41,6 +41,7 @@ async def delete_now(
     request: DeleteRequest,
 ) -> bool:
     """Delete rows that were just read; return whether this request deleted them."""
+    session.collection.written_scopes.clear()  # their rows may be gone
     # Noted twice: reads during the request need Strong consistency, and so do those after it.
     session.collection.consistency.deleting()
     try:

@@ -160,7 +160,7 @@ def _needs_client_side_count(session: Session, schema: Schema, options: Mapping[
     """Tell whether Milvus Lite's `count(*)` would include rows of other scopes or partitions."""
     in_partitions = "partition_names" in session.reading(options)
     inexact = in_partitions or session.scope.needs_client_side_count(schema)
-    return session.collection.connection.lite and inexact
+    return session.collection.connection.engine_is_lite and inexact
 
 
 async def filter_expression(session: Session, filter_: QueryFilter) -> str | None:
@@ -251,6 +251,14 @@ async def is_taken(session: Session, schema: Schema, keys: Keys) -> bool:
     own = await rows(session, schema, "", [keys.field], STRONG, keys)
     there = await _query(session, "", [keys.field], STRONG, keys)
     return {row[keys.field] for row in there} > {row[keys.field] for row in own}
+
+
+async def looks_like_another_scope(session: Session, schema: Schema) -> bool:
+    """Tell whether an entity is in another scope that Milvus Lite takes for this one."""
+    fields, dynamic = _with_scope(session.scope, schema, [schema.primary.name])
+    options = {**STRONG, "limit": 1}
+    found = await _query(session, session.in_scope(schema, ""), fields, options, None, dynamic)
+    return not all(map(session.scope.holds, found))
 
 
 def _with_scope(

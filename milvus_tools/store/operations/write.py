@@ -23,10 +23,12 @@ from milvus_tools.store import options as opts
 from milvus_tools.store.documents import DocumentMapper, Key
 from milvus_tools.store.operations.attempt import WriteAttempt
 from milvus_tools.store.operations.delete import delete_now, reporting_partial_success
-from milvus_tools.store.operations.read import STRONG, is_taken
+from milvus_tools.store.operations.read import STRONG, is_taken, looks_like_another_scope
 from milvus_tools.store.operations.upsert import Columns, Upsert
+from milvus_tools.store.scope import LOOKS_EQUAL
 from milvus_tools.store.session import Session
 from milvus_tools.store.values import checked_vectors, exact_metadata, is_list
+from milvus_tools.transport.connection import shared_lock
 from milvus_tools.transport.requests import (
     MAX_BYTES,
     DeleteRequest,
@@ -151,6 +153,7 @@ async def _write_once(
         await _fit_whole(session, spec.described(planned), upsert, first)
         schema = await session.collection.create(planned, session.deadline)
     await _fit_whole(session, schema, upsert, first)
+    await _require_distinct_scope(session, schema)
     if schema.primary.auto_id:
         return await _send(session, schema, upsert)
     keys = [upsert.rows[one][schema.primary.name] for batch in upsert.batches for one in batch]
@@ -158,6 +161,20 @@ async def _write_once(
         await _send(session, schema, upsert)
     # Those of all Documents, though a later one with the same id has replaced some.
     return list(upsert.attempt.ids)
+
+
+async def _require_distinct_scope(session: Session, schema: Schema) -> None:
+    """Refuse a scope that Milvus Lite takes for another one: see `LOOKS_EQUAL`."""
+    collection, scope = session.collection, session.scope
+    if not (collection.connection.engine_is_lite and scope.needs_client_side_count(schema)):
+        return
+    values = frozenset(scope.values.items())
+    async with shared_lock("scope", *collection.connection.identity, collection.name, values):
+        written = collection.written_scopes.get(values)
+        if written is None and not await looks_like_another_scope(session, schema):
+            collection.written_scopes[values] = written = scope
+        if written is None or not scope.holds(written.values):
+            raise ScopeError(LOOKS_EQUAL)
 
 
 async def _fit_whole(session: Session, schema: Schema, upsert: Upsert, first: Columns) -> None:

@@ -60,7 +60,7 @@ async def test_r32_every_document_is_yielded_once(
 async def test_r32_an_iteration_has_an_end_whatever_is_written_meanwhile(
     shared: MilvusStore,
 ) -> None:
-    """The loop writes two for each it reads, and deletes: none comes twice, and what stays comes."""
+    """The loop writes and deletes: none comes twice, and what stays comes."""
     view = shared.scoped(r32="loop")
     ids = [f"r32 loop {n:02}" for n in range(10)]
     await view.aadd_texts(ids, ids=ids)
