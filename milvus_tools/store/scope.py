@@ -131,8 +131,11 @@ class Scope:
         )
 
     def looks_equal(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether a row is in the scope if values of several types may be equal."""
-        return all(field in row and row[field] == value for field, value in self.values.items())
+        """Tell whether a row is in the scope if `True` is 1, as it is to Milvus Lite."""
+        return all(
+            isinstance(row.get(field), str | int) and row[field] == value
+            for field, value in self.values.items()
+        )
 
     def require(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Check that the rows that Milvus returned are in the scope.
