@@ -9,6 +9,7 @@ from benchmarking.bench import Bench
 from benchmarking.comparing import OURS, Case, Run, Turn, together
 from benchmarking.scenarios.calls import RAW
 from benchmarking.sides import Pairs, Subject, found, openai_model
+from milvus_tools import MilvusStore
 
 _Search = Callable[[str, list[float]], Awaitable[Pairs]]
 
@@ -49,8 +50,11 @@ def _searching(search: _Search, asked: Sequence[tuple[str, list[float]]], ours: 
 
 
 def _scoped_search(ours: Subject) -> _Search:
+    store = ours.store
+    assert isinstance(store, MilvusStore)  # noqa: S101 - as the side is ours
+
     async def search(name: str, vector: list[float]) -> Pairs:
-        view = ours.store.scoped(tenant=name)
+        view = store.scoped(tenant=name)
         return found(await view.asimilarity_search_by_vector(vector, k=work.K, timeout=60))
 
     return search
