@@ -15,6 +15,7 @@ MilvusToolsError
 └── MilvusError                         Milvus refused the request or failed
     ├── UnavailableError (ConnectionError)   no connection, or it broke before the answer
     ├── DeadlineError (TimeoutError)         no answer in time
+    ├── AnswerTooLargeError                  the answer has more bytes than Milvus sends
     └── AccessError (PermissionError)        token or privileges are missing
 ```
 
@@ -107,6 +108,10 @@ class UnavailableError(MilvusError, ConnectionError):
 
 class DeadlineError(MilvusError, TimeoutError):
     """Milvus did not answer within the deadline. The outcome of a write is then unknown."""
+
+
+class AnswerTooLargeError(MilvusError):
+    """The answer has more bytes than Milvus sends: a server sends 64 MiB."""
 
 
 class AccessError(MilvusError, PermissionError):

@@ -171,6 +171,15 @@ class CollectionSpec:
             schema.add_field(name, **parameters)
         return schema
 
+    def without_vectors(self, metadata: Mapping[str, Any]) -> Schema:
+        """Return a new collection's schema but for the vector fields, which embeddings fix.
+
+        Args:
+            metadata: The first document's metadata.
+        """
+        spec = dataclasses.replace(self, vector_fields=(), functions=())
+        return spec.described(spec.schema([], metadata))
+
     def described(self, planned: CollectionSchema) -> Schema:
         """Return what `schema` wrote as Milvus will describe it once the collection is there."""
         indexes = {

@@ -23,18 +23,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-batching", action="store_true", help="make stores that don't batch")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run tests that are marked so on Milvus Lite over TCP, too, if they choose no backend."""
-    test = metafunc.definition
-    chosen = any(mark.args[0] == "backend" for mark in test.iter_markers("parametrize"))
-    if test.get_closest_marker("lite_tcp") and "backend" in metafunc.fixturenames and not chosen:
-        server = pytest.param("server", marks=pytest.mark.server)
-        backends = ["lite", server, "lite_tcp"]
-        # As a mark, which takes the place of the fixture's own parameters.
-        test.add_marker(pytest.mark.parametrize("backend", backends, indirect=True))
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Change the default itself, so that no store is left out."""
     if config.getoption("--no-batching"):

@@ -22,6 +22,7 @@ from milvus_tools.errors import (
     StoreClosedError,
     UnavailableError,
 )
+from milvus_tools.filters.literals import Scalar
 from milvus_tools.schema import Schema
 from milvus_tools.spec import is_collection_name, wrong_name
 from milvus_tools.store.config import Settings
@@ -29,6 +30,7 @@ from milvus_tools.store.consistency import ReadYourWrites
 from milvus_tools.store.documents import DocumentMapper
 from milvus_tools.store.embedder import Embedder
 from milvus_tools.store.schema_cache import SchemaCache
+from milvus_tools.store.scope import Scope
 from milvus_tools.transport import ddl
 from milvus_tools.transport.connection import Connection, forget_schemas, shared_lock
 from milvus_tools.transport.lite_flush import Flusher
@@ -52,6 +54,8 @@ class Collection:
         schemas: Its schema, as far as the store knows it.
         consistency: Chooses the consistency level of reads, by the store's own writes.
         flusher: Flushes it on Milvus Lite.
+        written_scopes: The scopes of written rows, as far as Milvus Lite might take others for
+            them; by their fields and values, of which `True` equals 1.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Collection:
         self.flusher = Flusher(connection, self.name)
         self.schemas = SchemaCache(connection, self.settings.spec, self.flusher)
         self.consistency = ReadYourWrites()
+        self.written_scopes: dict[frozenset[tuple[str, Scalar]], Scope] = {}
         self._opened = False
         self._closed = False
         self._opening = asyncio.Lock()
@@ -174,6 +179,7 @@ class Collection:
         """Drop the collection; the next write makes it again."""
         await self._drop(deadline)
         self.consistency.deleting()
+        self.written_scopes.clear()
         self.schemas.forget()
 
     async def _drop(self, deadline: Deadline) -> None:

@@ -5,8 +5,9 @@ A Document that a row can't hold unchanged is refused here, before anything is s
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+import orjson
 from langchain_core.documents import Document
 from pymilvus import DataType
 
@@ -28,6 +29,7 @@ from milvus_tools.transport.requests import Row
 
 Item = TypeVar("Item")
 Key = str | int
+MAX_JSON: Final = 65_536  # bytes that a server takes in a JSON field, and in all dynamic keys
 _LITE_COLUMNS = frozenset({"_seq", "_partition"})  # Milvus Lite drops metadata of these names
 
 
@@ -86,6 +88,29 @@ class DocumentMapper:
                 "The collection has no fields for the scope that can be filtered on."
             )
         return row
+
+    def require_short_json(self, row: Row) -> None:
+        """Check that a server takes the JSON of a row; Milvus Lite takes any length.
+
+        Raises:
+            InvalidInputError: If the JSON of a field, or that of the dynamic keys, is too long.
+        """
+        scalars = self.schema.scalars
+        whole = {self.schema.primary.name, *scalars}  # fields, not keys of the dynamic field
+        parts = {"": {name: value for name, value in row.items() if name not in whole}}
+        parts |= {
+            name: row[name]
+            for name, field in scalars.items()
+            if field.type == DataType.JSON and name in row
+        }
+        for name, value in parts.items():
+            size = len(orjson.dumps(value))  # as pymilvus writes it
+            if size > MAX_JSON:
+                what = "" if name in ("", self.metadata_field) else f" {name!r}"
+                raise InvalidInputError(
+                    f"The metadata{what} has {size} bytes as JSON; a Milvus server takes at most "
+                    f"{MAX_JSON}. Keep long texts in the Documents' text, and split it."
+                )
 
     def place(self, name: str) -> Place:
         """Return the place that a name means: a field of the schema, else a metadata key.

@@ -25,6 +25,11 @@ _EVALUATED: Final = (
     "Milvus Lite could not evaluate the filter; the reason may be in rows outside the scope, so "
     "it is not shown."
 )
+LOOKS_EQUAL: Final = (
+    "Milvus Lite takes true and 1, and false and 0, for equal in a dynamic field, and the "
+    "collection has entities of such another scope; use strings, or declare the field in "
+    "metadata_schema."
+)
 _NAMES_SCOPE: Final = "Milvus refused the request; its reason names the scope, so it is not shown."
 _WORD: Final = re.compile(r"\w+")
 _LONG: Final = 3  # characters, from which on a value is recognized without quotes
@@ -125,6 +130,13 @@ class Scope:
             field in row and _same(row[field], value) for field, value in self.values.items()
         )
 
+    def looks_equal(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether a row is in the scope if `True` is 1, as it is to Milvus Lite."""
+        return all(
+            isinstance(row.get(field), str | int) and row[field] == value
+            for field, value in self.values.items()
+        )
+
     def require(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Check that the rows that Milvus returned are in the scope.
 
@@ -133,7 +145,10 @@ class Scope:
         Raises:
             ScopeError: If a row is outside the scope.
         """
-        if not all(self.holds(row) for row in rows):
+        outside = [row for row in rows if not self.holds(row)]
+        if any(self.looks_equal(row) for row in outside):
+            raise ScopeError(LOOKS_EQUAL)
+        if outside:
             raise ScopeError("Milvus returned a row outside the store's scope; it is withheld.")
 
     @contextlib.contextmanager

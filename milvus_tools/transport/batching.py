@@ -15,7 +15,12 @@ from typing import Any, Final
 
 from milvus_tools._io.tasks import gather_or_cancel
 from milvus_tools.batching import BatchInfo, Limits, MicroBatcher
-from milvus_tools.errors import InvalidInputError, MilvusError, StoreClosedError
+from milvus_tools.errors import (
+    AnswerTooLargeError,
+    InvalidInputError,
+    MilvusError,
+    StoreClosedError,
+)
 from milvus_tools.transport.grouping import (
     Timed,
     delete_group,
@@ -237,7 +242,7 @@ def _batcher(
 
 def _is_invalid(error: Exception) -> bool:
     """Tell whether Milvus refused a request for what is in it, and did nothing."""
-    if isinstance(error, InvalidInputError):
+    if isinstance(error, InvalidInputError | AnswerTooLargeError):
         return True
     return type(error) is MilvusError and error.code in _WRONG
 

@@ -14,6 +14,7 @@ from pymilvus.exceptions import ConnectionConfigException, DataNotMatchException
 
 from milvus_tools.errors import (
     AccessError,
+    AnswerTooLargeError,
     CollectionNotFoundError,
     DeadlineError,
     InvalidInputError,
@@ -35,6 +36,12 @@ _NO_LOGIN = (
 )
 _NO_ACCESS = "Milvus refused access: the user lacks the privilege."
 _NO_DATABASE = "The database does not exist: correct db_name in connection_args, or make it first."
+_TOO_LARGE = "The answer has more bytes than Milvus sends; ask for fewer entities."
+# What gRPC says of an answer, and servers of the rows in it.
+_TOLD_TOO_LARGE = (
+    *("send message larger than max", "sent message larger than max"),
+    *("results exceed the limit size", "result size exceeds"),
+)
 _NO_IMPORT = (
     "A part of Milvus's client can't be imported. If the process was forked while another thread "
     "imported it, fork before the first call, or spawn."
@@ -162,6 +169,8 @@ def _from_status(status: object, details: str) -> MilvusToolsError:
     if isinstance(status, grpc.StatusCode) and status in _BY_STATUS:
         kind, message = _BY_STATUS[status]
         return kind(message)
+    if _is_too_large(details):
+        return AnswerTooLargeError(_TOO_LARGE)
     return MilvusError(f"Milvus failed: {details or status}.")
 
 
@@ -210,7 +219,11 @@ def _by_code(code: int, message: str) -> MilvusToolsError | None:
         return AccessError(_NO_LOGIN, code) if code == _UNAUTHENTICATED else _denied(message, code)
     if code == DATABASE_NOT_FOUND or _is_missing_database(code, message):
         return MilvusError(_NO_DATABASE, DATABASE_NOT_FOUND)
-    return None
+    return AnswerTooLargeError(_TOO_LARGE, code) if _is_too_large(message) else None
+
+
+def _is_too_large(message: str) -> bool:
+    return any(told in message.lower() for told in _TOLD_TOO_LARGE)
 
 
 def _is_missing_database(code: int, message: str) -> bool:

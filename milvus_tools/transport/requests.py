@@ -112,6 +112,11 @@ class Keys:
         """The weight that the keys add to a request."""
         return sum(map(key_weight, self.values))
 
+    def halves(self) -> tuple["Keys", "Keys"]:
+        """Cut the keys in the middle."""
+        middle = len(self.values) // 2
+        return Keys(self.field, self.values[:middle]), Keys(self.field, self.values[middle:])
+
     def batches(self) -> Iterator["Keys"]:
         """Cut the keys into batches for one request each; a key that is too heavy goes alone."""
         start = total = 0

@@ -282,6 +282,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "filter_expression": {"filter_": {"field": "n", "operator": "eq", "value": 1}},
     "delete": {"ids": ["a-1"]},
     "get_by_ids": {"ids": ["a-0", "a-1"]},
+    "iterate": {},
     "get_pks": {"expr": 'pk != ""'},
     "max_marginal_relevance_search": _NEAR_B,
     "max_marginal_relevance_search_by_vector": _AT_B,

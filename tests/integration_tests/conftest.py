@@ -33,12 +33,6 @@ def server_shared_name(server_uri: str) -> Iterator[str]:
     yield from _fresh(server_uri)
 
 
-@pytest.fixture(scope="session")
-def lite_tcp_shared_name(lite_tcp_uri: str) -> Iterator[str]:
-    """The shared collection's name on Milvus Lite over TCP."""
-    yield from _fresh(lite_tcp_uri)
-
-
 @pytest.fixture
 def shared(
     make_store: Callable[..., MilvusStore], backend: str, request: pytest.FixtureRequest

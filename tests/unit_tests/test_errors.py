@@ -13,6 +13,7 @@ from pymilvus.exceptions import ConnectionConfigException, DataNotMatchException
 from milvus_tools import errors
 from milvus_tools.errors import (
     AccessError,
+    AnswerTooLargeError,
     CollectionNotFoundError,
     DeadlineError,
     DimensionError,
@@ -117,6 +118,13 @@ def test_errors_are_what_python_has_for_them(
         (RpcError(grpc.StatusCode.CANCELLED, "x"), UnavailableError),
         (RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, "x"), DeadlineError),
         (RpcError(grpc.StatusCode.UNAUTHENTICATED, "x"), AccessError),
+        (
+            RpcError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "grpc: trying to send message larger than max (93765734 vs. 67108864)",
+            ),
+            AnswerTooLargeError,
+        ),
         (RpcError(grpc.StatusCode.PERMISSION_DENIED, "x"), AccessError),
         (RpcError(grpc.StatusCode.UNIMPLEMENTED, "x"), UnsupportedError),
         (RpcError(grpc.StatusCode.INTERNAL, "x"), MilvusError),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations  # `help` shows the short names of types
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
 
 from milvus_tools._io.blocking import blocking
+from milvus_tools._io.loop import run_sync
 from milvus_tools.filters import FieldType, TypedFilter
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.schema import Schema
 from milvus_tools.store.base import StoreBase
+from milvus_tools.store.operations import iterate
 from milvus_tools.store.operations import read as operations
 from milvus_tools.store.ordering import Order
 
@@ -96,6 +98,63 @@ class ReadMethods(StoreBase):
         )
 
     search_by_metadata = blocking(asearch_by_metadata)
+
+    async def aiterate(
+        self,
+        expr: str | None = None,
+        timeout: float | None = None,
+        *,
+        filter: FilterLike = None,
+        batch_size: int = 1_000,
+        **kwargs: Any,
+    ) -> AsyncIterator[Document]:
+        """Yield all Documents that match a filter, however many; keep a page of them in memory.
+
+        Each Document is as it is when its page is read. Entities that are written or deleted
+        meanwhile may be left out. None is yielded twice, and the iteration ends though the loop
+        itself writes entities. On Milvus Lite, the keys of all matching entities are read first.
+
+        Args:
+            expr: A filter expression, or `None` for all Documents.
+            timeout: Seconds for each page; `None` for the store's `timeout`.
+            filter: Conditions or a filter expression; joined to `expr` with AND.
+            batch_size: The most Documents of a page, from 1 to 16384. Pages are smaller if Milvus
+                can't send so much at once.
+            **kwargs: `consistency_level`; without a scope also `partition_names`.
+
+        Yields:
+            The Documents, on a server in the order of their keys.
+        """
+        begun = await self._run(iterate.begin, timeout, filter, expr, batch_size, kwargs)
+        while page := await self._run(iterate.next_page, timeout, begun):
+            for document in page:
+                yield document
+
+    def iterate(
+        self,
+        expr: str | None = None,
+        timeout: float | None = None,
+        *,
+        filter: FilterLike = None,
+        batch_size: int = 1_000,
+        **kwargs: Any,
+    ) -> Iterator[Document]:
+        """Yield all Documents that match a filter; the blocking version of `aiterate`.
+
+        Args:
+            expr: A filter expression, or `None` for all Documents.
+            timeout: Seconds for each page; `None` for the store's `timeout`.
+            filter: Conditions or a filter expression; joined to `expr` with AND.
+            batch_size: The most Documents of a page.
+            **kwargs: As those of `aiterate`.
+
+        Yields:
+            The Documents, on a server in the order of their keys.
+        """
+        # By pages: from thread to thread, each Document alone would take longer than it is read.
+        begun = run_sync(self._run(iterate.begin, timeout, filter, expr, batch_size, kwargs))
+        while page := run_sync(self._run(iterate.next_page, timeout, begun)):
+            yield from page
 
     async def aget_pks(
         self,

@@ -12,7 +12,7 @@ from milvus_tools.schema import Schema
 from milvus_tools.store import options as opts
 from milvus_tools.store.documents import Key
 from milvus_tools.store.filtering import read_filter
-from milvus_tools.store.operations.read import STRONG, key_fields, matching, require_list, rows_of
+from milvus_tools.store.operations.read import STRONG, matching, require_list, rows_of
 from milvus_tools.store.session import Session
 from milvus_tools.transport.requests import Deadline, DeleteRequest, Keys
 
@@ -41,6 +41,7 @@ async def delete_now(
     request: DeleteRequest,
 ) -> bool:
     """Delete rows that were just read; return whether this request deleted them."""
+    session.collection.written_scopes.clear()  # their rows may be gone
     # Noted twice: reads during the request need Strong consistency, and so do those after it.
     session.collection.consistency.deleting()
     try:
@@ -84,10 +85,10 @@ async def _delete_by_ids(
     asked = list(dict.fromkeys(mapper.key(id_, session.scope) for id_ in ids))
     # Locked, so that two deletes of one row do not both count it.
     async with session.collection.locked(asked):
-        fields = key_fields(session, schema)
         # The filter holds beside the ids (T14).
         expression = await session.expression(schema, filter_)
-        there = await rows_of(session, schema, asked, fields, STRONG, expression)
+        key = [schema.primary.name]
+        there = await rows_of(session, schema, asked, key, STRONG, expression)
         count = await _delete(session, schema, list(there), options)
     return DeleteResult(count, len(asked) - count)
 
@@ -110,8 +111,8 @@ async def _delete_matching(
             there = [key for key in keys if not log.has(key, since)]
             if session.scope and session.collection.connection.lite:
                 # The request will not name the scope: see `_delete`.
-                fields = key_fields(session, schema)
-                there = list(await rows_of(session, schema, there, fields, STRONG))
+                key = [schema.primary.name]
+                there = list(await rows_of(session, schema, there, key, STRONG))
             return DeleteResult(await _delete(session, schema, there, options))
 
 
@@ -146,7 +147,7 @@ async def _require_gone(session: Session, schema: Schema, keys: Sequence[Key]) -
     Raises:
         MilvusError: If a row still exists, because Milvus also answers 0 if a delete failed.
     """
-    if await rows_of(session, schema, keys, key_fields(session, schema), STRONG):
+    if await rows_of(session, schema, keys, [schema.primary.name], STRONG):
         raise MilvusError("Milvus deleted none of the entities that it was asked to delete.")
 
 

@@ -1,12 +1,13 @@
 """Operations that read without a vector search: by filter and by id."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from langchain_core.documents import Document
 
-from milvus_tools.errors import InvalidInputError
+from milvus_tools.errors import AnswerTooLargeError, InvalidInputError
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
@@ -66,7 +67,7 @@ async def _ordered(
 ) -> list[Row]:
     """Read the keys and sort values of all matching rows, sort them, and read one page."""
     mapper = session.collection.mapper(schema)
-    fields = [*key_fields(session, schema), mapper.place(order.field).column]
+    fields = [schema.primary.name, mapper.place(order.field).column]
     others = {name: value for name, value in options.items() if name not in ("offset", "limit")}
     # One row more than can be sorted shows that there are too many.
     found = await rows(session, schema, expression, fields, {**others, "limit": order.most + 1})
@@ -104,9 +105,8 @@ async def _existing_ids(
 ) -> set[str]:
     mapper = session.collection.mapper(schema)
     keys = _keys_of(session, mapper, ids)
-    fields = key_fields(session, schema)
     expression = await session.expression(schema, filter_)
-    found = await rows_of(session, schema, keys, fields, STRONG, expression)
+    found = await rows_of(session, schema, keys, [schema.primary.name], STRONG, expression)
     return {session.scope.id(key) for key in found}
 
 
@@ -135,12 +135,13 @@ async def count(
 ) -> int:
     """Count the rows that match a filter."""
     options = _options(session, extra, opts.COUNT)
-    return await session.with_schema(_count, 0, await read_filter(filter_, expr), options)
+    return await session.with_schema(count_rows, 0, await read_filter(filter_, expr), options)
 
 
-async def _count(
+async def count_rows(
     session: Session, schema: Schema, filter_: QueryFilter, options: Mapping[str, Any]
 ) -> int:
+    """Count the rows that match a filter, within the scope."""
     # A count can't be checked against the scope afterwards, as rows are.
     if _needs_client_side_count(session, schema, options):
         return len(await matching(session, schema, filter_, options))
@@ -159,7 +160,7 @@ def _needs_client_side_count(session: Session, schema: Schema, options: Mapping[
     """Tell whether Milvus Lite's `count(*)` would include rows of other scopes or partitions."""
     in_partitions = "partition_names" in session.reading(options)
     inexact = in_partitions or session.scope.needs_client_side_count(schema)
-    return session.collection.connection.lite and inexact
+    return session.collection.connection.engine_is_lite and inexact
 
 
 async def filter_expression(session: Session, filter_: QueryFilter) -> str | None:
@@ -187,7 +188,9 @@ async def rows(
     keys: Keys | None = None,
 ) -> list[Row]:
     """Read the rows that match an expression and the scope; check that they are in the scope."""
-    found = await _query(session, session.in_scope(schema, expression), fields, options, keys)
+    within = session.in_scope(schema, expression)
+    read, dynamic = _with_scope(session.scope, schema, fields)
+    found = await _query(session, within, read, options, keys, dynamic)
     # Checked once more, however Milvus reads the expression.
     session.scope.require(found)
     return found
@@ -207,40 +210,77 @@ async def rows_of(
     and the scope's values are read first, and then the rows of those keys that the scope has. A
     row that moves to another scope between the two reads is left out.
     """
-    primary = schema.primary.name
-    by_key = bool(session.scope) and not expression and _has_plain_names(session.scope, schema)
-    if by_key:
-        keys = await _own_keys(session, schema, keys, options)
-    found: dict[Key, Row] = {}
-    for batch in Keys(primary, tuple(keys)).batches():
-        read = await (
-            _query(session, "", fields, options, batch)
-            if by_key
-            else rows(session, schema, expression, fields, options, batch)
-        )
-        found |= {row[primary]: row for row in read if session.scope.holds(row)}
-    return found
+    by_key = session.scope and not expression and _has_plain_names(session.scope, schema)
+    read = functools.partial(_rows_by_key if by_key else rows, session, schema)
+    found: list[Row] = []
+    for batch in Keys(schema.primary.name, tuple(keys)).batches():
+        found += await read(expression, fields, options, batch)
+    return {row[schema.primary.name]: row for row in found}
+
+
+async def _rows_by_key(
+    session: Session,
+    schema: Schema,
+    _: str,
+    fields: Sequence[str],
+    options: Mapping[str, Any],
+    keys: Keys,
+) -> list[Row]:
+    there = await _scopes_of(session, schema, keys, options)
+    own = list(filter(session.scope.holds, there))
+    if not own or set(fields) <= own[0].keys():
+        return own
+    wanted = Keys(keys.field, tuple(row[keys.field] for row in own))
+    found = await _query(session, "", fields, options, wanted)
+    return list(filter(session.scope.holds, found))
+
+
+async def _scopes_of(
+    session: Session, schema: Schema, keys: Keys, options: Mapping[str, Any]
+) -> list[Row]:
+    """Return the keys and the scope's values of rows of any scope; read nothing else of them."""
+    fields, dynamic = _with_scope(session.scope, schema, [keys.field])
+    return await _query(session, "", fields, options, keys, dynamic)
+
+
+async def is_taken(session: Session, schema: Schema, keys: Keys) -> bool:
+    """Tell whether a row outside the scope has one of some keys."""
+    if _has_plain_names(session.scope, schema):
+        there = await _scopes_of(session, schema, keys, STRONG)
+        return not all(map(session.scope.holds, there))
+    own = await rows(session, schema, "", [keys.field], STRONG, keys)
+    there = await _query(session, "", [keys.field], STRONG, keys)
+    return {row[keys.field] for row in there} > {row[keys.field] for row in own}
+
+
+async def looks_like_another_scope(session: Session, schema: Schema) -> bool:
+    """Tell whether an entity is in another scope that Milvus Lite takes for this one."""
+    fields, dynamic = _with_scope(session.scope, schema, [schema.primary.name])
+    options = {**STRONG, "limit": 1}
+    found = await _query(session, session.in_scope(schema, ""), fields, options, None, dynamic)
+    return not all(map(session.scope.holds, found))
+
+
+def _with_scope(
+    scope: Scope, schema: Schema, fields: Sequence[str]
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return fields and dynamic keys to read: those given, and the scope's to check rows by.
+
+    A dynamic key of another name is read with the whole dynamic field, which is fit for rows that
+    Milvus found in the scope.
+    """
+    dynamic = tuple(name for name in scope.values if schema.is_dynamic(name))
+    static = [name for name in scope.values if name not in dynamic]
+    if dynamic and (DYNAMIC_FIELD in fields or not _has_plain_names(scope, schema)):
+        static, dynamic = [*static, DYNAMIC_FIELD], ()
+    return [*fields, *static], dynamic
 
 
 def _has_plain_names(scope: Scope, schema: Schema) -> bool:
-    # A server fails on other names of dynamic keys, and the whole dynamic field is metadata (T25).
+    # A server fails on other names of dynamic keys (T25).
     return all(
         name.isidentifier() and name.isascii() for name in scope.values if schema.is_dynamic(name)
     )
-
-
-async def _own_keys(
-    session: Session, schema: Schema, keys: Sequence[Key], options: Mapping[str, Any]
-) -> list[Key]:
-    """Return those of the keys that rows of the scope have; read nothing else of any row."""
-    primary = schema.primary.name
-    dynamic = tuple(name for name in session.scope.values if schema.is_dynamic(name))
-    fields = [primary, *(name for name in session.scope.values if name not in dynamic)]
-    own: set[Key] = set()
-    for batch in Keys(primary, tuple(keys)).batches():
-        read = await _query(session, "", fields, options, batch, dynamic)
-        own |= {row[primary] for row in read if session.scope.holds(row)}
-    return [key for key in keys if key in own]
 
 
 async def _query(
@@ -259,7 +299,15 @@ async def _query(
         keys,
         dynamic,
     )
-    return await session.collection.transport.query(request, session.deadline)
+    try:
+        return await session.collection.transport.query(request, session.deadline)
+    except AnswerTooLargeError:
+        if keys is None or len(keys.values) == 1:
+            raise
+    found: list[Row] = []
+    for half in keys.halves():
+        found += await _query(session, expression, fields, options, half, dynamic)
+    return found
 
 
 async def matching(
@@ -270,20 +318,8 @@ async def matching(
 ) -> list[Key]:
     """Return the stored keys of the rows that match a filter."""
     expression = await session.expression(schema, filter_)
-    found = await rows(session, schema, expression, key_fields(session, schema), options)
+    found = await rows(session, schema, expression, [schema.primary.name], options)
     return [row[schema.primary.name] for row in found]
-
-
-def key_fields(session: Session, schema: Schema) -> list[str]:
-    """Return the fields to read if only keys are wanted: the key, and those of the scope.
-
-    Every read is checked against the scope, so its fields are always read. A dynamic key is read
-    with the whole dynamic field, because a server fails on a name with a space (T25).
-    """
-    fields = dict.fromkeys(
-        DYNAMIC_FIELD if schema.is_dynamic(name) else name for name in session.scope.values
-    )
-    return [schema.primary.name, *fields]
 
 
 def _check_fields(schema: Schema, fields: Sequence[str] | None) -> None:

@@ -23,10 +23,12 @@ from milvus_tools.store import options as opts
 from milvus_tools.store.documents import DocumentMapper, Key
 from milvus_tools.store.operations.attempt import WriteAttempt
 from milvus_tools.store.operations.delete import delete_now, reporting_partial_success
-from milvus_tools.store.operations.read import STRONG, key_fields
+from milvus_tools.store.operations.read import STRONG, is_taken, looks_like_another_scope
 from milvus_tools.store.operations.upsert import Columns, Upsert
+from milvus_tools.store.scope import LOOKS_EQUAL
 from milvus_tools.store.session import Session
 from milvus_tools.store.values import checked_vectors, exact_metadata, is_list
+from milvus_tools.transport.connection import shared_lock
 from milvus_tools.transport.requests import (
     MAX_BYTES,
     DeleteRequest,
@@ -86,9 +88,11 @@ async def flush(session: Session) -> None:
 
 async def _upsert(session: Session, upsert: Upsert) -> list[str]:
     schema = await session.collection.schemas.schema_to_write(session.deadline)
+    # Wrong Documents are refused before the embeddings are paid for.
     if schema is None:
-        _require_own_keys(session, auto_id=session.collection.settings.spec.auto_id)
-    else:  # refuse before the embeddings are paid for
+        metadata = exact_metadata(upsert.documents[0].metadata)
+        await _fit(session, upsert, session.collection.settings.spec.without_vectors(metadata))
+    else:
         fit = functools.partial(_fit, session, upsert)
         schema = await session.collection.schemas.agreed(schema, fit, session.deadline)
     if upsert.vectors is None:
@@ -149,6 +153,7 @@ async def _write_once(
         await _fit_whole(session, spec.described(planned), upsert, first)
         schema = await session.collection.create(planned, session.deadline)
     await _fit_whole(session, schema, upsert, first)
+    await _require_distinct_scope(session, schema)
     if schema.primary.auto_id:
         return await _send(session, schema, upsert)
     keys = [upsert.rows[one][schema.primary.name] for batch in upsert.batches for one in batch]
@@ -156,6 +161,20 @@ async def _write_once(
         await _send(session, schema, upsert)
     # Those of all Documents, though a later one with the same id has replaced some.
     return list(upsert.attempt.ids)
+
+
+async def _require_distinct_scope(session: Session, schema: Schema) -> None:
+    """Refuse a scope that Milvus Lite takes for another one: see `LOOKS_EQUAL`."""
+    collection, scope = session.collection, session.scope
+    if not (collection.connection.engine_is_lite and scope.needs_client_side_count(schema)):
+        return
+    values = frozenset(scope.values.items())
+    async with shared_lock("scope", *collection.connection.identity, collection.name, values):
+        written = collection.written_scopes.get(values)
+        if written is None and not await looks_like_another_scope(session, schema):
+            collection.written_scopes[values] = written = scope
+        if written is None or not scope.holds(written.values):
+            raise ScopeError(LOOKS_EQUAL)
 
 
 async def _fit_whole(session: Session, schema: Schema, upsert: Upsert, first: Columns) -> None:
@@ -178,7 +197,10 @@ async def _fit(session: Session, upsert: Upsert, schema: Schema) -> None:
         if number % _ROWS_AT_ONCE == _ROWS_AT_ONCE - 1:
             await asyncio.sleep(0)
         key = _key_of(session, mapper, document, upsert.attempt.ids[number])
-        upsert.rows.append(mapper.row(document, key, session.scope))
+        row = mapper.row(document, key, session.scope)
+        if not session.collection.connection.engine_is_lite:
+            mapper.require_short_json(row)
+        upsert.rows.append(row)
     upsert.rows_schema = schema
 
 
@@ -230,20 +252,12 @@ async def _checked_keys(
     by_delete = session.collection.misplaces_upserts(schema)
     async with session.collection.locked(keys if checks or by_delete else ()):
         for batch in Keys(schema.primary.name, tuple(keys) if checks else ()).batches():
-            await _require_in_scope(session, schema, batch)
+            if await is_taken(session, schema, batch):
+                raise ScopeError(
+                    "An id is taken by an entity outside the store's scope; nothing was written. "
+                    "Use other ids, or a store with scoped_ids=True."
+                )
         yield
-
-
-async def _require_in_scope(session: Session, schema: Schema, keys: Keys) -> None:
-    fields = tuple(key_fields(session, schema))
-    # Without the scope's filter: it is rows outside the scope that it looks for.
-    request = QueryRequest(session.collection.name, "", fields, STRONG, keys)
-    rows = await session.collection.transport.query(request, session.deadline)
-    if not all(session.scope.holds(row) for row in rows):
-        raise ScopeError(
-            "An id is taken by an entity outside the store's scope; nothing was written. "
-            "Use other ids, or a store with scoped_ids=True."
-        )
 
 
 async def _send(session: Session, schema: Schema, upsert: Upsert) -> list[str]:

@@ -174,6 +174,12 @@ def call(door: Door, name: str, arguments: dict[str, Any]) -> Callable[[], Any]:
     return functools.partial(method, *(arguments[key] for key in unnamed), **named)
 
 
+def read(call: Callable[[], Any]) -> Any:
+    """Make a call; read what a generator yields."""
+    answer = call()
+    return list(answer) if inspect.isgenerator(answer) else answer
+
+
 async def outcomes(name: str, calls: list[tuple[Any, Callable[[], Any]]]) -> list[Any]:
     """Make all calls at once; return the answers, and the errors by which we refused."""
     loop = asyncio.get_running_loop()
@@ -183,7 +189,9 @@ async def outcomes(name: str, calls: list[tuple[Any, Callable[[], Any]]]) -> lis
             try:
                 if inspect.iscoroutinefunction(call):
                     return await call()
-                answer = await loop.run_in_executor(threads, call)
+                answer = await loop.run_in_executor(threads, read, call)
+                if inspect.isasyncgen(answer):
+                    return [one async for one in answer]
                 return await answer if inspect.isawaitable(answer) else answer
             except (MilvusToolsError, LANGCHAIN.get(name, MilvusToolsError)) as refusal:
                 return refusal
@@ -366,6 +374,8 @@ async def test_a_scoped_store_gives_no_client_and_drops_nothing(world: World) ->
         store.client  # noqa: B018 - the access is what is tested
     with pytest.raises(ScopeError):
         store.aclient  # noqa: B018 - the access is what is tested
+    with pytest.raises(ScopeError):
+        store.alias  # noqa: B018 - the access is what is tested
     with pytest.raises(ScopeError):
         store.drop()
     with pytest.raises(ScopeError):

@@ -18,7 +18,6 @@ from milvus_tools.store.operations import search as search_module
 from tests.helpers.support import DIM, ON_LITE, CountingEmbeddings, embeddings
 from tests.helpers.threads import BOUND
 
-pytestmark = pytest.mark.lite_tcp
 MakeStore = Callable[..., MilvusStore]
 MANY = 2_500  # more than one request of keys, and more than one batch of rows
 
@@ -264,7 +263,7 @@ async def test_an_id_that_two_scopes_want_goes_to_one(shared: MilvusStore) -> No
     assert sorted(counts) == [0, 1]
 
 
-@pytest.mark.parametrize("cleanup", ["incremental", "full", "scoped_full"])
+@pytest.mark.parametrize("cleanup", ["full"])
 async def test_langchain_s_index_works_within_a_view(shared: MilvusStore, cleanup: str) -> None:
     """Two tenants index one source under the same keys; each one's clean-up is its own."""
     views = [

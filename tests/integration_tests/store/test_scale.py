@@ -2,9 +2,14 @@
 
 from collections.abc import Callable
 
+import pytest
+from langchain_core.documents import Document
+
 from milvus_tools import MilvusStore
+from milvus_tools.errors import InvalidInputError
+from milvus_tools.ingest import aingest
 from milvus_tools.transport.requests import DeleteRequest, QueryRequest, WriteRequest, weight
-from tests.helpers.support import texts
+from tests.helpers.support import CountingEmbeddings, texts
 from tests.helpers.transports import Made, Recording
 
 MakeStore = Callable[..., MilvusStore]
@@ -58,14 +63,33 @@ async def test_r36_a_scope_of_any_name_finds_its_rows(shared: MilvusStore) -> No
     assert await other.aget_by_ids(["r36 named"]) == []
 
 
-async def test_r34_a_write_is_cut_by_its_bytes(make_store: MakeStore, shared: MilvusStore) -> None:
+async def test_r34_a_load_is_cut_by_its_bytes(make_store: MakeStore, shared: MilvusStore) -> None:
     """Long texts go in several requests, in whatever batches they were embedded."""
     made = Made(Recording)
     store = make_store(transport=made, collection_name=shared.collection_name)
     ids = [f"r34 {number}" for number in range(150)]
-    assert await store.aadd_texts(["x" * 64_000] * len(ids), ids=ids) == ids
+    documents = [Document("x" * 64_000, id=id_) for id_ in ids]
+    assert (await aingest(store, documents)).written == len(ids)
     sent = [one for one in made.one.sent if isinstance(one, WriteRequest)]
     assert [row["pk"] for one in sent for row in one.rows] == ids
     assert len(sent) > 1
     assert max(sum(map(weight, one.rows)) for one in sent) <= LIMIT
-    assert await store.aexisting_ids(ids) == set(ids)
+    again = await aingest(store, [*documents, Document("new", id="r34 new")], skip_existing=True)
+    assert (again.written, again.skipped) == (1, len(ids))
+
+
+async def test_r34_metadata_that_a_server_refuses_costs_no_embeddings(
+    make_store: MakeStore, shared: MilvusStore, backend: str
+) -> None:
+    """It is refused before a collection is made and in one that is there; Lite takes it."""
+    model = CountingEmbeddings()
+    new, there = make_store(model), make_store(model, collection_name=shared.collection_name)
+    longest, longer = {"key": "x" * (65_536 - 10)}, {"key": "x" * (65_537 - 10)}
+    for store in (new, there) if backend == "server" else ():
+        with pytest.raises(InvalidInputError, match="65537 bytes as JSON"):
+            await store.aadd_texts(["short", "long"], [{}, longer], ids=["r34 s", "r34 l"])
+    assert model.documents == []
+    taken = longest if backend == "server" else longer
+    await there.aadd_texts(["long"], [taken], ids=["r34 l"])
+    (found,) = await there.aget_by_ids(["r34 l"])
+    assert found.metadata == taken

@@ -8,7 +8,6 @@ from langchain_tests.integration_tests import VectorStoreIntegrationTests
 from milvus_tools import MilvusStore
 
 
-@pytest.mark.lite_tcp
 class TestMilvusStore(VectorStoreIntegrationTests):
     """All of it."""
 

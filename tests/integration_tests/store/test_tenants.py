@@ -16,7 +16,7 @@ from langchain_core.embeddings import Embeddings
 from milvus_lite.server_manager import server_manager_instance
 from pymilvus import MilvusClient
 
-from milvus_tools import MilvusStore
+from milvus_tools import MilvusStore, ScopedMilvusStore
 from milvus_tools._io.loop import portal
 from milvus_tools.errors import DeadlineError, InvalidInputError, ScopeError
 from milvus_tools.transport.batching import MAX_SHARED_KEYS, BatchedTransport
@@ -291,3 +291,34 @@ async def test_r09_a_drop_that_could_not_begin_never_comes(make_store: MakeStore
     await store.aclose()
     again = make_store()
     assert texts(await again.aget_by_ids(["1"])) == ["kept"]
+
+
+async def test_r25_tenants_that_milvus_lite_takes_for_one_lock_no_one_out(
+    make_store: MakeStore, backend: str
+) -> None:
+    """The first to write keeps working, the other is refused with a reason; a server has both."""
+    store = make_store()
+    await store.aadd_texts(["of no tenant"], ids=["r25"])
+    yes, one = store.scoped(r25=True), store.scoped(r25=1)
+
+    async def write(view: ScopedMilvusStore) -> str:
+        try:
+            (id_,) = await view.aadd_texts(["text"], ids=[f"r25 {view.scope['r25']}"])
+        except ScopeError as error:
+            return str(error)
+        return id_
+
+    written = await asyncio.gather(write(yes), write(one))
+    assert written[0] == "r25 True"
+    if backend == "server":
+        assert written[1] == "r25 1"
+        assert [found.id for found in await one.asimilarity_search("text")] == ["r25 1"]
+    else:
+        assert "use strings" in written[1]
+        with pytest.raises(ScopeError, match="use strings"):
+            await make_store().scoped(r25=1).aadd_texts(["text"])
+        with pytest.raises(ScopeError, match="use strings"):
+            await one.asimilarity_search("text")
+    assert [found.id for found in await yes.asimilarity_search("text")] == ["r25 True"]
+    assert (await yes.acount(), (await yes.adelete(["r25 True"])).count) == (1, 1)
+    assert await write(one) == "r25 1"

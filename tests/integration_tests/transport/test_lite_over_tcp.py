@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 
+import pytest
+from langchain_core.documents import Document
 from langchain_milvus import BM25BuiltInFunction
 from pymilvus import DataType, MilvusClient
 
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore
+from milvus_tools.errors import ScopeError
 from tests.helpers.support import ON_LITE_TCP, texts
 
 MakeStore = Callable[..., MilvusStore]
@@ -23,6 +26,27 @@ async def test_it_is_no_file_to_the_store(store: MilvusStore) -> None:
     assert collection is not None
     assert not collection.connection.lite
     assert collection.connection.engine_is_lite
+
+
+@ON_LITE_TCP
+async def test_a_scope_is_written_read_iterated_and_deleted(store: MilvusStore) -> None:
+    """By the requests to a server; a page of an iteration is read by keys, as in a file."""
+    mine, other = store.scoped(tenant=1), store.scoped(tenant="other")
+    ids = [f"{n:02}" for n in range(10)]
+    documents = [Document(f"text {id_}", id=id_, metadata={"n": int(id_)}) for id_ in ids]
+    assert await mine.aadd_documents(documents) == ids
+    await other.aadd_texts(["other"], [{"n": 1}], ids=["other"])
+    with pytest.raises(ScopeError, match="use strings"):
+        await store.scoped(tenant=True).aadd_texts(["text"])
+    assert (await mine.acount("n > 3"), await other.acount()) == (6, 1)
+    assert texts(await mine.asearch_by_metadata(order_by="n", descending=True, limit=1)) == [
+        "text 09"
+    ]
+    assert len(await mine.amax_marginal_relevance_search("text", k=3)) == 3
+    assert sorted([one.id async for one in mine.aiterate("n > 3", batch_size=4)]) == ids[4:]
+    assert await mine.aget_by_ids(["other"]) == []
+    assert (await mine.adelete(expr="n > 3")).count == 6
+    assert (await mine.acount(), await other.acount()) == (4, 1)
 
 
 @ON_LITE_TCP

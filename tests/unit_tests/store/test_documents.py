@@ -2,6 +2,7 @@
 
 import enum
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,28 @@ def test_a_row_holds_nothing_of_the_document() -> None:
     row["a"].append(2)
     row["b"]["d"] = 3
     assert document.metadata == {"a": [1], "b": {"c": 2}}
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "told"),
+    [
+        (mapper(), lambda size: {"ü": "x" * (size - len('{"ü":""}') - 1)}, "The metadata has"),
+        (mapper(), lambda size: {"a": "", "b": "x" * (size - 15)}, "The metadata has"),
+        (mapper(metadata_field="all"), lambda size: {"a": "x" * (size - 8)}, "The metadata has"),
+        (
+            mapper(Field("own", DataType.JSON)),
+            lambda size: {"own": ["x" * (size - 4)], "dynamic": "x" * 60_000},
+            "The metadata 'own' has",
+        ),
+    ],
+)
+def test_r34_the_json_of_a_row_is_measured_as_a_server_does(
+    where: DocumentMapper, value: Callable[[int], dict[str, Any]], told: str
+) -> None:
+    """Each JSON field, and the dynamic keys together, take 65 536 bytes of UTF-8."""
+    where.require_short_json(write(where, of(**value(65_536))))
+    with pytest.raises(InvalidInputError, match=f"^{told} 65537 bytes as JSON"):
+        where.require_short_json(write(where, of(**value(65_537))))
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED))

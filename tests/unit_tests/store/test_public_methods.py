@@ -68,10 +68,15 @@ def shape(method: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
     return [(one.name, one.kind, one.default) for one in parameters]
 
 
+def is_async(method: Callable[..., Any]) -> bool:
+    """Tell whether a method is awaited, or iterated by `async for`."""
+    return inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
+
+
 def twins(cls: type) -> list[tuple[str, str]]:
     """Return the names of the sync methods and of the async twins that they must have."""
     found = methods(cls)
-    twins_there = {name for name, one in found.items() if inspect.iscoroutinefunction(one)}
+    twins_there = {name for name, one in found.items() if is_async(one)}
     names = found.keys() - twins_there - NO_TWIN.keys()
     return sorted((name, f"a{name}") for name in names | {twin[1:] for twin in twins_there})
 
@@ -99,7 +104,7 @@ def test_every_method_has_a_twin_with_the_same_arguments(cls: type, sync: str, t
     """A sync method and its async twin take the same arguments, with the same defaults."""
     found = methods(cls)
     assert shape(found[sync]) == shape(found[twin])
-    assert inspect.iscoroutinefunction(found[twin])
+    assert is_async(found[twin])
 
 
 @pytest.mark.parametrize("name", sorted(methods(Milvus)))

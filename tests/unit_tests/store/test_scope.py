@@ -168,7 +168,8 @@ def test_rows_outside_the_scope_are_recognised(row: dict[str, Any]) -> None:
     assert scope.holds(inside)
     assert not scope.holds(row)
     scope.require([inside, inside])
-    with pytest.raises(ScopeError, match="withheld"):
+    equal = row.get("level") is True  # which Milvus Lite takes for 1
+    with pytest.raises(ScopeError, match="use strings" if equal else "withheld"):
         scope.require([inside, row])
 
 

@@ -9,7 +9,6 @@ from milvus_tools import MilvusStore
 from milvus_tools.errors import InvalidInputError, UnsupportedError
 from tests.helpers.support import ON_LITE, ON_SERVER
 
-pytestmark = pytest.mark.lite_tcp
 MakeStore = Callable[..., MilvusStore]
 DOCUMENTS = {"doc": {"dtype": DataType.VARCHAR, "kwargs": {"max_length": 20}}}
 

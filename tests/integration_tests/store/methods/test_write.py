@@ -18,7 +18,6 @@ from milvus_tools.errors import (
 from tests.helpers.support import ON_LITE
 from tests.helpers.transports import Landing
 
-pytestmark = pytest.mark.lite_tcp
 MakeStore = Callable[..., MilvusStore]
 TEXTS = ["The red kite", "The barn owl"]
 LATE = DeadlineError("No answer.")
