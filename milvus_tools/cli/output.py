@@ -63,7 +63,7 @@ def document_lines(number: int, document: Document, score: float) -> Iterator[st
     metadata = document.metadata
     place = [str(metadata[name]) for name in ("source", "headings") if metadata.get(name)]
     page = f", page {metadata['page']}" if metadata.get("page") is not None else ""
-    yield f"{number}. {_short(' · '.join(place) or document.id or '')}{page} ({score:.2f})"
+    yield f"{number}. {_short(' · '.join(place) or document.id or '')}{page} ({score:.2g})"
     for one in cut(document.page_content, TEXT_CHARS).splitlines():
         yield f"   {one}"
     yield ""
