@@ -258,7 +258,7 @@ async def delete(
             count = len(await store.aexisting_ids(list(ids), filter=filter_))
         else:
             count = await store.acount(filter=filter_)
-        if count and not yes and not _confirmed(count):
+        if count and not yes and not await _confirmed(count):
             output.note("Nothing is deleted.")
             return ERROR
         result = await store.adelete(list(ids) or None, filter=filter_) if count else None
@@ -270,10 +270,10 @@ async def delete(
     return DONE
 
 
-def _confirmed(count: int) -> bool:
+async def _confirmed(count: int) -> bool:
     if not sys.stdin.isatty():
         raise InvalidInputError("Deleting without a terminal needs --yes.")
-    return output.is_sure(f"Delete {_counted(count, 'entity', 'entities')}?")
+    return await output.is_sure(f"Delete {_counted(count, 'entity', 'entities')}?")
 
 
 def _counted(count: int, noun: str, plural: str = "") -> str:

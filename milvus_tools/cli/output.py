@@ -1,5 +1,6 @@
 """The output of the command: text without hidden characters, or JSON."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -51,10 +52,18 @@ def _write(stream: Any, text: str) -> None:
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
-def is_sure(question: str) -> bool:
+async def is_sure(question: str) -> bool:
     """Ask a person, whose answer must be `y` or `yes`."""
     sys.stderr.write(f"{visible(question)} [y/N] ")
     sys.stderr.flush()
+    # Reading would block the loop, and with it an interrupt. A terminal has whole lines to read.
+    answered = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin, answered.set)
+    try:
+        await answered.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
     return sys.stdin.readline().strip().lower() in _SURE
 
 
