@@ -15,7 +15,7 @@ from typer import Argument, Option
 from milvus_tools.cli import asking, commands, output
 from milvus_tools.cli import doctor as checking
 from milvus_tools.cli.settings import Target
-from milvus_tools.errors import MilvusToolsError
+from milvus_tools.errors import MilvusToolsError, PartialWriteError
 from milvus_tools.ingest.folders import Rules
 from milvus_tools.ingest.workers import Splitting
 
@@ -94,6 +94,8 @@ def _failed(error: Exception) -> int:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, PartialWriteError):
+        return f"{str(error).rstrip('.')}. Run the same command again to go on."
     if isinstance(error, MilvusToolsError | ImportError):
         return str(error)
     if isinstance(error, OSError):
@@ -104,7 +106,11 @@ def _reason(error: Exception) -> str:
 def _do(command: Coroutine[Any, Any, int], *, verbose: bool) -> int:
     _state["verbose"] = verbose
     with output.quiet(verbose=verbose):
-        return asyncio.run(command)
+        try:
+            return asyncio.run(command)
+        except KeyboardInterrupt as error:
+            # Typer would end without a word.
+            raise typer.Abort from error
 
 
 @app.callback(invoke_without_command=True)

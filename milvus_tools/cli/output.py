@@ -62,6 +62,9 @@ async def is_sure(question: str) -> bool:
     loop.add_reader(sys.stdin, answered.set)
     try:
         await answered.wait()
+    except asyncio.CancelledError:
+        note("")
+        raise
     finally:
         loop.remove_reader(sys.stdin)
     return sys.stdin.readline().strip().lower() in _SURE
@@ -116,15 +119,14 @@ def progress_bar() -> Iterator[Callable[[FilesProgress], None]]:
 @contextmanager
 def quiet(*, verbose: bool) -> Iterator[None]:
     """Show neither warnings nor logs of libraries, unless they are asked for."""
-    logger = logging.getLogger("pymilvus")
-    level = logger.level
+    before = logging.root.manager.disable
     with warnings.catch_warnings():
         if not verbose:
             if not sys.warnoptions:
                 warnings.simplefilter("ignore")
-            # pymilvus logs what it raises, with addresses.
-            logger.setLevel(logging.CRITICAL)
+            # pymilvus and Milvus Lite log what they raise, with addresses and paths.
+            logging.disable()
         try:
             yield
         finally:
-            logger.setLevel(level)
+            logging.disable(before)
