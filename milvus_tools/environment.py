@@ -94,8 +94,12 @@ class Environment:
         named = (self.uri, self.token, self.db_name, self.collection, self.text_field)
         return any((*named, self.embeddings))
 
-    def store(self) -> MilvusStore:
+    def store(self, embedding: Embeddings | None = None, **more: Any) -> MilvusStore:
         """Make the store. Blocks, for the embedding model is loaded: call it in a thread.
+
+        Args:
+            embedding: The embedding model, if it is loaded already.
+            **more: Further arguments of `MilvusStore`, such as `builtin_function`.
 
         Raises:
             InvalidInputError: If `MILVUS_TOOLS_URI` is unset, or `MILVUS_TOOLS_EMBEDDINGS` is not
@@ -110,9 +114,10 @@ class Environment:
         arguments = {"uri": self.uri, "token": self.token, "db_name": self.db_name}
         named: dict[str, Any] = {"collection_name": self.collection, "text_field": self.text_field}
         return MilvusStore(
-            self._embedding_model(),
+            embedding or self._embedding_model(),
             connection_args=_given(arguments),
             **_given(named),
+            **more,
         )
 
     def required_model(self) -> str:

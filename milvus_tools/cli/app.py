@@ -15,7 +15,7 @@ from typer import Argument, Option
 from milvus_tools.cli import asking, commands, output
 from milvus_tools.cli import doctor as checking
 from milvus_tools.cli.settings import Target
-from milvus_tools.errors import MilvusToolsError
+from milvus_tools.errors import MilvusToolsError, PartialWriteError
 from milvus_tools.ingest.folders import Rules
 from milvus_tools.ingest.workers import Splitting
 
@@ -67,8 +67,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
             prog_name="milvus-tools",
             standalone_mode=False,
         )
+    except commands.InterruptedLoadError as error:
+        output.note(str(error))
+        return INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
-        output.note("Interrupted; run the same command again to go on.")
+        output.note("Interrupted.")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of the output has enough of it.
@@ -91,6 +94,8 @@ def _failed(error: Exception) -> int:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, PartialWriteError):
+        return f"{str(error).rstrip('.')}. Run the same command again to go on."
     if isinstance(error, MilvusToolsError | ImportError):
         return str(error)
     if isinstance(error, OSError):
@@ -101,7 +106,11 @@ def _reason(error: Exception) -> str:
 def _do(command: Coroutine[Any, Any, int], *, verbose: bool) -> int:
     _state["verbose"] = verbose
     with output.quiet(verbose=verbose):
-        return asyncio.run(command)
+        try:
+            return asyncio.run(command)
+        except KeyboardInterrupt as error:
+            # Typer would end without a word.
+            raise typer.Abort from error
 
 
 @app.callback(invoke_without_command=True)
@@ -130,6 +139,14 @@ def ingest(
         bool, Option(help="Delete the passages of files that changed or vanished.")
     ] = False,
     dry_run: Annotated[bool, Option(help="Only list the files that would be read.")] = False,
+    hybrid: Annotated[
+        bool,
+        Option(
+            "--hybrid",
+            help="Make a new collection that is searched by words (BM25), too: on Milvus Lite, "
+            "or a server from 2.5.",
+        ),
+    ] = False,
     chunk_size: Annotated[
         int, Option(min=50, max=MAX_PASSAGE, help="The most characters of a passage.")
     ] = Splitting.size,
@@ -163,6 +180,7 @@ def ingest(
         Splitting(chunk_size, chunk_overlap, max_bytes),
         prune=prune,
         dry_run=dry_run,
+        hybrid=hybrid,
         workers=workers,
         as_json=as_json,
     )
@@ -184,7 +202,7 @@ def search(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> int:
-    """Search the collection by meaning."""
+    """Search the collection by meaning, and by words if it was made with `ingest --hybrid`."""
     target = Target(uri, db_name, collection, embeddings, tenant or ())
     work = commands.search(target, queries, k=k, filters=filters or (), as_json=as_json)
     return _do(work, verbose=verbose)

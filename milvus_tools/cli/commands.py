@@ -29,6 +29,10 @@ _VERSIONS: Final = ("milvus_tools", "pymilvus", "milvus-lite", "langchain-core")
 _NO_COLLECTION: Final = "The collection does not exist; load files into it: milvus-tools ingest."
 
 
+class InterruptedLoadError(Exception):
+    """A load was interrupted from the keyboard; the message tells what is written."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Ingest:
     """The options of `ingest`."""
@@ -38,6 +42,7 @@ class Ingest:
     splitting: Splitting
     prune: bool
     dry_run: bool
+    hybrid: bool
     workers: int | None
     as_json: bool
 
@@ -48,22 +53,39 @@ async def ingest(target: Target, job: Ingest) -> int:
     if job.dry_run:
         return _show_found(found, as_json=job.as_json)
     began = time.monotonic()
-    with output.progress_bar() as on_progress:
-        async with target.store(must_exist=False) as store:
-            done = await aingest_files(
-                store,
-                found,
-                job.splitting,
-                prune=job.prune,
-                workers=job.workers,
-                on_progress=on_progress,
-            )
+    done = await _load(target, job, found)
     seconds = time.monotonic() - began
     if job.as_json:
         output.json_line(_as_report(done, found, seconds))
     else:
         _show_report(done, found, seconds)
     return BAD_FILES if done.bad else DONE
+
+
+async def _load(target: Target, job: Ingest, found: Found) -> FilesProgress:
+    last = FilesProgress()
+
+    def note(progress: FilesProgress) -> None:
+        nonlocal last
+        last = progress
+        show(progress)
+
+    try:
+        with output.progress_bar() as show:
+            async with target.store(must_exist=False, hybrid=job.hybrid) as store:
+                return await aingest_files(
+                    store,
+                    found,
+                    job.splitting,
+                    prune=job.prune,
+                    workers=job.workers,
+                    on_progress=note,
+                )
+    except asyncio.CancelledError as error:
+        raise InterruptedLoadError(
+            f"Interrupted. {_counted(last.written, 'passage')} were written, and stay; run the "
+            "same command again to go on."
+        ) from error
 
 
 def _show_found(found: Found, *, as_json: bool) -> int:
@@ -121,10 +143,14 @@ async def search(
     filter_ = read_filters(filters)
     async with target.store() as store:
         await _require_collection(store)
-        answers = await gather_or_cancel(
-            store.asimilarity_search_with_relevance_scores(query, k, filter=filter_)
-            for query in queries
+        # Ranks that are fused have no relevance score.
+        fused = len(store.vector_fields) > 1
+        search_ = (
+            store.asimilarity_search_with_score
+            if fused
+            else store.asimilarity_search_with_relevance_scores
         )
+        answers = await gather_or_cancel(search_(query, k, filter=filter_) for query in queries)
     if as_json:
         output.json_line(
             [
@@ -232,7 +258,7 @@ async def delete(
             count = len(await store.aexisting_ids(list(ids), filter=filter_))
         else:
             count = await store.acount(filter=filter_)
-        if count and not yes and not _confirmed(count):
+        if count and not yes and not await _confirmed(count):
             output.note("Nothing is deleted.")
             return ERROR
         result = await store.adelete(list(ids) or None, filter=filter_) if count else None
@@ -244,10 +270,10 @@ async def delete(
     return DONE
 
 
-def _confirmed(count: int) -> bool:
+async def _confirmed(count: int) -> bool:
     if not sys.stdin.isatty():
         raise InvalidInputError("Deleting without a terminal needs --yes.")
-    return output.is_sure(f"Delete {_counted(count, 'entity', 'entities')}?")
+    return await output.is_sure(f"Delete {_counted(count, 'entity', 'entities')}?")
 
 
 def _counted(count: int, noun: str, plural: str = "") -> str:

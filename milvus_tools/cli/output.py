@@ -1,5 +1,6 @@
 """The output of the command: text without hidden characters, or JSON."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -51,10 +52,21 @@ def _write(stream: Any, text: str) -> None:
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
-def is_sure(question: str) -> bool:
+async def is_sure(question: str) -> bool:
     """Ask a person, whose answer must be `y` or `yes`."""
     sys.stderr.write(f"{visible(question)} [y/N] ")
     sys.stderr.flush()
+    # Reading would block the loop, and with it an interrupt. A terminal has whole lines to read.
+    answered = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin, answered.set)
+    try:
+        await answered.wait()
+    except asyncio.CancelledError:
+        note("")
+        raise
+    finally:
+        loop.remove_reader(sys.stdin)
     return sys.stdin.readline().strip().lower() in _SURE
 
 
@@ -63,7 +75,7 @@ def document_lines(number: int, document: Document, score: float) -> Iterator[st
     metadata = document.metadata
     place = [str(metadata[name]) for name in ("source", "headings") if metadata.get(name)]
     page = f", page {metadata['page']}" if metadata.get("page") is not None else ""
-    yield f"{number}. {_short(' · '.join(place) or document.id or '')}{page} ({score:.2f})"
+    yield f"{number}. {_short(' · '.join(place) or document.id or '')}{page} ({score:.2g})"
     for one in cut(document.page_content, TEXT_CHARS).splitlines():
         yield f"   {one}"
     yield ""
@@ -107,15 +119,14 @@ def progress_bar() -> Iterator[Callable[[FilesProgress], None]]:
 @contextmanager
 def quiet(*, verbose: bool) -> Iterator[None]:
     """Show neither warnings nor logs of libraries, unless they are asked for."""
-    logger = logging.getLogger("pymilvus")
-    level = logger.level
+    before = logging.root.manager.disable
     with warnings.catch_warnings():
         if not verbose:
             if not sys.warnoptions:
                 warnings.simplefilter("ignore")
-            # pymilvus logs what it raises, with addresses.
-            logger.setLevel(logging.CRITICAL)
+            # pymilvus and Milvus Lite log what they raise, with addresses and paths.
+            logging.disable()
         try:
             yield
         finally:
-            logger.setLevel(level)
+            logging.disable(before)

@@ -5,6 +5,9 @@ import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
+
+from langchain_milvus import BM25BuiltInFunction
 
 from milvus_tools.cli.filters import read_assignment
 from milvus_tools.environment import Environment
@@ -12,6 +15,12 @@ from milvus_tools.errors import InvalidInputError
 from milvus_tools.filters.literals import Scalar
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
 from milvus_tools.transport.lite import is_lite
+
+_WORDS: Final = "sparse"  # the field that BM25 fills in a new collection
+_NOT_HYBRID: Final = (
+    "The collection exists, and has no full-text search: --hybrid is for a new one. Leave it out, "
+    "or name another collection."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,12 +73,41 @@ class Target:
 
     @asynccontextmanager
     async def store(
-        self, *, must_exist: bool = True
+        self, *, must_exist: bool = True, hybrid: bool = False
     ) -> AsyncIterator[MilvusStore | ScopedMilvusStore]:
-        """Open the store in its scope, and close it with the block."""
+        """Open the store in its scope, and close it with the block.
+
+        Args:
+            must_exist: As in `opened`.
+            hybrid: Whether a new collection is to be searched by words, too.
+
+        Raises:
+            InvalidInputError: If `hybrid` is asked of a collection that exists without it.
+        """
         scope = self.scope
-        async with self.opened(must_exist=must_exist) as store:
+        async with (
+            self.opened(must_exist=must_exist) as dense,
+            self._with_words(dense, hybrid=hybrid) as store,
+        ):
             yield store.scoped(scope) if scope else store
+
+    @asynccontextmanager
+    async def _with_words(self, store: MilvusStore, *, hybrid: bool) -> AsyncIterator[MilvusStore]:
+        """Open the store with the full-text search (BM25) that its collection has."""
+        schema = await store.aschema()
+        if schema is not None and hybrid and not schema.bm25_inputs:
+            raise InvalidInputError(_NOT_HYBRID)
+        new = {_WORDS: store.text_field} if hybrid else {}
+        functions = [
+            BM25BuiltInFunction(input_field_names=text, output_field_names=sparse)
+            for sparse, text in (new if schema is None else schema.bm25_inputs).items()
+        ]
+        if not functions:
+            yield store
+            return
+        named = self.environment().store(store.embeddings, builtin_function=functions)
+        async with named as with_words:
+            yield with_words
 
 
 def _is_missing(uri: str) -> bool:

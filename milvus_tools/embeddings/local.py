@@ -4,13 +4,17 @@ import contextlib
 import logging
 import pathlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
 if TYPE_CHECKING:
     from wordllama import WordLlamaInference
+
+
+# The model makes a vector of each token, of as many as the longest text of a batch has.
+_BATCH_SIZE: Final = 16
 
 
 class LocalEmbeddings(Embeddings):
@@ -36,7 +40,8 @@ class LocalEmbeddings(Embeddings):
         """
         if not texts:
             return []
-        vectors = np.asarray(self._model.embed(texts), dtype=np.float32)
+        made = self._model.embed(texts, batch_size=_BATCH_SIZE)
+        vectors = np.asarray(made, dtype=np.float32)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         # A text without a known token is the zero vector, which has no direction to keep.
         unit: list[list[float]] = (vectors / np.where(lengths > 0, lengths, 1)).tolist()

@@ -8,13 +8,15 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
+import math
 import multiprocessing
 import os
 import resource
 import signal
 import stat
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -112,10 +114,8 @@ class Workers:
         ```
     """
 
-    def __init__(self, splitting: Splitting, seconds: float = SECONDS) -> None:
-        """Keep the arguments; `started` starts the processes."""
-        self._splitting = splitting
-        self._seconds = seconds
+    def __init__(self) -> None:
+        """Have no processes yet; `started` starts them."""
         self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
         self._all: list[_Worker] = []
 
@@ -125,10 +125,10 @@ class Workers:
         cls, count: int, splitting: Splitting, seconds: float = SECONDS
     ) -> AsyncIterator["Workers"]:
         """Start processes, and end them with the block."""
-        self = cls(splitting, seconds)
+        self = cls()
         try:
             for _ in range(count):
-                worker = _Worker(splitting)
+                worker = _Worker(splitting, seconds)
                 self._all.append(worker)
                 self._idle.put_nowait(worker)
             yield self
@@ -144,7 +144,7 @@ class Workers:
         """
         worker = await self._idle.get()
         try:
-            answer = await asyncio.to_thread(worker.convert, path, self._seconds)
+            answer = await asyncio.to_thread(worker.convert, path)
         finally:
             self._idle.put_nowait(worker)
         if isinstance(answer, str):
@@ -155,24 +155,25 @@ class Workers:
 class _Worker:
     """A process, and another one after it when it had to be ended."""
 
-    def __init__(self, splitting: Splitting) -> None:
+    def __init__(self, splitting: Splitting, seconds: float) -> None:
         self._splitting = splitting
+        self._seconds = seconds
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
 
-    def convert(self, path: Path, seconds: float) -> Converted | str:
+    def convert(self, path: Path) -> Converted | str:
         """Return a converted file, or why it could not be converted."""
         pipe = self._pipe or self._start()
         try:
             pipe.send(path)
-            if pipe.poll(seconds):
+            if pipe.poll(self._seconds):
                 answer: Converted | str = pipe.recv()
                 return answer
         except (EOFError, OSError):
             self.end()
             return _CRASHED
         self.end()
-        return f"It takes longer than {seconds:g} s to read."
+        return f"It takes longer than {self._seconds:g} s to read."
 
     def _start(self) -> Connection:
         # The server of forks imports the package once for all workers. A plain fork would copy
@@ -180,8 +181,10 @@ class _Worker:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self._splitting), daemon=True)
-        process.start()
+        serving = (theirs, self._splitting, self._seconds)
+        process = context.Process(target=_serve, args=serving, daemon=True)
+        with _interrupts_blocked():
+            process.start()
         theirs.close()
         self._process, self._pipe = process, ours
         return ours
@@ -197,15 +200,35 @@ class _Worker:
             pipe.close()
 
 
-def _serve(pipe: Connection, splitting: Splitting) -> None:
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Let processes that are started get no interrupt, which a terminal sends to all of its group.
+
+    The server of forks would print a traceback of its imports.
+    """
+    # Now, because it unblocks interrupts when it starts.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(pipe: Connection, splitting: Splitting, seconds: float) -> None:
     """Convert files until the other end of the pipe is closed."""
-    # The terminal sends an interrupt to each process of its group; the parent ends this one.
+    # The parent ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     with contextlib.suppress(EOFError, OSError):
         while True:
-            pipe.send(_answer(pipe.recv(), splitting))
+            path = pipe.recv()
+            # It ends this process if a file hangs and the parent, who would do so, was killed.
+            signal.alarm(math.ceil(seconds) + 1)
+            answer = _answer(path, splitting)
+            signal.alarm(0)
+            pipe.send(answer)
 
 
 def _answer(path: Path, splitting: Splitting) -> Converted | str:
