@@ -74,7 +74,8 @@ class StoreMethods(SearchMethods, ReadMethods, WriteMethods, Attributes, VectorS
     ) -> "ScopedMilvusStore":
         """Return a view of the store that reads and writes only entities with some field values.
 
-        The view shares the store's connection. Closing the view leaves the store open.
+        The view shares the store's connection. Closing the view leaves the store open. Milvus
+        takes one filter per request, so searches of different views share no request.
 
         Args:
             scope: Field values, for fields whose names can't be keyword arguments.

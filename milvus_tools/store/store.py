@@ -101,8 +101,9 @@ class MilvusStore(StoreMethods):
             collection_description: A description for people.
             collection_properties: Milvus's collection properties.
             connection_args: `{"uri": …, "token": …, "db_name": …}`. A `uri` that is a path and
-                ends in `.db` opens Milvus Lite. `host` and `port`, or `address`, can take the
-                place of `uri`.
+                ends in `.db` opens Milvus Lite, a database in this process: its memory grows with
+                what is loaded, and a filter looks at every entity. `host` and `port`, or
+                `address`, can take the place of `uri`.
             consistency_level: `Strong`, `Bounded`, `Session` or `Eventually`, for reads of other
                 clients' writes. The store always reads its own writes.
             index_params: `{"index_type": …, "metric_type": …, "params": {…}}` of a new
