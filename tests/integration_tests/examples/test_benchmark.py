@@ -14,6 +14,7 @@ from benchmarking.chart import draw
 from benchmarking.comparing import OURS, PEER, Case, Measured
 from benchmarking.report import Results
 from benchmarking.scenarios import TITLES
+from benchmarking.scenarios.calls import RAW
 from benchmarking.scenarios.queries import CLASSIC, CLASSIC_ON_OURS
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -108,6 +109,14 @@ def test_requests_are_counted(output: Output):
         (f"{count} at once", side): expected
         for count in (1, 2, 5, 20)
         for side, expected in ((PEER, (count, count)), (OURS, (1, 1)))
+    }
+
+
+def test_r37_the_search_of_each_tenant_is_a_request(output: Output):
+    """Milvus takes one filter per request, from ours as from pymilvus."""
+    sent = {key: cell.rpartition("Milvus ")[2] for key, cell in output.cells("tenants").items()}
+    assert sent == {
+        (f"{count} tenants at once", side): str(count) for count in (2, 5) for side in (RAW, OURS)
     }
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from langchain_core.documents import Document
 
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore, ScopedMilvusStore
 from milvus_tools.errors import FilterError
@@ -75,6 +76,7 @@ METHODS: dict[str, Ids] = {
     "aget_by_ids": lambda s, f: _ids_of(s.aget_by_ids(list(YEARS), filter=f)),
     "aexisting_ids": lambda s, f: s.aexisting_ids(list(YEARS), filter=f),
     "asearch_by_metadata": lambda s, f: _ids_of(s.asearch_by_metadata(filter=f, order_by="pk")),
+    "aiterate": lambda s, f: _iterated(s.aiterate(filter=f)),
     "aget_pks": lambda s, f: _ids_as_set(s.aget_pks(filter=f)),
     "acount": _counted,
     "adelete": _deleted,
@@ -91,6 +93,10 @@ RETRIEVERS: dict[str, Ids] = {
         MilvusMultiQueryRetriever(s, queries=["y"]).ainvoke("x", filter=f)
     ),
 }
+
+
+async def _iterated(documents: AsyncIterator[Document]) -> set[Any]:
+    return {document.id async for document in documents}
 
 
 async def _ids_as_set(ids: Awaitable[list[Any]]) -> set[Any]:

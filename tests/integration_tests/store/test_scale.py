@@ -6,7 +6,7 @@ import pytest
 from langchain_core.documents import Document
 
 from milvus_tools import MilvusStore
-from milvus_tools.errors import InvalidInputError
+from milvus_tools.errors import InvalidInputError, ScopeError
 from milvus_tools.ingest import aingest
 from milvus_tools.transport.requests import DeleteRequest, QueryRequest, WriteRequest, weight
 from tests.helpers.support import CountingEmbeddings, texts
@@ -36,6 +36,30 @@ async def test_r36_a_read_in_a_scope_goes_by_key(
     assert asked[1].keys is not None
     assert asked[1].keys.values == ("r36 mine",)
     assert await mine.aexisting_ids(ids) == {"r36 mine"}
+
+
+async def test_r36_no_more_than_the_scope_is_read_of_rows_that_may_be_foreign(
+    make_store: MakeStore, shared: MilvusStore
+) -> None:
+    """By upserts, deletes and reads of keys; Milvus compares a scope of an odd name first."""
+    made = Made(Recording)
+    store = make_store(transport=made, collection_name=shared.collection_name)
+    await store.scoped({"r36k": "other", "r36 odd": "other"}).aadd_texts(["other"], ids=["r36 k"])
+    mine, odd = store.scoped(r36k="mine"), store.scoped({"r36 odd": "mine"})
+    made.one.sent.clear()
+    for view in (mine, odd):
+        with pytest.raises(ScopeError, match="taken"):
+            await view.aadd_texts(["mine"], ids=["r36 k"])
+    assert (await mine.adelete(["r36 k"])).missing == 1
+    assert await mine.aget_pks() == []
+    asked = [(one.filter, one.output_fields, one.dynamic_keys) for one in made.one.sent]
+    assert asked == [
+        ("", ("pk",), ("r36k",)),
+        ('$meta["r36 odd"] == "mine"', ("pk", "$meta"), ()),
+        ("", ("pk",), ()),
+        ("", ("pk",), ("r36k",)),
+        ('r36k == "mine"', ("pk",), ("r36k",)),
+    ]
 
 
 async def test_r36_a_delete_in_a_scope_leaves_other_rows(
