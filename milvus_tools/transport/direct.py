@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from pymilvus import AnnSearchRequest
 
+from milvus_tools._io.loop import portal
 from milvus_tools.errors import MilvusError, UnsupportedError
 from milvus_tools.schema import DYNAMIC_FIELD
 from milvus_tools.transport.connection import Connection
@@ -25,6 +26,7 @@ from milvus_tools.transport.requests import (
 )
 
 _LONG: Final = 32  # characters
+_MANY: Final = 1_000  # rows, from which on they are read beside the I/O loop
 
 
 class DirectTransport:
@@ -116,7 +118,9 @@ class DirectTransport:
                 )
         if rows:
             _require_fields(rows[0], request.output_fields)
-        return [dict(row) for row in rows]
+        if len(rows) <= _MANY:
+            return read_rows(rows)
+        return await portal().computing.run(read_rows, rows)
 
     async def upsert(self, request: WriteRequest, deadline: Deadline) -> list[Any]:
         """Write rows, each in place of the whole row that had its key."""
@@ -173,6 +177,11 @@ class DirectTransport:
 
     async def aclose(self) -> None:
         """Do nothing: each request under way belongs to the call that awaits it."""
+
+
+def read_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Read the rows of an answer, which pymilvus decodes one by one as they are read."""
+    return [dict(row) for row in rows]
 
 
 class _Text(str):

@@ -1,15 +1,20 @@
 """Large collections and large writes: reads by key in a scope, and requests bounded in bytes."""
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from langchain_core.documents import Document
 
 from milvus_tools import MilvusStore
+from milvus_tools._io.loop import portal
 from milvus_tools.errors import InvalidInputError, ScopeError
 from milvus_tools.ingest import aingest
-from milvus_tools.transport.requests import DeleteRequest, QueryRequest, WriteRequest, weight
-from tests.helpers.support import CountingEmbeddings, texts
+from milvus_tools.transport import direct
+from milvus_tools.transport.requests import DeleteRequest, QueryRequest, Row, WriteRequest, weight
+from tests.helpers.support import DIM, CountingEmbeddings, texts
+from tests.helpers.threads import BOUND
 from tests.helpers.transports import Made, Recording
 
 MakeStore = Callable[..., MilvusStore]
@@ -85,6 +90,26 @@ async def test_r36_a_scope_of_any_name_finds_its_rows(shared: MilvusStore) -> No
     await mine.aadd_texts(["mine"], ids=["r36 named"])
     assert texts(await mine.aget_by_ids(["r36 named"])) == ["mine"]
     assert await other.aget_by_ids(["r36 named"]) == []
+
+
+async def test_r38_many_rows_are_read_beside_the_io_loop(
+    shared: MilvusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All stores share the loop, and pymilvus decodes each row when it is read."""
+    view = shared.scoped(r38="many")
+    ids = [f"r38 {number:04}" for number in range(1_001)]
+    await view.aadd_embeddings(ids, [[0.5] * DIM] * len(ids), ids=ids)
+    loop, read, read_rows = portal()._loop, [], direct.read_rows
+
+    def watched(rows: Any) -> list[Row]:
+        if len(rows) == len(ids):
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(BOUND)
+            read.append(len(rows))
+        return read_rows(rows)
+
+    monkeypatch.setattr(direct, "read_rows", watched)
+    assert sorted(await view.aget_pks()) == ids
+    assert read == [len(ids)]
 
 
 async def test_r34_a_load_is_cut_by_its_bytes(make_store: MakeStore, shared: MilvusStore) -> None:
