@@ -250,7 +250,7 @@ async def is_taken(session: Session, schema: Schema, keys: Keys) -> bool:
         return not all(map(session.scope.holds, there))
     own = await rows(session, schema, "", [keys.field], STRONG, keys)
     there = await _query(session, "", [keys.field], STRONG, keys)
-    return {row[keys.field] for row in there} > {row[keys.field] for row in own}
+    return not {row[keys.field] for row in there} <= {row[keys.field] for row in own}
 
 
 async def looks_like_another_scope(session: Session, schema: Schema) -> bool:
