@@ -141,6 +141,14 @@ def test_errors_are_what_python_has_for_them(
         (DataNotMatchException(message="x"), InvalidInputError),
         (ParamError(message="x"), InvalidInputError),
         (MilvusException(1100, "x"), MilvusError),
+        (
+            MilvusException(65535, "reason=query failed: query results exceed the limit size"),
+            AnswerTooLargeError,
+        ),
+        (
+            RpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, "received message larger than max"),
+            MilvusError,
+        ),
         (MilvusException(), MilvusError),
     ],
 )
