@@ -39,6 +39,9 @@ Tokens = Mapping[str, Mapping[str, Scalar]]
 _LOOPBACK_NAMES: Final = (LOOPBACK, "localhost", "[::1]")
 _MAX_SESSIONS: Final = 1_000
 _SHUTDOWN_SECONDS: Final = 3
+# Longer than clients keep an idle connection (httpx: 5 s, as uvicorn by default), so that no
+# request is sent on one that the server closes at that moment.
+_KEEP_ALIVE_SECONDS: Final = 75
 _MAX_PORT: Final = 65_535
 _CHUNK: Final = 1 << 16
 
@@ -244,6 +247,7 @@ async def _serve_http(app: Starlette, host: str, port: int) -> None:
         log_level="warning",
         access_log=False,
         ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     await uvicorn.Server(config).serve(sockets=[listening])
