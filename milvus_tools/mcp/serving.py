@@ -201,8 +201,11 @@ async def _serve_stdio(toolkit: MilvusToolkit) -> None:
             stdio_server(lines, _protocol_output()) as (reading, writing),
         ):
             await server.run(reading, writing, server.create_initialization_options())
-    except* BrokenPipeError:
-        _log.info("The client ended before it read an answer.")
+    except* (BrokenPipeError, anyio.BrokenResourceError):
+        _log.info("The client ended before an answer, or Ctrl-C came with a message.")
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():  # by Ctrl-C, which the SDK's error has replaced
+        raise asyncio.CancelledError
 
 
 async def _protocol_input() -> AsyncIterator[str]:
