@@ -254,9 +254,7 @@ def info(
 
 @app.command()
 def delete(
-    ids: Annotated[
-        list[str] | None, Argument(metavar="ID", help="The ids of entities.")
-    ] = None,
+    ids: Annotated[list[str] | None, Argument(metavar="ID", help="The ids of entities.")] = None,
     *,
     filters: Filters = None,
     yes: Yes = False,
