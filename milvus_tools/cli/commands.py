@@ -173,7 +173,7 @@ def _show_answers(answers: Sequence[tuple[str, Sequence[tuple[Document, float]]]
         if not pairs:
             output.line("Nothing is found.")
         for number, (document, score) in enumerate(pairs, 1):
-            output.document(number, document, score)
+            output.result(number, document, score)
 
 
 async def _require_collection(store: Any) -> Schema:

@@ -70,8 +70,8 @@ async def is_sure(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in _SURE
 
 
-def document(number: int, document: Document, score: float) -> None:
-    """Write a found Document."""
+def result(number: int, document: Document, score: float) -> None:
+    """Write a found Document, with its number and its score."""
     metadata = document.metadata
     place = [str(metadata[name]) for name in ("source", "headings") if metadata.get(name)]
     page = f", page {metadata['page']}" if metadata.get("page") is not None else ""
