@@ -2,8 +2,8 @@
 
 1. `submit` queues a request, or joins it to an identical one that has no result yet.
 2. `_advance` starts the task of a batch, if a slot is free and none is about to begin.
-3. `_carry_out` begins at the end of the tick. Only then does it fill the batch, go on with step 2
-   if there is more than fits, and send it.
+3. `_carry_out` begins at the end of the tick. Only then does it fill the batch, start and fill
+   others if there is more than fits, and send it.
 4. `_finish` hands out the outcome of a batch, and goes on with step 2.
 """
 
@@ -216,16 +216,25 @@ class MicroBatcher(Generic[Request, Result]):
 
     async def _carry_out(self, batch: Batch) -> None:
         """Fill and send a batch, and hand out its outcome: all in one task, as a tick costs time."""
-        self._next = None
-        self._waiting.fill(batch)
-        if self._waiting.queue or self._waiting.alone:
-            self._advance()
+        if batch is self._next:
+            self._next = None
+            self._waiting.fill(batch)
+            if self._waiting.queue or self._waiting.alone:
+                self._start_others()
         try:
             outcomes = await self._attempt(batch)
         except Exception as error:  # noqa: BLE001 - it goes to the callers
             self._finish(batch, [error] * len(batch.entries), error)
         else:
             self._finish(batch, outcomes)
+
+    def _start_others(self) -> None:
+        """Start batches with what did not fit, and fill them now, so that all go out together."""
+        self._advance()
+        while self._next is not None:
+            self._waiting.fill(self._next)
+            self._next = None
+            self._advance()
 
     async def _attempt(self, batch: Batch) -> list[Result | BaseException]:
         """Send a batch, without the requests whose callers have left by now."""

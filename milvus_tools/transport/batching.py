@@ -29,6 +29,7 @@ from milvus_tools.transport.protocol import StoreStats, Transport
 from milvus_tools.transport.requests import (
     MAX_BYTES,
     MAX_KEY_WEIGHT,
+    NEVER,
     Deadline,
     DeleteRequest,
     Hit,
@@ -48,7 +49,6 @@ SLOTS: Final = 4
 
 # Milvus's codes for a request that is wrong: of Lite, of 2.3, and of later servers.
 _WRONG: Final = frozenset({ILLEGAL_ARGUMENT, 65535, *range(1100, 1200)})
-_PATIENCE: Final = 3_600.0  # seconds for a search that callers share; each has its own deadline
 
 OnBatch = Callable[[str, BatchInfo], None]
 
@@ -164,10 +164,8 @@ class BatchedTransport:
         return None if None in vectors else (self._writes, vectors)
 
     async def _search_all(self, batch: Sequence[Timed]) -> list[list[Hit]]:
-        # Who joins later may be more patient; when the last caller has gone, it is cancelled.
-        patient = Deadline.after(_PATIENCE)
-        requests, _ = zip(*batch, strict=True)
-        return await self._below.search(requests, patient)
+        # Not the latest deadline of these callers: who joins later may be more patient.
+        return await self._below.search([request for request, _ in batch], NEVER)
 
     async def _query_all(self, batch: Sequence[Timed]) -> list[list[Row]]:
         requests: list[QueryRequest] = [request for request, _ in batch]

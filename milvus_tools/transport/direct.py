@@ -1,6 +1,7 @@
 """`DirectTransport`: one request to Milvus per request of the store."""
 
 import contextlib
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from milvus_tools.transport.grpc_errors import translated
 from milvus_tools.transport.lite_flush import unflushed
 from milvus_tools.transport.protocol import StoreStats
 from milvus_tools.transport.requests import (
+    NEVER,
     Deadline,
     DeleteRequest,
     Hit,
@@ -25,6 +27,7 @@ from milvus_tools.transport.requests import (
 )
 
 _LONG: Final = 32  # characters
+_item: Final = dict.__getitem__
 
 
 class DirectTransport:
@@ -51,18 +54,21 @@ class DirectTransport:
         call = self._search_one if len(first.searches) == 1 else self._search_many
         async with self._reading(first.collection_name, searching=True):
             with translated():
-                answers = await call(first, vectors, deadline.remaining)
+                answers = await call(first, vectors, _limit(deadline))
         if len(answers) != len(requests):
             raise MilvusError(
                 f"Milvus answered {len(requests)} searches with {len(answers)} results."
             )
-        found = [[(hit["entity"], hit["distance"]) for hit in hits] for hits in answers]
+        # A hit's own subscript is several times slower than that of the dictionary that it is.
+        found = [
+            [(_item(hit, "entity"), _item(hit, "distance")) for hit in hits] for hits in answers
+        ]
         if found[0]:
             _require_fields(found[0][0][0], first.output_fields)
         return found
 
     def _search_one(
-        self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], timeout: float
+        self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], limit: Mapping[str, Any]
     ) -> Any:
         (search,) = request.searches
         if "group_by_field" in request.options and self._connection.version < (2, 4):
@@ -75,12 +81,12 @@ class DirectTransport:
             filter=search.filter,
             limit=request.limit,
             output_fields=list(request.output_fields),
-            timeout=timeout,
+            **limit,
             **request.options,
         )
 
     def _search_many(
-        self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], timeout: float
+        self, request: SearchRequest, vectors: Sequence[Sequence[Vector]], limit: Mapping[str, Any]
     ) -> Any:
         if self._connection.version < (2, 4):  # such servers have no method for it
             raise UnsupportedError("Hybrid search needs Milvus 2.4 or Milvus Lite.")
@@ -99,7 +105,7 @@ class DirectTransport:
             ranker=request.ranker,
             limit=request.limit,
             output_fields=list(request.output_fields),
-            timeout=timeout,
+            **limit,
             **request.options,
         )
 
@@ -175,6 +181,16 @@ class DirectTransport:
         """Do nothing: each request under way belongs to the call that awaits it."""
 
 
+def _limit(deadline: Deadline) -> dict[str, Any]:
+    """Return pymilvus's arguments for a deadline.
+
+    Without one it must not count how often it tries again. It then starts no task and no timer.
+    """
+    if deadline is NEVER:
+        return {"timeout": None, "retry_times": sys.maxsize}
+    return {"timeout": deadline.remaining}
+
+
 class _Text(str):
     """A string that yields nothing when it is iterated.
 
@@ -210,5 +226,6 @@ def _require_fields(row: Mapping[str, Any], names: Sequence[str]) -> None:
 
 
 def _on_the_wire(vector: Vector) -> Vector:
-    """Convert a list to a float32 array, because pymilvus converts Python floats one by one."""
-    return np.asarray(vector, dtype=np.float32) if isinstance(vector, list) else vector
+    """Return a float32 array as a list, which pymilvus packs in a quarter of the time."""
+    is_float32 = isinstance(vector, np.ndarray) and vector.dtype == np.float32
+    return vector.tolist() if is_float32 else vector

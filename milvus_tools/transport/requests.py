@@ -1,6 +1,7 @@
 """The requests that the store makes, as values: what a `Transport` carries out."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -49,6 +50,11 @@ class Deadline:
     def remaining(self) -> float:
         """Seconds left, at least 0.001, because gRPC treats 0 as no deadline."""
         return max(self.at - time.monotonic(), 0.001)
+
+
+# Of a request that callers share: each waits until its own deadline, and when the last of them has
+# gone, the request is cancelled.
+NEVER: Final = Deadline(math.inf)
 
 
 @dataclasses.dataclass(frozen=True)
