@@ -215,7 +215,7 @@ class MicroBatcher(Generic[Request, Result]):
             self._ended.set()
 
     async def _carry_out(self, batch: Batch) -> None:
-        """Fill and send a batch, and hand out its outcome: all in one task, as a tick costs time."""
+        """Fill and send a batch, and hand out its outcome; in one task, as a tick costs time."""
         if batch is self._next:
             self._next = None
             self._waiting.fill(batch)

@@ -172,6 +172,9 @@ class Waiting:
         """Move the next entries into a batch: the oldest one, and what fits of its group."""
         if self.alone:
             batch.entries = [self.alone.popitem(last=False)[0]]
+        elif len(self.queue) == 1 and not self.line:  # most calls: there is nothing to choose from
+            batch.entries = [self.queue.popitem()[0]]
+            self._groups.clear()
         elif self.queue:
             batch.entries = self._fitting()
             self._dequeue(batch.entries)

@@ -46,8 +46,10 @@ class StoreBase(Uncopyable):
 
         # On the I/O loop, where the collection is open by then.
         async def in_scope(collection: Collection, deadline: Deadline) -> Result:
+            session = Session(collection, self._scope, deadline)
+            if not self._scope.values:
+                return await operation(session, *args, **kwargs)
             with self._scope.redacting_errors(lite=collection.connection.lite):
-                session = Session(collection, self._scope, deadline)
                 return await operation(session, *args, **kwargs)
 
         return await self._lifecycle.run(Collection.run, in_scope, seconds)

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import operator
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
@@ -49,6 +50,9 @@ SLOTS: Final = 4
 
 # Milvus's codes for a request that is wrong: of Lite, of 2.3, and of later servers.
 _WRONG: Final = frozenset({ILLEGAL_ARGUMENT, 65535, *range(1100, 1200)})
+
+_FIRST: Final = operator.itemgetter(0)
+_VECTOR: Final = operator.attrgetter("vector")
 
 OnBatch = Callable[[str, BatchInfo], None]
 
@@ -160,12 +164,12 @@ class BatchedTransport:
         request: SearchRequest = timed[0]
         if request.options.get("consistency_level") == "Strong":
             return None
-        vectors = tuple(frozen_vector(search.vector) for search in request.searches)
+        vectors = tuple(map(frozen_vector, map(_VECTOR, request.searches)))
         return None if None in vectors else (self._writes, vectors)
 
     async def _search_all(self, batch: Sequence[Timed]) -> list[list[Hit]]:
         # Not the latest deadline of these callers: who joins later may be more patient.
-        return await self._below.search([request for request, _ in batch], NEVER)
+        return await self._below.search([*map(_FIRST, batch)], NEVER)
 
     async def _query_all(self, batch: Sequence[Timed]) -> list[list[Row]]:
         requests: list[QueryRequest] = [request for request, _ in batch]
