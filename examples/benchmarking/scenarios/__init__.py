@@ -7,7 +7,7 @@ from typing import Final
 
 from benchmarking.bench import Bench
 from benchmarking.comparing import Case
-from benchmarking.scenarios import calls, loading, queries, stalls
+from benchmarking.scenarios import calls, limits, loading, queries, stalls
 
 SCENARIOS: Final[dict[str, Callable[[Bench], AsyncIterator[Case]]]] = {
     "tutorial": calls.tutorial,
@@ -23,6 +23,7 @@ SCENARIOS: Final[dict[str, Callable[[Bench], AsyncIterator[Case]]]] = {
     "loading": loading.time_taken,
     "memory": loading.memory,
     "lone": calls.lone,
+    "limits": limits.cases,
 }
 TITLES: Final = {
     name: str(inspect.getdoc(cases)).partition("\n")[0].rstrip(".")
