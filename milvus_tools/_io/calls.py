@@ -48,8 +48,9 @@ class _Call:
     context: contextvars.Context = dataclasses.field(default_factory=contextvars.copy_context)
     task: asyncio.Task[Any] | None = None
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
+    def start(self) -> asyncio.Task[Any]:
         """Begin, on the I/O loop."""
+        loop = asyncio.get_running_loop()
         self.task = loop.create_task(self.work, context=self.context)
         if self.answer.cancelled():  # read after the task is set, as `cancel` does it in reverse
             self.task.cancel()
@@ -80,9 +81,9 @@ class _Group:
         io.call_soon(self._carry_out, calls)
 
     def _carry_out(self, calls: list[_Call]) -> None:
-        self.running, loop = len(calls), asyncio.get_running_loop()
+        self.running = len(calls)
         for call in calls:
-            call.start(loop).add_done_callback(functools.partial(self._note, call.answer))
+            call.start().add_done_callback(functools.partial(self._note, call.answer))
 
     def _note(self, answer: asyncio.Future[Any], task: asyncio.Task[Any]) -> None:
         if not task.cancelled():

@@ -23,6 +23,7 @@ MAX_KEY_WEIGHT: Final = 256_000
 MAX_BYTES: Final = 8_000_000
 
 _LEAST_KEY: Final = 256  # so that a request has 1000 keys at most
+_SHORT_KEY: Final = 40  # characters, of which an escape makes six at most
 _NUMBER: Final = 16  # bytes, about
 
 
@@ -195,6 +196,8 @@ class DeleteRequest:
 
 def key_weight(key: str | int) -> int:
     """Return how many bytes a key has in a filter expression; a short one counts for more."""
+    if isinstance(key, str) and len(key) <= _SHORT_KEY and key.isascii():
+        return _LEAST_KEY  # however it is escaped
     return max(_LEAST_KEY, weight(literal(key)) + len(", "))
 
 

@@ -1,6 +1,7 @@
 """Operations that search: by text, by vector and for diversity, in one vector field or several."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -133,10 +134,9 @@ async def _similarity_search(
     expression = await session.expression(schema, filter_)
     # Last, because the model may charge for it: wrong arguments were refused above.
     vectors = await _query_vectors(session, query, schema, fields)
-    searches = tuple(
-        _field_search(session, schema, name, vectors[name], params[name], limit, expression)
-        for name in fields
-    )
+    search = functools.partial(_field_search, session, schema, limit, expression)
+    # Not a comprehension: each call would keep a cell for each name used in it.
+    searches = tuple(map(search, fields, map(vectors.get, fields), map(params.get, fields)))
     if len(fields) > 1:
         _require_no_range_on_lite(session, searches)
     hits = await _hits(session, schema, searches, arguments.k, options, ranking=ranking)
@@ -298,7 +298,7 @@ def _vector_search(
     (checked_vector,) = checked_vectors([vector], field, 1)
     params = _params_per_field(session, param, [field.name])
     return _field_search(
-        session, schema, field.name, checked_vector, params[field.name], k, expression
+        session, schema, k, expression, field.name, checked_vector, params[field.name]
     )
 
 
@@ -314,11 +314,11 @@ def _vector_field(session: Session, schema: Schema) -> Field:
 def _field_search(
     session: Session,
     schema: Schema,
+    limit: int,
+    expression: str,
     name: str,
     vector: Vector,
     param: Any,
-    limit: int,
-    expression: str,
 ) -> FieldSearch:
     params = opts.search_params(param, schema.indexes.get(name), limit)
     if opts.ANALYZER in params["params"] and session.collection.connection.lite:
