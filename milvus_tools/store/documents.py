@@ -28,6 +28,7 @@ from milvus_tools.transport.requests import Row
 
 Item = TypeVar("Item")
 Key = str | int
+_PLAIN = frozenset({str, int, float, bool})  # what `plain` returns as it is
 _LITE_COLUMNS = frozenset({"_seq", "_partition"})  # Milvus Lite drops metadata of these names
 
 
@@ -167,7 +168,7 @@ class DocumentMapper:
         key = row[schema.primary.name]
         # A nullable field that was not written is `None` in the row, and no key of the metadata.
         metadata = {
-            name: plain(value)
+            name: value if type(value) in _PLAIN else plain(value)
             for name, value in row.items()
             if name not in (schema.primary.name, self.text_field, self.metadata_field)
             and name not in schema.vectors

@@ -121,7 +121,7 @@ class Scope:
 
     def holds(self, row: Mapping[str, Any]) -> bool:
         """Tell whether a row from Milvus is in the scope."""
-        return all(
+        return not self.values or all(
             field in row and _same(row[field], value) for field, value in self.values.items()
         )
 
@@ -133,7 +133,7 @@ class Scope:
         Raises:
             ScopeError: If a row is outside the scope.
         """
-        if not all(self.holds(row) for row in rows):
+        if self.values and not all(map(self.holds, rows)):
             raise ScopeError("Milvus returned a row outside the store's scope; it is withheld.")
 
     @contextlib.contextmanager
@@ -183,6 +183,8 @@ class Scope:
         """
         if not isinstance(key, str):
             return str(key)
+        if not self.in_keys:
+            return key
         if not key.startswith(self._prefix):
             raise ScopeError(
                 "A row in the scope has a key that was written without scoped_ids=True; write the "

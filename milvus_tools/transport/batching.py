@@ -6,7 +6,6 @@ vector of a search, the keys of a read or delete by key, and the rows of an upse
 
 import asyncio
 import contextlib
-import copy
 import dataclasses
 import functools
 import operator
@@ -175,12 +174,12 @@ class BatchedTransport:
         requests: list[QueryRequest] = [request for request, _ in batch]
         keys = _all_keys(requests)
         request = dataclasses.replace(requests[0], keys=keys)
-        rows = await self._below.query(request, _latest(batch))
+        rows = await self._below.query(request, NEVER)
         by_key = {row[keys.field]: row for row in rows}
         if len(requests) == 1:
             return [rows]
         return [
-            [copy.copy(by_key[key]) for key in dict.fromkeys(_values(one)) if key in by_key]
+            [dict(by_key[key]) for key in dict.fromkeys(_values(one)) if key in by_key]
             for one in requests
         ]
 

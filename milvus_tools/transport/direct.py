@@ -111,7 +111,7 @@ class DirectTransport:
                     request.collection_name,
                     filter=request.expression,
                     output_fields=[*request.output_fields, *request.dynamic_keys],
-                    timeout=deadline.remaining,
+                    **_limit(deadline),
                     **request.options,
                 )
         if rows:
