@@ -6,9 +6,9 @@ vector of a search, the keys of a read or delete by key, and the rows of an upse
 
 import asyncio
 import contextlib
-import copy
 import dataclasses
 import functools
+import operator
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
@@ -34,6 +34,7 @@ from milvus_tools.transport.protocol import StoreStats, Transport
 from milvus_tools.transport.requests import (
     MAX_BYTES,
     MAX_KEY_WEIGHT,
+    NEVER,
     Deadline,
     DeleteRequest,
     Hit,
@@ -53,7 +54,9 @@ SLOTS: Final = 4
 
 # Milvus's codes for a request that is wrong: of Lite, of 2.3, and of later servers.
 _WRONG: Final = frozenset({ILLEGAL_ARGUMENT, 65535, *range(1100, 1200)})
-_PATIENCE: Final = 3_600.0  # seconds for a search that callers share; each has its own deadline
+
+_FIRST: Final = operator.itemgetter(0)
+_VECTOR: Final = operator.attrgetter("vector")
 
 OnBatch = Callable[[str, BatchInfo], None]
 
@@ -165,25 +168,23 @@ class BatchedTransport:
         request: SearchRequest = timed[0]
         if request.options.get("consistency_level") == "Strong":
             return None
-        vectors = tuple(frozen_vector(search.vector) for search in request.searches)
+        vectors = tuple(map(frozen_vector, map(_VECTOR, request.searches)))
         return None if None in vectors else (self._writes, vectors)
 
     async def _search_all(self, batch: Sequence[Timed]) -> list[list[Hit]]:
-        # Who joins later may be more patient; when the last caller has gone, it is cancelled.
-        patient = Deadline.after(_PATIENCE)
-        requests, _ = zip(*batch, strict=True)
-        return await self._below.search(requests, patient)
+        # Not the latest deadline of these callers: who joins later may be more patient.
+        return await self._below.search([*map(_FIRST, batch)], NEVER)
 
     async def _query_all(self, batch: Sequence[Timed]) -> list[list[Row]]:
         requests: list[QueryRequest] = [request for request, _ in batch]
         keys = _all_keys(requests)
         request = dataclasses.replace(requests[0], keys=keys)
-        rows = await self._below.query(request, _latest(batch))
+        rows = await self._below.query(request, NEVER)
         by_key = {row[keys.field]: row for row in rows}
         if len(requests) == 1:
             return [rows]
         return [
-            [copy.copy(by_key[key]) for key in dict.fromkeys(_values(one)) if key in by_key]
+            [dict(by_key[key]) for key in dict.fromkeys(_values(one)) if key in by_key]
             for one in requests
         ]
 

@@ -1,8 +1,9 @@
 """Group keys: requests of equal keys may share one; and which searches are the same."""
 
 import json
+import operator
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pymilvus import RRFRanker, WeightedRanker
@@ -18,16 +19,17 @@ from milvus_tools.transport.requests import (
 
 Timed = tuple[Any, Deadline]
 
+_BUT_VECTOR: Final = operator.attrgetter("field", "params", "limit", "filter")
+
 
 def search_group(timed: Timed) -> Hashable:
     """Return what searches share but their vectors."""
     request: SearchRequest = timed[0]
-    searches = [(one.field, one.params, one.limit, one.filter) for one in request.searches]
     return (
         _frozen(
             [
                 request.collection_name,
-                searches,
+                [*map(_BUT_VECTOR, request.searches)],
                 request.limit,
                 request.output_fields,
                 request.options,

@@ -1,6 +1,7 @@
 """The requests that the store makes, as values: what a `Transport` carries out."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -22,6 +23,7 @@ MAX_KEY_WEIGHT: Final = 256_000
 MAX_BYTES: Final = 8_000_000
 
 _LEAST_KEY: Final = 256  # so that a request has 1000 keys at most
+_SHORT_KEY: Final = 40  # characters, of which an escape makes six at most
 _NUMBER: Final = 16  # bytes, about
 
 
@@ -49,6 +51,11 @@ class Deadline:
     def remaining(self) -> float:
         """Seconds left, at least 0.001, because gRPC treats 0 as no deadline."""
         return max(self.at - time.monotonic(), 0.001)
+
+
+# Of a request that callers share: each waits until its own deadline, and when the last of them has
+# gone, the request is cancelled.
+NEVER: Final = Deadline(math.inf)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,6 +201,8 @@ class DeleteRequest:
 
 def key_weight(key: str | int) -> int:
     """Return how many bytes a key has in a filter expression; a short one counts for more."""
+    if isinstance(key, str) and len(key) <= _SHORT_KEY and key.isascii():
+        return _LEAST_KEY  # however it is escaped
     return max(_LEAST_KEY, weight(literal(key)) + len(", "))
 
 
