@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.documents import Document
+from pymilvus import DataType
 
 from milvus_tools.errors import InvalidInputError
+from milvus_tools.filters.equality import Equality
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
@@ -20,6 +22,11 @@ from milvus_tools.transport.requests import Keys, QueryRequest, Row
 
 # For reads that decide on a write or answer what exists: they must see other clients' writes.
 STRONG = {"consistency_level": "Strong"}
+# The types of fields whose values Milvus compares with a string, or an integer, as Python does.
+_COMPARED: Final[Mapping[type, AbstractSet[DataType]]] = {
+    str: {DataType.VARCHAR},
+    int: {DataType.INT8, DataType.INT16, DataType.INT32, DataType.INT64},
+}
 
 
 async def search_by_metadata(
@@ -187,7 +194,11 @@ async def rows(
     keys: Keys | None = None,
 ) -> list[Row]:
     """Read the rows that match an expression and the scope; check that they are in the scope."""
-    found = await _query(session, session.in_scope(schema, expression), fields, options, keys)
+    equality = _equality(schema, expression) if keys is None else None
+    if equality is not None:
+        found = await _query_by_value(session, schema, equality, fields, options)
+    else:
+        found = await _query(session, session.in_scope(schema, expression), fields, options, keys)
     # Checked once more, however Milvus reads the expression.
     session.scope.require(found)
     return found
@@ -243,6 +254,32 @@ async def _own_keys(
     return [key for key in keys if key in own]
 
 
+def _equality(schema: Schema, expression: str) -> Equality | None:
+    """Return what an expression says of one field, if its values come back as they are."""
+    equality = Equality.read(expression)
+    place = None if equality is None else schema.locate((equality.field,))
+    if equality is None or place is None:
+        return None
+    fits = place.field is None or place.field.type in _COMPARED[type(equality.value)]
+    return equality if fits else None
+
+
+async def _query_by_value(
+    session: Session,
+    schema: Schema,
+    equality: Equality,
+    fields: Sequence[str],
+    options: Mapping[str, Any],
+) -> list[Row]:
+    """Read the rows of the scope that have a value, and that value with them."""
+    dynamic = schema.is_dynamic(equality.field)
+    named = dynamic and DYNAMIC_FIELD not in fields
+    more = [] if dynamic else [equality.field]
+    keys = (equality.field,) if named else ()
+    scope = session.in_scope(schema, "")
+    return await _query(session, scope, [*fields, *more], options, None, keys, equality)
+
+
 async def _query(
     session: Session,
     expression: str,
@@ -250,6 +287,7 @@ async def _query(
     options: Mapping[str, Any],
     keys: Keys | None,
     dynamic: tuple[str, ...] = (),
+    equality: Equality | None = None,
 ) -> list[Row]:
     request = QueryRequest(
         session.collection.name,
@@ -258,6 +296,7 @@ async def _query(
         session.reading(options),
         keys,
         dynamic,
+        equality,
     )
     return await session.collection.transport.query(request, session.deadline)
 
