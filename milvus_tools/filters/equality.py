@@ -2,10 +2,12 @@
 
 import dataclasses
 import re
-from typing import ClassVar, Final, Self
+from collections.abc import Sequence
+from typing import Final, Self
 
 from milvus_tools.filters.literals import any_of, one_of
 
+_SHORT: Final = 1_024  # characters
 _FORM: Final = re.compile(
     r"""
     \s*([A-Za-z_][A-Za-z0-9_]*) \s* == \s*
@@ -31,8 +33,6 @@ class Equality:
         value: The value.
     """
 
-    SHORT: ClassVar[int] = 1_024
-
     expression: str
     field: str
     value: str | int
@@ -41,7 +41,7 @@ class Equality:
     def read(cls, expression: str) -> Self | None:
         """Read an expression such as `name == "x"` or `year == 2000`; `None` for any other."""
         # A long one gains little from sharing, and this runs on the I/O loop.
-        form = _FORM.fullmatch(expression) if len(expression) <= cls.SHORT else None
+        form = _FORM.fullmatch(expression) if len(expression) <= _SHORT else None
         if form is None:
             return None
         name, quoted, single, number = form.groups()
@@ -49,7 +49,7 @@ class Equality:
         return cls(expression, name, value)
 
     @staticmethod
-    def any_of(equalities: "list[Equality]", *, lite: bool) -> str:
+    def any_of(equalities: "Sequence[Equality]", *, lite: bool) -> str:
         """Write that one of several conditions on one field holds; their values have one type.
 
         A server is slow with many `==`. Milvus Lite takes no `in` for some dynamic keys (T55).

@@ -142,11 +142,7 @@ class BatchedTransport:
     async def query(self, request: QueryRequest, deadline: Deadline) -> list[Row]:
         """Read by key, or by the value of one field, together with others; else alone."""
         # A page that is not the first depends on the order in which Milvus finds the rows.
-        if (
-            request.equality is not None
-            and request.keys is None
-            and "offset" not in request.options
-        ):
+        if request.equality is not None and "offset" not in request.options:
             return await self._by_value.submit((request, deadline))  # type: ignore[no-any-return]
         if request.keys is None or request.options.keys() & {"limit", "offset"}:
             return await self._below.query(request, deadline)
@@ -281,7 +277,7 @@ def _weight_by_value(timed: Timed) -> float:
     request: QueryRequest = timed[0]
     equality = request.equality
     size = key_weight(equality.value) if equality is not None else 0
-    return max(size / MAX_SHARED_KEYS, request.options.get("limit", 0) / MAX_HITS)
+    return max(size / MAX_SHARED_KEYS, int(request.options.get("limit", 0)) / MAX_HITS)
 
 
 def _latest(batch: Sequence[Timed]) -> Deadline:

@@ -20,11 +20,13 @@ def shared(requests: Sequence[QueryRequest], *, lite: bool) -> QueryRequest:
         requests: Reads that differ in the value of their equality, and in their limit, alone.
         lite: Whether the read is for Milvus Lite.
     """
-    first, wanted = requests[0], _wanted(requests)
-    equalities = [equality for equality, _ in wanted.values()]
-    either = dataclasses.replace(equalities[0], expression=Equality.any_of(equalities, lite=lite))
-    limit = {"limit": sum(most for _, most in wanted.values())} if _limit(first) else {}
-    return dataclasses.replace(first, equality=either, options={**first.options, **limit})
+    first = requests[0]
+    either = Equality.any_of([_equality(one) for one in requests], lite=lite)
+    options = dict(first.options)
+    if "limit" in options:
+        options["limit"] = sum(_limits(requests).values())
+    equality = dataclasses.replace(_equality(first), expression=either)
+    return dataclasses.replace(first, equality=equality, options=options)
 
 
 def told_apart(requests: Sequence[QueryRequest], rows: Sequence[Row]) -> list[list[Row]]:
@@ -32,45 +34,35 @@ def told_apart(requests: Sequence[QueryRequest], rows: Sequence[Row]) -> list[li
 
     Raises:
         CannotTellApartError: If a row has a value that no read names, such as `2.0` for `2`; or
-            if the limits of all were reached before a read had found as many as its own.
+            if the sum of the limits was reached before one read had as many rows as its limit.
     """
-    wanted = _wanted(requests)
+    equality, limits = _equality(requests[0]), _limits(requests)
     found: dict[object, list[Row]] = collections.defaultdict(list)
     for row in rows:
-        found[_value(row, wanted)].append(row)
-    full = _limit(requests[0]) and len(rows) >= sum(most for _, most in wanted.values())
-    if full and any(len(found[value]) < most for value, (_, most) in wanted.items()):
+        value = row.get(equality.field)
+        # By type first: `True` equals 1, and a list can't be looked up.
+        if type(value) is not type(equality.value) or value not in limits:
+            raise CannotTellApartError
+        found[value].append(row)
+    is_full = "limit" in requests[0].options and len(rows) >= sum(limits.values())
+    if is_full and any(len(found[value]) < limit for value, limit in limits.items()):
         raise CannotTellApartError
     # Copies, because a row can be the answer to several.
     return [
-        [copy.copy(row) for row in found[_equality(one).value][: _limit(one)]] for one in requests
+        [copy.copy(row) for row in found[_equality(one).value][: one.options.get("limit")]]
+        for one in requests
     ]
 
 
-def _wanted(requests: Sequence[QueryRequest]) -> dict[str | int, tuple[Equality, int]]:
-    """Return the values that reads ask for, each with its condition and its greatest limit."""
-    wanted: dict[str | int, tuple[Equality, int]] = {}
+def _limits(requests: Sequence[QueryRequest]) -> dict[str | int, int]:
+    """Return the greatest limit of each value; 0 if there is none."""
+    limits: dict[str | int, int] = {}
     for request in requests:
-        equality = _equality(request)
-        _, most = wanted.get(equality.value, (equality, 0))
-        wanted[equality.value] = equality, max(most, _limit(request) or 0)
-    return wanted
-
-
-def _value(row: Row, wanted: dict[str | int, tuple[Equality, int]]) -> str | int:
-    equality, _ = next(iter(wanted.values()))
-    value = row.get(equality.field)
-    # By type first: `True` equals 1, and a list can't be looked up.
-    if type(value) is not type(equality.value) or value not in wanted:
-        raise CannotTellApartError
-    return value
+        value = _equality(request).value
+        limits[value] = max(limits.get(value, 0), request.options.get("limit", 0))
+    return limits
 
 
 def _equality(request: QueryRequest) -> Equality:
     assert request.equality is not None  # noqa: S101 - only such reads are shared here
     return request.equality
-
-
-def _limit(request: QueryRequest) -> int | None:
-    limit: int | None = request.options.get("limit")
-    return limit
