@@ -27,6 +27,7 @@ from milvus_tools.transport.grouping import (
     frozen_vector,
     query_group,
     search_group,
+    value_group,
     write_group,
 )
 from milvus_tools.transport.grpc_errors import ILLEGAL_ARGUMENT
@@ -43,8 +44,10 @@ from milvus_tools.transport.requests import (
     Row,
     SearchRequest,
     WriteRequest,
+    key_weight,
     weight,
 )
+from milvus_tools.transport.sharing import CannotTellApartError, shared, told_apart
 
 MAX_VECTORS: Final = 256  # in one search
 MAX_HITS: Final = 8_192  # in the answer to one search
@@ -54,6 +57,8 @@ SLOTS: Final = 4
 
 # Milvus's codes for a request that is wrong: of Lite, of 2.3, and of later servers.
 _WRONG: Final = frozenset({ILLEGAL_ARGUMENT, 65535, *range(1100, 1200)})
+# Reads by value that can't be shared, such as those of many tenants, don't wait for each other.
+_VALUE_SLOTS: Final = 64
 
 _FIRST: Final = operator.itemgetter(0)
 _VECTOR: Final = operator.attrgetter("vector")
@@ -76,6 +81,7 @@ class BatchedTransport:
             on_batch: Called after each request with what it was and how it went.
         """
         self._below = below
+        self._lite = lite
         self._writes = 0
         self._flying: dict[Hashable, asyncio.Event] = {}
         slots = 1 if lite else SLOTS
@@ -97,6 +103,16 @@ class BatchedTransport:
             most=(MAX_CALLS, MAX_SHARED_KEYS),
             cancel_abandoned=True,
         )
+        self._by_value = _batcher(
+            on_batch,
+            slots if lite else _VALUE_SLOTS,
+            "query",
+            self._by_value_all,
+            group_key=value_group,
+            weigh=_weight_by_value,
+            most=(MAX_CALLS, 1),
+            cancel_abandoned=True,
+        )
         self._upsert = make(
             "upsert",
             self._upsert_all,
@@ -116,7 +132,11 @@ class BatchedTransport:
     def stats(self) -> StoreStats:
         """Counts of calls, and of the requests that they became."""
         return StoreStats(
-            self._search.stats, self._query.stats, self._upsert.stats, self._delete.stats
+            self._search.stats,
+            self._query.stats,
+            self._upsert.stats,
+            self._delete.stats,
+            self._by_value.stats,
         )
 
     async def search(
@@ -128,7 +148,10 @@ class BatchedTransport:
         return await gather_or_cancel(self._search.submit((one, deadline)) for one in requests)
 
     async def query(self, request: QueryRequest, deadline: Deadline) -> list[Row]:
-        """Read by key together with others, or by filter alone."""
+        """Read by key, or by the value of one field, together with others; else alone."""
+        # A page that is not the first depends on the order in which Milvus finds the rows.
+        if request.equality is not None and "offset" not in request.options:
+            return await self._by_value.submit((request, deadline))  # type: ignore[no-any-return]
         if request.keys is None or request.options.keys() & {"limit", "offset"}:
             return await self._below.query(request, deadline)
         return await self._query.submit((request, deadline))  # type: ignore[no-any-return]
@@ -155,7 +178,7 @@ class BatchedTransport:
     async def aclose(self) -> None:
         """Cancel what is under way."""
         closed = StoreClosedError("The store was closed during the call.")
-        batchers = (self._search, self._query, self._upsert, self._delete)
+        batchers = (self._search, self._query, self._by_value, self._upsert, self._delete)
         await asyncio.gather(*(one.aclose(drain=False, error=closed) for one in batchers))
         await self._below.aclose()
 
@@ -187,6 +210,13 @@ class BatchedTransport:
             [dict(by_key[key]) for key in dict.fromkeys(_values(one)) if key in by_key]
             for one in requests
         ]
+
+    async def _by_value_all(self, batch: Sequence[Timed]) -> list[list[Row]]:
+        requests: list[QueryRequest] = [request for request, _ in batch]
+        if len(requests) == 1:
+            return [await self._below.query(requests[0], _latest(batch))]
+        rows = await self._below.query(shared(requests, lite=self._lite), _latest(batch))
+        return told_apart(requests, rows)
 
     async def _upsert_all(self, batch: Sequence[Timed]) -> list[list[Any]]:
         requests: list[WriteRequest] = [request for request, _ in batch]
@@ -243,9 +273,17 @@ def _batcher(
 
 def _is_invalid(error: Exception) -> bool:
     """Tell whether Milvus refused a request for what is in it, and did nothing."""
-    if isinstance(error, InvalidInputError | AnswerTooLargeError):
+    if isinstance(error, InvalidInputError | AnswerTooLargeError | CannotTellApartError):
         return True
     return type(error) is MilvusError and error.code in _WRONG
+
+
+def _weight_by_value(timed: Timed) -> float:
+    """Return the part of a shared read that a read by value takes up, by its bytes or its rows."""
+    request: QueryRequest = timed[0]
+    equality = request.equality
+    size = key_weight(equality.value) if equality is not None else 0
+    return max(size / MAX_SHARED_KEYS, int(request.options.get("limit", 0)) / MAX_HITS)
 
 
 def _latest(batch: Sequence[Timed]) -> Deadline:

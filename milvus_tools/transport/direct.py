@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from pymilvus import AnnSearchRequest
+from pymilvus import AnnSearchRequest, DataType
 
 from milvus_tools._io.loop import portal
 from milvus_tools.errors import MilvusError, UnsupportedError
@@ -57,6 +57,7 @@ class DirectTransport:
             raise MilvusError(
                 f"Milvus answered {len(requests)} searches with {len(answers)} results."
             )
+        _fill_in_vectors(answers)
         # A hit's own subscript is several times slower than that of the dictionary that it is.
         found = [
             [(_item(hit, "entity"), _item(hit, "distance")) for hit in hits] for hits in answers
@@ -192,6 +193,37 @@ def _limit(deadline: Deadline) -> dict[str, Any]:
     if deadline is NEVER:
         return {"timeout": None, "retry_times": sys.maxsize}
     return {"timeout": deadline.remaining}
+
+
+def _fill_in_vectors(answers: Sequence[Any]) -> None:
+    """Give the hits their float32 vectors, as rows of one array for all hits of an answer.
+
+    pymilvus would make a list of Python floats for each hit, which takes most of the time of a
+    search that asks for vectors.
+    """
+    arrays: dict[str, Any] = {}
+    for hits in answers:
+        left = []
+        for field in hits.lazy_field_data:  # which all answers of a request share
+            # Of a nullable field, the rows without a vector have no place in the numbers.
+            if field.type != DataType.FLOAT_VECTOR or field.valid_data:
+                left.append(field)
+                continue
+            if field.field_name not in arrays:
+                arrays[field.field_name] = _float32(field.vectors)
+            for number in range(len(hits)):
+                row = hits.get_raw_item(number)["entity"]
+                row[field.field_name] = arrays[field.field_name][hits.start + number]
+        hits.lazy_field_data = left
+
+
+def _float32(vectors: Any) -> Any:
+    """Return a message's vectors as an array `(n, dim)`."""
+    # The message has one packed field, which ends in its numbers: to read them from there is 25
+    # times as fast as one by one.
+    size = 4 * len(vectors.float_vector.data)
+    numbers = vectors.float_vector.SerializeToString()[-size:] if size else b""
+    return np.frombuffer(numbers, dtype="<f4").reshape(-1, vectors.dim)
 
 
 class _Text(str):

@@ -1,5 +1,6 @@
 """Group keys: requests of equal keys may share one; and which searches are the same."""
 
+import dataclasses
 import json
 import operator
 from collections.abc import Hashable, Mapping
@@ -49,6 +50,18 @@ def query_group(timed: Timed) -> Hashable:
         request.dynamic_keys,
         _frozen(request.options),
         None if request.keys is None else request.keys.field,
+    )
+
+
+def value_group(timed: Timed) -> Hashable:
+    """Return what reads by the value of one field share but the value and the limit."""
+    request: QueryRequest = timed[0]
+    equality = request.equality
+    options = {name: one for name, one in request.options.items() if name != "limit"}
+    return (
+        query_group((dataclasses.replace(request, options=options), timed[1])),
+        "limit" in request.options,
+        None if equality is None else (equality.field, type(equality.value)),
     )
 
 

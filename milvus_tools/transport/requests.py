@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from milvus_tools.filters.equality import Equality
 from milvus_tools.filters.literals import all_of, literal, one_of
 
 Vector = Any  # `(dim,)` float32 values, `{index: weight}`, bytes, or a text for full-text search
@@ -148,6 +149,8 @@ class QueryRequest:
         options: Further keyword arguments of pymilvus's `query`, such as `limit`.
         keys: The keys of the rows, or `None` for any.
         dynamic_keys: Keys of the dynamic field to return too; a row may lack them.
+        equality: A further condition, by which the read can share a request with others; its
+            field must be among those that a row has.
     """
 
     collection_name: str
@@ -156,11 +159,14 @@ class QueryRequest:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     keys: Keys | None = None
     dynamic_keys: tuple[str, ...] = ()
+    equality: Equality | None = None
 
     @property
     def expression(self) -> str:
-        """The filter and the keys."""
-        return self.filter if self.keys is None else self.keys.within(self.filter)
+        """The filter, the equality and the keys."""
+        equal = "" if self.equality is None else self.equality.expression
+        filter_ = all_of([self.filter, equal])
+        return filter_ if self.keys is None else self.keys.within(filter_)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,7 @@ from milvus_tools.transport.requests import FieldSearch, Hit, SearchRequest, Vec
 Scored = list[tuple[Document, float]]
 
 _ROUNDING = 1e-6  # by which float32 can put a score outside 0 to 1
+_SHORT = 200_000  # products of numbers, which take less than a thread does to answer
 _NEEDS = {
     "dense": "a dense vector field",
     "sparse": "a sparse vector field",
@@ -208,8 +209,9 @@ async def _max_marginal_relevance_search(
         found = as_array([row[field.name] for row, _ in hits], field)
         return maximal_marginal_relevance(search.vector, found, lambda_mult, arguments.k)
 
-    # In a thread, because it takes up to a second and all stores share the I/O loop.
-    picked = await portal().computing.run(pick)
+    # It takes up to a second, and all stores share the I/O loop.
+    is_short = len(hits) * (field.dim or 1) * arguments.k < _SHORT
+    picked = pick() if is_short else await portal().computing.run(pick)
     chosen = [hits[one] for one in picked]
     return [document for document, _ in _scored(session, schema, chosen, options)]
 
