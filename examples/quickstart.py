@@ -46,11 +46,9 @@ async def tour(store: MilvusStore) -> None:
     tools = {tool.name: tool for tool in await toolkit.aget_tools()}
     long = {"field": "sentences", "operator": "gt", "value": 13}
 
-    await call(tools["milvus_search"], query="a game that is played with dice", k=2)
+    await call(tools["milvus_search"], query="a game that is played with dice", k=1)
     await call(tools["milvus_search_by_metadata"], filters=[long], order_by="sentences", limit=1)
-    await call(tools["milvus_search"], query="kites", filters=[{**long, "field": "sentence"}])
     await call(tools["milvus_upsert"], documents=[{"id": "milvus", "text": "A genus of kites."}])
-    await call(tools["milvus_delete"], filters=[long], dry_run=True)
     await call(tools["milvus_delete"], ids=["milvus", "no such id"])
 
     before, start = store.stats.search, time.perf_counter()

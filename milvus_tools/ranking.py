@@ -165,21 +165,22 @@ def maximal_marginal_relevance(
     if not len(vectors):
         return []
     vectors = np.asarray(vectors, dtype=np.float64)
-    lengths = np.linalg.norm(vectors, axis=1)
-    nearness = _cosines(vectors, lengths, np.asarray(query, dtype=np.float64))
+    query = np.asarray(query, dtype=np.float64)
+    lengths = _lengths(vectors)
+    nearness = vectors @ query / (lengths * _lengths(query))
     redundancy = np.full(len(vectors), -math.inf)
     picked = [int(np.argmax(nearness))]
     while len(picked) < min(k, len(vectors)):
-        np.maximum(redundancy, _cosines(vectors, lengths, vectors[picked[-1]]), out=redundancy)
+        last = picked[-1]
+        similarity = vectors @ vectors[last] / (lengths * lengths[last])
+        np.maximum(redundancy, similarity, out=redundancy)
         scores = lambda_mult * nearness - (1 - lambda_mult) * redundancy
         scores[picked] = -math.inf
         picked.append(int(np.argmax(scores)))
     return picked
 
 
-def _cosines(vectors: Floats, lengths: Floats, one: Floats) -> Floats:
-    # A vector of length 0 divides by 0.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cosines: Floats = vectors @ one / (lengths * np.linalg.norm(one))
-    cosines[~np.isfinite(cosines)] = 0
-    return cosines
+def _lengths(vectors: Floats) -> Any:
+    lengths = np.linalg.norm(vectors, axis=-1)
+    # A vector of length 0 then has cosine 0, and nothing is divided by 0.
+    return np.where(lengths == 0, math.inf, lengths)

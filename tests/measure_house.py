@@ -65,6 +65,9 @@ async def frames_of(store: MilvusStore, call: Callable[[], Awaitable[object]]) -
     await call()  # warm
     frames = Frames()
     await _on_io_loop(store, lambda: sys.setprofile(frames.note))
+    await asyncio.sleep(0.1)  # until the call that has begun to watch is forgotten
+    frames.functions.clear()
+    frames.coroutines.clear()
     sys.setprofile(frames.note)
     try:
         await call()

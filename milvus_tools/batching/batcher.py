@@ -1,8 +1,9 @@
 """The micro-batcher.
 
 1. `submit` queues a request, or joins it to an identical one that has no result yet.
-2. `_advance` schedules `_dispatch` for the end of the tick, if a slot is free.
-3. `_dispatch` starts batches, and `_attempt` sends each of them.
+2. `_advance` starts the task of a batch, if a slot is free and none is about to begin.
+3. `_carry_out` begins at the end of the tick. Only then does it fill the batch, start and fill
+   others if there is more than fits, and send it.
 4. `_finish` hands out the outcome of a batch, and goes on with step 2.
 """
 
@@ -10,8 +11,9 @@ import asyncio
 import contextvars
 import functools
 import logging
+import operator
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from typing import Generic
+from typing import Final, Generic
 
 from milvus_tools.batching.types import (
     BatchCancelledError,
@@ -26,6 +28,7 @@ from milvus_tools.batching.types import (
 from milvus_tools.batching.waiting import Batch, Entry, Failure, Request, Result, Waiting
 
 _logger = logging.getLogger(__name__)
+_REQUEST: Final = operator.attrgetter("request")
 
 
 class MicroBatcher(Generic[Request, Result]):
@@ -89,8 +92,8 @@ class MicroBatcher(Generic[Request, Result]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting = Waiting(self._limits)
         self._unanswered: dict[Hashable, Entry[Request, Result]] = {}
-        self._running: dict[Batch, asyncio.Task[list[Result | BaseException]]] = {}
-        self._dispatching = False
+        self._running: dict[Batch, asyncio.Task[None]] = {}
+        self._next: Batch | None = None  # has a task, and is filled when that begins
         self._closed: BaseException | None = None
         self._ended = asyncio.Event()
         self._calls = self._shared = self._batches = self._largest = 0
@@ -198,30 +201,43 @@ class MicroBatcher(Generic[Request, Result]):
                 del self._unanswered[key]
 
     def _advance(self) -> None:
-        """Dispatch at the end of the tick if a slot is free, or note that all has ended."""
+        """Start a batch at the end of the tick if a slot is free, or note that all has ended."""
         if self._waiting.queue or self._waiting.alone:
-            if not self._dispatching and len(self._running) < self._limits.max_in_flight:
-                self._dispatching = True
-                # Each batch gets a copy of this empty context.
-                context = contextvars.Context()
-                asyncio.get_running_loop().call_soon(self._dispatch, context=context)
+            if self._next is None and len(self._running) < self._limits.max_in_flight:
+                self._next = batch = Batch()
+                task = asyncio.get_running_loop().create_task(
+                    self._carry_out(batch), context=contextvars.Context()
+                )
+                self._running[batch] = task
+                # A callback, because a task that is cancelled before it begins runs no `finally`.
+                task.add_done_callback(functools.partial(self._note_cancelled, batch))
         elif self._closed is not None and not self._running:
             self._ended.set()
 
-    def _dispatch(self) -> None:
-        self._dispatching = False
-        waiting = self._waiting
-        most = self._limits.max_in_flight
-        while (waiting.queue or waiting.alone) and len(self._running) < most:
-            batch = waiting.take_batch()
-            task = asyncio.get_running_loop().create_task(self._attempt(batch))
-            self._running[batch] = task
-            # A callback, because a task that is cancelled before it begins runs no `finally`.
-            task.add_done_callback(functools.partial(self._finish, batch))
+    async def _carry_out(self, batch: Batch) -> None:
+        """Fill and send a batch, and hand out its outcome; in one task, as a tick costs time."""
+        if batch is self._next:
+            self._next = None
+            self._waiting.fill(batch)
+            if self._waiting.queue or self._waiting.alone:
+                self._start_others()
+        try:
+            outcomes = await self._attempt(batch)
+        except Exception as error:  # noqa: BLE001 - it goes to the callers
+            self._finish(batch, [error] * len(batch.entries), error)
+        else:
+            self._finish(batch, outcomes)
+
+    def _start_others(self) -> None:
+        """Start batches with what did not fit, and fill them now, so that all go out together."""
+        self._advance()
+        while self._next is not None:
+            self._waiting.fill(self._next)
+            self._next = None
+            self._advance()
 
     async def _attempt(self, batch: Batch) -> list[Result | BaseException]:
         """Send a batch, without the requests whose callers have left by now."""
-        # Only now: callers may have been cancelled since `_dispatch` made this task.
         if abandoned := batch.drop_abandoned():
             self._forget(abandoned)
         if not batch.entries:
@@ -230,7 +246,7 @@ class MicroBatcher(Generic[Request, Result]):
         self._batches += 1
         self._largest = max(self._largest, len(batch.entries))
         try:
-            results = list(await self._send([entry.request for entry in batch.entries]))
+            results = list(await self._send([*map(_REQUEST, batch.entries)]))
         except Exception as error:
             # A lone request was sent by itself already.
             batch.invalid = len(batch.entries) > 1 and self._is_invalid(error)
@@ -239,23 +255,31 @@ class MicroBatcher(Generic[Request, Result]):
             raise WrongNumberOfResultsError(len(batch.entries), len(results))
         return results
 
-    def _finish(self, batch: Batch, task: asyncio.Task[list[Result | BaseException]]) -> None:
+    def _note_cancelled(self, batch: Batch, task: asyncio.Task[None]) -> None:
+        """Finish a batch whose task was cancelled, which may not even have begun."""
+        if batch in self._running:
+            self._next = None if batch is self._next else self._next
+            cancelled = BatchCancelledError("The batch was cancelled; its outcome is unknown.")
+            error = (None if task.cancelled() else task.exception()) or cancelled
+            self._finish(batch, [error] * len(batch.entries), error)
+
+    def _finish(
+        self,
+        batch: Batch,
+        outcomes: Sequence[Result | BaseException],
+        error: BaseException | None = None,
+    ) -> None:
         """Hand out the outcome of a batch, and use the slot that is free now."""
         del self._running[batch]
-        error: BaseException | None
-        if task.cancelled():
-            error = BatchCancelledError("The batch was cancelled; its outcome is unknown.")
-        else:
-            error = task.exception()
         if batch.invalid:
             # Not forgotten: they have no result yet, so identical requests may still join them.
             self._waiting.add_alone(batch.entries)
         else:
             self._forget(batch.entries)
-            batch.settle(task.result() if error is None else [error] * len(batch.entries))
+            batch.settle(outcomes)
         self._advance()
         if self._on_batch is not None:
-            _report(self._on_batch, batch, error)
+            contextvars.Context().run(_report, self._on_batch, batch, error)
 
     def _abandon(self, entry: Entry[Request, Result]) -> None:
         """Don't send a request without callers; cancel a batch without callers, if told to."""

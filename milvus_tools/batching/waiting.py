@@ -96,13 +96,13 @@ class Batch:
     """Entries of one group that are sent together.
 
     Attributes:
-        entries: The entries.
+        entries: The entries; none until its task begins.
         callers: How many callers have not left.
         started: When the batch was sent, on the loop's clock; `None` before that.
         invalid: Whether the requests are to be sent once more, one by one.
     """
 
-    entries: list[AnyEntry]
+    entries: list[AnyEntry] = dataclasses.field(default_factory=list)
     callers: int = 0
     started: float | None = None
     invalid: bool = False
@@ -168,18 +168,19 @@ class Waiting:
                 return True
         return False
 
-    def take_batch(self) -> Batch:
-        """Remove and return the next batch: the oldest entry, and what fits of its group."""
+    def fill(self, batch: Batch) -> None:
+        """Move the next entries into a batch: the oldest one, and what fits of its group."""
         if self.alone:
-            entries = [self.alone.popitem(last=False)[0]]
-        else:
-            entries = self._fitting()
-            self._dequeue(entries)
-        batch = Batch(entries)
-        for entry in entries:
+            batch.entries = [self.alone.popitem(last=False)[0]]
+        elif len(self.queue) == 1 and not self.line:  # most calls: there is nothing to choose from
+            batch.entries = [self.queue.popitem()[0]]
+            self._groups.clear()
+        elif self.queue:
+            batch.entries = self._fitting()
+            self._dequeue(batch.entries)
+        for entry in batch.entries:
             entry.batch = batch
             batch.callers += len(entry.futures)
-        return batch
 
     def take_all(self) -> list[AnyEntry]:
         """Remove and return all entries."""

@@ -14,8 +14,9 @@ from typer import Argument, Option
 
 from milvus_tools.cli import asking, commands, output
 from milvus_tools.cli import doctor as checking
+from milvus_tools.cli.advice import advice
 from milvus_tools.cli.settings import Target
-from milvus_tools.errors import MilvusToolsError, PartialWriteError
+from milvus_tools.errors import MilvusToolsError
 from milvus_tools.ingest.folders import Rules
 from milvus_tools.ingest.workers import Splitting
 
@@ -27,17 +28,37 @@ MAX_PASSAGE: Final = 16_000  # characters: Milvus's limit is 65 535 bytes
 app = typer.Typer(
     name="milvus-tools",
     help="Load files into a Milvus collection, and search them. Exit codes: 0 done, 1 an error, "
-    "2 wrong usage, 3 done, but some files could not be read. MILVUS_TOOLS_URI, _TOKEN, "
-    "_DB_NAME, _COLLECTION and _EMBEDDINGS take the place of options; the token has no option.",
+    "2 wrong usage, 3 done, but some files could not be read, 130 interrupted. A server's token "
+    "(user:password, or an API key) is read from MILVUS_TOOLS_TOKEN alone.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
-Uri = Annotated[str | None, Option(help="A server's address, or a path in .db for Milvus Lite.")]
-Db = Annotated[str | None, Option("--db-name", help="The database.")]
-Collection = Annotated[str | None, Option("--collection", "-c", help="The collection.")]
-Embeddings = Annotated[str | None, Option(help="local, or provider:model.")]
+Uri = Annotated[
+    str | None,
+    Option(
+        metavar="URI",
+        help="A server's address, or a path in .db for Milvus Lite; else MILVUS_TOOLS_URI.",
+    ),
+]
+Db = Annotated[str | None, Option(metavar="NAME", help="The database; else MILVUS_TOOLS_DB_NAME.")]
+Collection = Annotated[
+    str | None,
+    Option(
+        "--collection",
+        "-c",
+        metavar="NAME",
+        help="The collection; else MILVUS_TOOLS_COLLECTION, else LangChainCollection.",
+    ),
+]
+Embeddings = Annotated[
+    str | None,
+    Option(
+        metavar="MODEL",
+        help="local, or provider:model; else MILVUS_TOOLS_EMBEDDINGS, else local.",
+    ),
+]
 Tenant = Annotated[
     list[str] | None,
     Option(metavar="FIELD=VALUE", help="Work only on entities with this value; repeatable."),
@@ -47,6 +68,7 @@ Filters = Annotated[
     Option(
         "--filter",
         "-f",
+        metavar="CONDITION",
         help="A condition, such as year>=2000 or title=Kites; operators = != >= <= > < and ^= "
         "(begins with). Repeatable; all must hold.",
     ),
@@ -94,10 +116,9 @@ def _failed(error: Exception) -> int:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, PartialWriteError):
-        return f"{str(error).rstrip('.')}. Run the same command again to go on."
     if isinstance(error, MilvusToolsError | ImportError):
-        return str(error)
+        step = advice(error)
+        return f"{str(error).rstrip('.')}. {step}" if step else str(error)
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__}."
     return f"{type(error).__name__}; --verbose shows where."
@@ -123,22 +144,27 @@ def _options(
 
 @app.command()
 def ingest(
-    paths: Annotated[list[Path], Argument(help="Files and folders.")],
+    paths: Annotated[list[Path], Argument(metavar="PATH", help="Files and folders.")],
     *,
     include: Annotated[
-        list[str] | None, Option(help="Only files that match, by the rules of .gitignore.")
+        list[str] | None,
+        Option(metavar="PATTERN", help="Only files that match, by the rules of .gitignore."),
     ] = None,
     exclude: Annotated[
-        list[str] | None, Option(help="Not files that match, by the rules of .gitignore.")
+        list[str] | None,
+        Option(metavar="PATTERN", help="Not files that match, by the rules of .gitignore."),
     ] = None,
-    hidden: Annotated[bool, Option(help="Also names that begin with a dot.")] = False,
+    hidden: Annotated[bool, Option("--hidden", help="Also names that begin with a dot.")] = False,
     relative_to: Annotated[
-        Path | None, Option(help="Name sources relative to this folder, not from the root.")
+        Path | None,
+        Option(metavar="FOLDER", help="Name sources relative to it, not from the root."),
     ] = None,
     prune: Annotated[
-        bool, Option(help="Delete the passages of files that changed or vanished.")
+        bool, Option("--prune", help="Delete the passages of files that changed or vanished.")
     ] = False,
-    dry_run: Annotated[bool, Option(help="Only list the files that would be read.")] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Only list the files that would be read.")
+    ] = False,
     hybrid: Annotated[
         bool,
         Option(
@@ -190,7 +216,9 @@ def ingest(
 
 @app.command()
 def search(
-    queries: Annotated[list[str], Argument(help="What to search for; several go together.")],
+    queries: Annotated[
+        list[str], Argument(metavar="QUERY", help="What to search for; several go together.")
+    ],
     *,
     k: Annotated[int, Option("-k", min=1, max=1000, help="The most results of a query.")] = 5,
     filters: Filters = None,
@@ -226,7 +254,7 @@ def info(
 
 @app.command()
 def delete(
-    ids: Annotated[list[str] | None, Argument(help="The ids of entities.")] = None,
+    ids: Annotated[list[str] | None, Argument(metavar="ID", help="The ids of entities.")] = None,
     *,
     filters: Filters = None,
     yes: Yes = False,
@@ -246,7 +274,9 @@ def delete(
 
 @app.command()
 def ask(
-    question: Annotated[str, Argument(help="A question that the collection may answer.")],
+    question: Annotated[
+        str, Argument(metavar="QUESTION", help="A question that the collection may answer.")
+    ],
     *,
     uri: Uri = None,
     db_name: Db = None,

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from langchain_core.documents import Document
+
 from milvus_tools._io.tasks import gather_or_cancel
 from milvus_tools.cli import output
 from milvus_tools.cli.filters import read_filters
@@ -143,31 +145,35 @@ async def search(
     filter_ = read_filters(filters)
     async with target.store() as store:
         await _require_collection(store)
-        # Ranks that are fused have no relevance score.
-        fused = len(store.vector_fields) > 1
-        search_ = (
+        # Fused ranks have a score, but not one of relevance.
+        is_hybrid = len(store.vector_fields) > 1
+        one = (
             store.asimilarity_search_with_score
-            if fused
+            if is_hybrid
             else store.asimilarity_search_with_relevance_scores
         )
-        answers = await gather_or_cancel(search_(query, k, filter=filter_) for query in queries)
+        found = await gather_or_cancel(one(query, k, filter=filter_) for query in queries)
+    answers = list(zip(queries, found, strict=True))
     if as_json:
         output.json_line(
             [
                 {"query": query, "results": [output.as_result(*pair) for pair in pairs]}
-                for query, pairs in zip(queries, answers, strict=True)
+                for query, pairs in answers
             ]
         )
-        return DONE
-    for query, pairs in zip(queries, answers, strict=True):
-        if len(queries) > 1:
+    else:
+        _show_answers(answers)
+    return DONE
+
+
+def _show_answers(answers: Sequence[tuple[str, Sequence[tuple[Document, float]]]]) -> None:
+    for query, pairs in answers:
+        if len(answers) > 1:
             output.line(f"== {' '.join(query.split())}")
         if not pairs:
             output.line("Nothing is found.")
         for number, (document, score) in enumerate(pairs, 1):
-            for line in output.document_lines(number, document, score):
-                output.line(line)
-    return DONE
+            output.result(number, document, score)
 
 
 async def _require_collection(store: Any) -> Schema:

@@ -9,9 +9,10 @@ from importlib.metadata import version
 from typing import Final
 
 from milvus_tools.cli import output
+from milvus_tools.cli.advice import advice
 from milvus_tools.cli.settings import Target
 from milvus_tools.environment import Environment
-from milvus_tools.errors import AccessError, DimensionError, MilvusToolsError, UnavailableError
+from milvus_tools.errors import MilvusToolsError
 from milvus_tools.transport.lite import is_lite
 
 _EXTRAS: Final[Mapping[str, str]] = {
@@ -24,13 +25,6 @@ _PACKAGES: Final = ("milvus_tools", "pymilvus", "milvus-lite", "langchain-milvus
 # gRPC reads them, in these letters.
 _PROXIES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 _EXCEPTIONS: Final = ("no_grpc_proxy", "no_proxy")
-_LITE_ADVICE: Final = "End the process that has the file open, or serve the file over TCP."
-_ADVICE: Final[Mapping[type[Exception], str]] = {
-    AccessError: "Set MILVUS_TOOLS_TOKEN to user:password, or to an API key.",
-    DimensionError: "Set MILVUS_TOOLS_EMBEDDINGS to the model that wrote the collection.",
-    UnavailableError: "Check MILVUS_TOOLS_URI, and that the server runs.",
-    ImportError: "Install the package that is named.",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +73,8 @@ def _proxies(environment: Environment) -> Iterator[Finding]:
     if not named or environment.uri is None or is_lite(environment.uri):
         return
     excepted = any(os.environ.get(name) for name in _EXCEPTIONS)
-    advice = "" if excepted else "If the server is in your own network, name it in no_proxy."
-    yield Finding("proxy", ok=True, found=f"{', '.join(named)} may be used.", advice=advice)
+    step = "" if excepted else "If the server is in your own network, name it in no_proxy."
+    yield Finding("proxy", ok=True, found=f"{', '.join(named)} may be used.", advice=step)
 
 
 async def _store(target: Target) -> AsyncIterator[Finding]:
@@ -96,10 +90,4 @@ async def _store(target: Target) -> AsyncIterator[Finding]:
             found = f"It has {await store.acount()} entities, and the embedding model fits it."
             yield Finding("collection", ok=True, found=found)
     except (MilvusToolsError, ImportError) as error:
-        yield Finding("connection", ok=False, found=str(error), advice=_advice(error, target))
-
-
-def _advice(error: Exception, target: Target) -> str:
-    if isinstance(error, UnavailableError) and is_lite(target.environment().uri or ""):
-        return _LITE_ADVICE
-    return next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), "")
+        yield Finding("connection", ok=False, found=str(error), advice=advice(error))

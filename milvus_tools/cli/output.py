@@ -70,15 +70,15 @@ async def is_sure(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in _SURE
 
 
-def document_lines(number: int, document: Document, score: float) -> Iterator[str]:
-    """Yield the lines that show a found Document."""
+def result(number: int, document: Document, score: float) -> None:
+    """Write a found Document, with its number and its score."""
     metadata = document.metadata
     place = [str(metadata[name]) for name in ("source", "headings") if metadata.get(name)]
     page = f", page {metadata['page']}" if metadata.get("page") is not None else ""
-    yield f"{number}. {_short(' · '.join(place) or document.id or '')}{page} ({score:.2g})"
+    line(f"{number}. {_short(' · '.join(place) or document.id or '')}{page} ({score:.2g})")
     for one in cut(document.page_content, TEXT_CHARS).splitlines():
-        yield f"   {one}"
-    yield ""
+        if one.strip():
+            line(f"   {one}")
 
 
 def as_result(document: Document, score: float) -> Mapping[str, Any]:

@@ -63,7 +63,7 @@ class EmbeddingClient:
         self._queries: MicroBatcher[str, Vector] = MicroBatcher(
             self._send_queries,
             limits=queries if query_method.shared else _one_at_a_time(queries),
-            identity=lambda text: text,
+            identity=str,
             is_invalid=is_invalid,
             cancel_abandoned=True,
         )

@@ -36,6 +36,7 @@ from milvus_tools.ingest.workers import Converted, Splitting, Workers, read_byte
 # A new number makes each file be read again, when its passages would be others.
 _VERSION: Final = 1
 _ID_DIGITS: Final = 32
+_SECONDS: Final = 300.0  # for a batch: the reading of files may leave little to Milvus Lite
 _BATCH: Final = 1_000
 _PAGE: Final = 10_000  # rows of one read; Milvus allows 16 384
 _HEX: Final = "0123456789abcdef"
@@ -146,7 +147,11 @@ class _FilesLoad:
             documents = self._documents(missing, pool, ahead=2 * workers)
             async with contextlib.aclosing(documents):
                 result = await aingest(
-                    self._store, documents, skip_existing=True, on_progress=self._note
+                    self._store,
+                    documents,
+                    skip_existing=True,
+                    on_progress=self._note,
+                    timeout=_SECONDS,
                 )
         self._note(result)
 

@@ -39,6 +39,9 @@ Tokens = Mapping[str, Mapping[str, Scalar]]
 _LOOPBACK_NAMES: Final = (LOOPBACK, "localhost", "[::1]")
 _MAX_SESSIONS: Final = 1_000
 _SHUTDOWN_SECONDS: Final = 3
+# Longer than clients keep an idle connection (httpx: 5 s, as uvicorn by default), so that no
+# request is sent on one that the server closes at that moment.
+_KEEP_ALIVE_SECONDS: Final = 75
 _MAX_PORT: Final = 65_535
 _CHUNK: Final = 1 << 16
 
@@ -198,8 +201,11 @@ async def _serve_stdio(toolkit: MilvusToolkit) -> None:
             stdio_server(lines, _protocol_output()) as (reading, writing),
         ):
             await server.run(reading, writing, server.create_initialization_options())
-    except* BrokenPipeError:
-        _log.info("The client ended before it read an answer.")
+    except* (BrokenPipeError, anyio.BrokenResourceError):
+        _log.info("The client ended before an answer, or Ctrl-C came with a message.")
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():  # by Ctrl-C, which the SDK's error has replaced
+        raise asyncio.CancelledError
 
 
 async def _protocol_input() -> AsyncIterator[str]:
@@ -244,6 +250,7 @@ async def _serve_http(app: Starlette, host: str, port: int) -> None:
         log_level="warning",
         access_log=False,
         ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     await uvicorn.Server(config).serve(sockets=[listening])

@@ -1,7 +1,8 @@
 """The base of all stores: it runs each call's operation, with a session, on the I/O loop."""
 
-from collections.abc import Awaitable, Callable
-from typing import Concatenate, ParamSpec, TypeVar
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from milvus_tools._io.lifecycle import Lifecycle, Uncopyable
 from milvus_tools.errors import StoreClosedError
@@ -44,10 +45,20 @@ class StoreBase(Uncopyable):
             raise StoreClosedError("The store is closed; make a new one.")
         seconds = checked_timeout(self._settings.timeout if timeout is None else timeout)
 
-        # On the I/O loop, where the collection is open by then.
-        async def in_scope(collection: Collection, deadline: Deadline) -> Result:
-            with self._scope.redacting_errors(lite=collection.connection.lite):
-                session = Session(collection, self._scope, deadline)
-                return await operation(session, *args, **kwargs)
+        work = functools.partial(self._in_scope, operation, args, kwargs)
+        return await self._lifecycle.run(Collection.run, work, seconds)
 
-        return await self._lifecycle.run(Collection.run, in_scope, seconds)
+    async def _in_scope(
+        self,
+        operation: Callable[..., Awaitable[Result]],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        collection: Collection,
+        deadline: Deadline,
+    ) -> Result:
+        """Run an operation on the I/O loop, where the collection is open by then."""
+        session = Session(collection, self._scope, deadline)
+        if not self._scope.values:
+            return await operation(session, *args, **kwargs)
+        with self._scope.redacting_errors(lite=collection.connection.lite):
+            return await operation(session, *args, **kwargs)

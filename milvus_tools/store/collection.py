@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pymilvus import CollectionSchema
 
 from milvus_tools._io.loop import portal
-from milvus_tools._io.tasks import cancel_and_wait, within
+from milvus_tools._io.tasks import cancel_and_wait
 from milvus_tools.errors import (
     AccessError,
     DeadlineError,
@@ -92,15 +92,20 @@ class Collection:
         self._running.add(task)
         # As `Deadline.after` does, but every call comes by here.
         deadline = Deadline(time.monotonic() + seconds)
-        late = f"No answer within {seconds:g} s; a write's outcome is unknown."
         try:
-            # A model may make an error of its own of the cancelling.
-            async with within(seconds, late, (TimeoutError, EmbeddingError)):
+            # As `within` does, but every call comes by here.
+            async with asyncio.timeout(seconds) as limit:
                 if not self._opened:
                     await self.open(deadline)
                 elif self.connection.lite:
                     self.schemas.forget_if_remade()
                 return await work(self, deadline)
+        except (TimeoutError, EmbeddingError) as error:
+            # A model may make an error of its own of the cancelling, or run out of its own time.
+            if not limit.expired():
+                raise
+            late = f"No answer within {seconds:g} s; a write's outcome is unknown."
+            raise DeadlineError(late) from error
         except asyncio.CancelledError:
             if self._closed:
                 raise StoreClosedError("The store was closed during the call.") from None

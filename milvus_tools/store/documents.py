@@ -30,6 +30,7 @@ from milvus_tools.transport.requests import Row
 Item = TypeVar("Item")
 Key = str | int
 MAX_JSON: Final = 65_536  # bytes that a server takes in a JSON field, and in all dynamic keys
+_PLAIN = frozenset({str, int, float, bool})  # what `plain` returns as it is
 _LITE_COLUMNS = frozenset({"_seq", "_partition"})  # Milvus Lite drops metadata of these names
 
 
@@ -192,7 +193,7 @@ class DocumentMapper:
         key = row[schema.primary.name]
         # A nullable field that was not written is `None` in the row, and no key of the metadata.
         metadata = {
-            name: plain(value)
+            name: value if type(value) in _PLAIN else plain(value)
             for name, value in row.items()
             if name not in (schema.primary.name, self.text_field, self.metadata_field)
             and name not in schema.vectors

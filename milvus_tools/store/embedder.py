@@ -48,7 +48,7 @@ class Embedder:
         # By the id of the model, which fields may share: the sources keep it alive.
         self._clients: dict[int, EmbeddingClient] = {}
 
-    async def embed_query(self, text: str, schema: Schema) -> list[Vector]:
+    async def embed_query(self, text: str, schema: Schema) -> dict[str, Vector]:
         """Embed a question with every model.
 
         Args:
@@ -56,7 +56,7 @@ class Embedder:
             schema: The collection to fit.
 
         Returns:
-            A vector per model.
+            A vector per model, by the field that it is for.
 
         Raises:
             EmbeddingError: If a model fails.
@@ -68,10 +68,10 @@ class Embedder:
                 vectors = [await methods[0].query(text)]
             else:
                 vectors = await gather_or_cancel(one.query(text) for one in methods)
-        return [
-            checked_vectors([vector], schema.vectors[name], 1)[0]
-            for vector, name in zip(vectors, self.vector_fields(schema), strict=True)
-        ]
+        checked: dict[str, Vector] = {}
+        for name, vector in zip(self.vector_fields(schema), vectors, strict=True):
+            (checked[name],) = checked_vectors([vector], schema.vectors[name], 1)
+        return checked
 
     async def embed_documents(
         self, texts: Sequence[str], schema: Schema | None = None

@@ -126,7 +126,7 @@ class Scope:
 
     def holds(self, row: Mapping[str, Any]) -> bool:
         """Tell whether a row from Milvus is in the scope."""
-        return all(
+        return not self.values or all(
             field in row and _same(row[field], value) for field, value in self.values.items()
         )
 
@@ -145,6 +145,8 @@ class Scope:
         Raises:
             ScopeError: If a row is outside the scope.
         """
+        if not self.values:
+            return
         outside = [row for row in rows if not self.holds(row)]
         if any(self.looks_equal(row) for row in outside):
             raise ScopeError(LOOKS_EQUAL)
@@ -198,6 +200,8 @@ class Scope:
         """
         if not isinstance(key, str):
             return str(key)
+        if not self.in_keys:
+            return key
         if not key.startswith(self._prefix):
             raise ScopeError(
                 "A row in the scope has a key that was written without scoped_ids=True; write the "

@@ -70,7 +70,7 @@ class Session:
 
     def in_scope(self, schema: Schema, expression: str) -> str:
         """Join a checked expression to the scope with AND."""
-        if not self.scope:
+        if not self.scope.values:
             return expression
         return all_of([self.scope.expression(schema), expression])
 

@@ -6,9 +6,9 @@ vector of a search, the keys of a read or delete by key, and the rows of an upse
 
 import asyncio
 import contextlib
-import copy
 import dataclasses
 import functools
+import operator
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
@@ -27,6 +27,7 @@ from milvus_tools.transport.grouping import (
     frozen_vector,
     query_group,
     search_group,
+    value_group,
     write_group,
 )
 from milvus_tools.transport.grpc_errors import ILLEGAL_ARGUMENT
@@ -34,6 +35,7 @@ from milvus_tools.transport.protocol import StoreStats, Transport
 from milvus_tools.transport.requests import (
     MAX_BYTES,
     MAX_KEY_WEIGHT,
+    NEVER,
     Deadline,
     DeleteRequest,
     Hit,
@@ -42,8 +44,10 @@ from milvus_tools.transport.requests import (
     Row,
     SearchRequest,
     WriteRequest,
+    key_weight,
     weight,
 )
+from milvus_tools.transport.sharing import CannotTellApartError, shared, told_apart
 
 MAX_VECTORS: Final = 256  # in one search
 MAX_HITS: Final = 8_192  # in the answer to one search
@@ -53,7 +57,11 @@ SLOTS: Final = 4
 
 # Milvus's codes for a request that is wrong: of Lite, of 2.3, and of later servers.
 _WRONG: Final = frozenset({ILLEGAL_ARGUMENT, 65535, *range(1100, 1200)})
-_PATIENCE: Final = 3_600.0  # seconds for a search that callers share; each has its own deadline
+# Reads by value that can't be shared, such as those of many tenants, don't wait for each other.
+_VALUE_SLOTS: Final = 64
+
+_FIRST: Final = operator.itemgetter(0)
+_VECTOR: Final = operator.attrgetter("vector")
 
 OnBatch = Callable[[str, BatchInfo], None]
 
@@ -73,6 +81,7 @@ class BatchedTransport:
             on_batch: Called after each request with what it was and how it went.
         """
         self._below = below
+        self._lite = lite
         self._writes = 0
         self._flying: dict[Hashable, asyncio.Event] = {}
         slots = 1 if lite else SLOTS
@@ -94,6 +103,16 @@ class BatchedTransport:
             most=(MAX_CALLS, MAX_SHARED_KEYS),
             cancel_abandoned=True,
         )
+        self._by_value = _batcher(
+            on_batch,
+            slots if lite else _VALUE_SLOTS,
+            "query",
+            self._by_value_all,
+            group_key=value_group,
+            weigh=_weight_by_value,
+            most=(MAX_CALLS, 1),
+            cancel_abandoned=True,
+        )
         self._upsert = make(
             "upsert",
             self._upsert_all,
@@ -113,7 +132,11 @@ class BatchedTransport:
     def stats(self) -> StoreStats:
         """Counts of calls, and of the requests that they became."""
         return StoreStats(
-            self._search.stats, self._query.stats, self._upsert.stats, self._delete.stats
+            self._search.stats,
+            self._query.stats,
+            self._upsert.stats,
+            self._delete.stats,
+            self._by_value.stats,
         )
 
     async def search(
@@ -125,7 +148,10 @@ class BatchedTransport:
         return await gather_or_cancel(self._search.submit((one, deadline)) for one in requests)
 
     async def query(self, request: QueryRequest, deadline: Deadline) -> list[Row]:
-        """Read by key together with others, or by filter alone."""
+        """Read by key, or by the value of one field, together with others; else alone."""
+        # A page that is not the first depends on the order in which Milvus finds the rows.
+        if request.equality is not None and "offset" not in request.options:
+            return await self._by_value.submit((request, deadline))  # type: ignore[no-any-return]
         if request.keys is None or request.options.keys() & {"limit", "offset"}:
             return await self._below.query(request, deadline)
         return await self._query.submit((request, deadline))  # type: ignore[no-any-return]
@@ -152,7 +178,7 @@ class BatchedTransport:
     async def aclose(self) -> None:
         """Cancel what is under way."""
         closed = StoreClosedError("The store was closed during the call.")
-        batchers = (self._search, self._query, self._upsert, self._delete)
+        batchers = (self._search, self._query, self._by_value, self._upsert, self._delete)
         await asyncio.gather(*(one.aclose(drain=False, error=closed) for one in batchers))
         await self._below.aclose()
 
@@ -165,27 +191,32 @@ class BatchedTransport:
         request: SearchRequest = timed[0]
         if request.options.get("consistency_level") == "Strong":
             return None
-        vectors = tuple(frozen_vector(search.vector) for search in request.searches)
+        vectors = tuple(map(frozen_vector, map(_VECTOR, request.searches)))
         return None if None in vectors else (self._writes, vectors)
 
     async def _search_all(self, batch: Sequence[Timed]) -> list[list[Hit]]:
-        # Who joins later may be more patient; when the last caller has gone, it is cancelled.
-        patient = Deadline.after(_PATIENCE)
-        requests, _ = zip(*batch, strict=True)
-        return await self._below.search(requests, patient)
+        # Not the latest deadline of these callers: who joins later may be more patient.
+        return await self._below.search([*map(_FIRST, batch)], NEVER)
 
     async def _query_all(self, batch: Sequence[Timed]) -> list[list[Row]]:
         requests: list[QueryRequest] = [request for request, _ in batch]
         keys = _all_keys(requests)
         request = dataclasses.replace(requests[0], keys=keys)
-        rows = await self._below.query(request, _latest(batch))
+        rows = await self._below.query(request, NEVER)
         by_key = {row[keys.field]: row for row in rows}
         if len(requests) == 1:
             return [rows]
         return [
-            [copy.copy(by_key[key]) for key in dict.fromkeys(_values(one)) if key in by_key]
+            [dict(by_key[key]) for key in dict.fromkeys(_values(one)) if key in by_key]
             for one in requests
         ]
+
+    async def _by_value_all(self, batch: Sequence[Timed]) -> list[list[Row]]:
+        requests: list[QueryRequest] = [request for request, _ in batch]
+        if len(requests) == 1:
+            return [await self._below.query(requests[0], _latest(batch))]
+        rows = await self._below.query(shared(requests, lite=self._lite), _latest(batch))
+        return told_apart(requests, rows)
 
     async def _upsert_all(self, batch: Sequence[Timed]) -> list[list[Any]]:
         requests: list[WriteRequest] = [request for request, _ in batch]
@@ -242,9 +273,17 @@ def _batcher(
 
 def _is_invalid(error: Exception) -> bool:
     """Tell whether Milvus refused a request for what is in it, and did nothing."""
-    if isinstance(error, InvalidInputError | AnswerTooLargeError):
+    if isinstance(error, InvalidInputError | AnswerTooLargeError | CannotTellApartError):
         return True
     return type(error) is MilvusError and error.code in _WRONG
+
+
+def _weight_by_value(timed: Timed) -> float:
+    """Return the part of a shared read that a read by value takes up, by its bytes or its rows."""
+    request: QueryRequest = timed[0]
+    equality = request.equality
+    size = key_weight(equality.value) if equality is not None else 0
+    return max(size / MAX_SHARED_KEYS, int(request.options.get("limit", 0)) / MAX_HITS)
 
 
 def _latest(batch: Sequence[Timed]) -> Deadline:

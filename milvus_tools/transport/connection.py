@@ -41,6 +41,7 @@ _GRPC_OPTIONS = {"grpc.use_local_subchannel_pool": 1}
 # pymilvus pings every 10 s; Milvus Lite's gRPC server takes that for an attack after some 40 s,
 # and breaks the connection under whichever call comes next.
 _LITE_GRPC_OPTIONS = {**_GRPC_OPTIONS, "grpc.keepalive_time_ms": 2**31 - 1}
+_PATIENCE = 3_600.0  # seconds
 
 
 class _Threaded:
@@ -54,7 +55,15 @@ class _Threaded:
         self._client = client
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        return functools.partial(portal().waiting.run, getattr(self._client, name))
+        method = getattr(self._client, name)
+
+        def call(*args: Any, **kwargs: Any) -> Awaitable[Any]:
+            # Cancelling does not reach a thread, so each request must end by itself.
+            if kwargs.get("timeout", _PATIENCE) is None:
+                kwargs["timeout"] = _PATIENCE
+            return portal().waiting.run(method, *args, **kwargs)
+
+        return call
 
 
 class Connection:

@@ -1,8 +1,10 @@
 """Group keys: requests of equal keys may share one; and which searches are the same."""
 
+import dataclasses
 import json
+import operator
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pymilvus import RRFRanker, WeightedRanker
@@ -18,16 +20,17 @@ from milvus_tools.transport.requests import (
 
 Timed = tuple[Any, Deadline]
 
+_BUT_VECTOR: Final = operator.attrgetter("field", "params", "limit", "filter")
+
 
 def search_group(timed: Timed) -> Hashable:
     """Return what searches share but their vectors."""
     request: SearchRequest = timed[0]
-    searches = [(one.field, one.params, one.limit, one.filter) for one in request.searches]
     return (
         _frozen(
             [
                 request.collection_name,
-                searches,
+                [*map(_BUT_VECTOR, request.searches)],
                 request.limit,
                 request.output_fields,
                 request.options,
@@ -47,6 +50,18 @@ def query_group(timed: Timed) -> Hashable:
         request.dynamic_keys,
         _frozen(request.options),
         None if request.keys is None else request.keys.field,
+    )
+
+
+def value_group(timed: Timed) -> Hashable:
+    """Return what reads by the value of one field share but the value and the limit."""
+    request: QueryRequest = timed[0]
+    equality = request.equality
+    options = {name: one for name, one in request.options.items() if name != "limit"}
+    return (
+        query_group((dataclasses.replace(request, options=options), timed[1])),
+        "limit" in request.options,
+        None if equality is None else (equality.field, type(equality.value)),
     )
 
 

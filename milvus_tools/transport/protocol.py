@@ -25,12 +25,15 @@ class StoreStats:
         query: Of reads by key: get by ids, and what upserts and deletes read first.
         upsert: Of writes.
         delete: Of deletes by key, which deletes by filter end in, too.
+        by_value: Of reads by the value of one field (`name == "x"`), which deletes by such a
+            filter begin with, too.
     """
 
     search: BatcherStats = dataclasses.field(default_factory=BatcherStats)
     query: BatcherStats = dataclasses.field(default_factory=BatcherStats)
     upsert: BatcherStats = dataclasses.field(default_factory=BatcherStats)
     delete: BatcherStats = dataclasses.field(default_factory=BatcherStats)
+    by_value: BatcherStats = dataclasses.field(default_factory=BatcherStats)
 
 
 class Transport(Protocol):

@@ -1,12 +1,14 @@
 """The requests that the store makes, as values: what a `Transport` carries out."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from milvus_tools.filters.equality import Equality
 from milvus_tools.filters.literals import all_of, literal, one_of
 
 Vector = Any  # `(dim,)` float32 values, `{index: weight}`, bytes, or a text for full-text search
@@ -22,6 +24,7 @@ MAX_KEY_WEIGHT: Final = 256_000
 MAX_BYTES: Final = 8_000_000
 
 _LEAST_KEY: Final = 256  # so that a request has 1000 keys at most
+_SHORT_KEY: Final = 40  # characters, of which an escape makes six at most
 _NUMBER: Final = 16  # bytes, about
 
 
@@ -49,6 +52,11 @@ class Deadline:
     def remaining(self) -> float:
         """Seconds left, at least 0.001, because gRPC treats 0 as no deadline."""
         return max(self.at - time.monotonic(), 0.001)
+
+
+# Of a request that callers share: each waits until its own deadline, and when the last of them has
+# gone, the request is cancelled.
+NEVER: Final = Deadline(math.inf)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +149,8 @@ class QueryRequest:
         options: Further keyword arguments of pymilvus's `query`, such as `limit`.
         keys: The keys of the rows, or `None` for any.
         dynamic_keys: Keys of the dynamic field to return too; a row may lack them.
+        equality: A further condition, by which the read can share a request with others; its
+            field must be among those that a row has.
     """
 
     collection_name: str
@@ -149,11 +159,14 @@ class QueryRequest:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     keys: Keys | None = None
     dynamic_keys: tuple[str, ...] = ()
+    equality: Equality | None = None
 
     @property
     def expression(self) -> str:
-        """The filter and the keys."""
-        return self.filter if self.keys is None else self.keys.within(self.filter)
+        """The filter, the equality and the keys."""
+        equal = "" if self.equality is None else self.equality.expression
+        filter_ = all_of([self.filter, equal])
+        return filter_ if self.keys is None else self.keys.within(filter_)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,6 +207,8 @@ class DeleteRequest:
 
 def key_weight(key: str | int) -> int:
     """Return how many bytes a key has in a filter expression; a short one counts for more."""
+    if isinstance(key, str) and len(key) <= _SHORT_KEY and key.isascii():
+        return _LEAST_KEY  # however it is escaped
     return max(_LEAST_KEY, weight(literal(key)) + len(", "))
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from benchmarking.bench import Bench
 from benchmarking.comparing import Case
-from benchmarking.scenarios import calls, loading, queries, stalls, tenants
+from benchmarking.scenarios import calls, limits, loading, queries, stalls, tenants
 
 SCENARIOS: Final[dict[str, Callable[[Bench], AsyncIterator[Case]]]] = {
     "tutorial": calls.tutorial,
@@ -24,6 +24,7 @@ SCENARIOS: Final[dict[str, Callable[[Bench], AsyncIterator[Case]]]] = {
     "memory": loading.memory,
     "lone": calls.lone,
     "tenants": tenants.tenants,
+    "limits": limits.cases,
 }
 TITLES: Final = {
     name: str(inspect.getdoc(cases)).partition("\n")[0].rstrip(".")

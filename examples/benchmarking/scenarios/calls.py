@@ -113,7 +113,11 @@ async def lone(bench: Bench) -> AsyncIterator[Case]:
         vectors = await model.aembed_documents(work.questions(turns + 1, 0))
         client = pair[OURS].store.aclient
         sides = {
-            RAW: _timed(_raw_search(client, pair[OURS]), _pairs_of_hits, vectors),
+            RAW: _timed(
+                lambda vector: raw_search(client, pair[OURS], [vector]),
+                lambda answers: pairs_of_hits(answers)[0],
+                vectors,
+            ),
             PEER: _timed(_search_by_vector(pair[PEER]), found, vectors),
             OURS: _timed(_search_by_vector(pair[OURS]), found, vectors),
         }
@@ -148,11 +152,11 @@ def _search_by_vector(subject: Subject) -> _Search:
     return lambda vector: subject.store.asimilarity_search_by_vector(vector, k=work.K)
 
 
-def _raw_search(client: Any, subject: Subject) -> _Search:
+def raw_search(client: Any, subject: Subject, vectors: list[list[float]]) -> Awaitable[Any]:
     """Send the request that our store sends."""
-    return lambda vector: client.search(
+    answers: Awaitable[Any] = client.search(
         subject.place.collection_name,
-        data=[vector],
+        data=vectors,
         anns_field="vector",
         search_params={"metric_type": "COSINE", "params": {}},
         filter="",
@@ -161,8 +165,9 @@ def _raw_search(client: Any, subject: Subject) -> _Search:
         timeout=30.0,
         consistency_level="Session",
     )
+    return answers
 
 
-def _pairs_of_hits(answer: Any) -> Pairs:
-    (hits,) = answer
-    return [(hit["entity"]["pk"], hit["entity"]["text"]) for hit in hits]
+def pairs_of_hits(answers: Any) -> list[Pairs]:
+    """Return the ids and texts that each vector found."""
+    return [[(hit["entity"]["pk"], hit["entity"]["text"]) for hit in hits] for hits in answers]

@@ -3,11 +3,13 @@
 import functools
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.documents import Document
+from pymilvus import DataType
 
 from milvus_tools.errors import AnswerTooLargeError, InvalidInputError
+from milvus_tools.filters.equality import Equality
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
@@ -21,6 +23,11 @@ from milvus_tools.transport.requests import Keys, QueryRequest, Row
 
 # For reads that decide on a write or answer what exists: they must see other clients' writes.
 STRONG = {"consistency_level": "Strong"}
+# The types of fields whose values Milvus compares with a string, or an integer, as Python does.
+_COMPARED: Final[Mapping[type, AbstractSet[DataType]]] = {
+    str: {DataType.VARCHAR},
+    int: {DataType.INT8, DataType.INT16, DataType.INT32, DataType.INT64},
+}
 
 
 async def search_by_metadata(
@@ -188,9 +195,13 @@ async def rows(
     keys: Keys | None = None,
 ) -> list[Row]:
     """Read the rows that match an expression and the scope; check that they are in the scope."""
-    within = session.in_scope(schema, expression)
     read, dynamic = _with_scope(session.scope, schema, fields)
-    found = await _query(session, within, read, options, keys, dynamic)
+    equality = _equality(schema, expression) if keys is None else None
+    if equality is not None:
+        expression = ""
+        read, dynamic = _with_value(schema, equality.field, read, dynamic)
+    within = session.in_scope(schema, expression)
+    found = await _query(session, within, read, options, keys, dynamic, equality)
     # Checked once more, however Milvus reads the expression.
     session.scope.require(found)
     return found
@@ -283,6 +294,26 @@ def _has_plain_names(scope: Scope, schema: Schema) -> bool:
     )
 
 
+def _equality(schema: Schema, expression: str) -> Equality | None:
+    """Return what an expression says of one field, if its values come back as they are."""
+    equality = Equality.read(expression)
+    place = None if equality is None else schema.locate((equality.field,))
+    if equality is None or place is None:
+        return None
+    fits = place.field is None or place.field.type in _COMPARED[type(equality.value)]
+    return equality if fits else None
+
+
+def _with_value(
+    schema: Schema, name: str, fields: list[str], dynamic: tuple[str, ...]
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return fields and dynamic keys to read: those given, and the one that tells rows apart."""
+    if not schema.is_dynamic(name):
+        return [*fields, name], dynamic
+    there = DYNAMIC_FIELD in fields or name in dynamic
+    return fields, dynamic if there else (*dynamic, name)
+
+
 async def _query(
     session: Session,
     expression: str,
@@ -290,6 +321,7 @@ async def _query(
     options: Mapping[str, Any],
     keys: Keys | None,
     dynamic: tuple[str, ...] = (),
+    equality: Equality | None = None,
 ) -> list[Row]:
     request = QueryRequest(
         session.collection.name,
@@ -298,6 +330,7 @@ async def _query(
         session.reading(options),
         keys,
         dynamic,
+        equality,
     )
     try:
         return await session.collection.transport.query(request, session.deadline)

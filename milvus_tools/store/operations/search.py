@@ -1,6 +1,7 @@
 """Operations that search: by text, by vector and for diversity, in one vector field or several."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from milvus_tools.transport.requests import FieldSearch, Hit, SearchRequest, Vec
 Scored = list[tuple[Document, float]]
 
 _ROUNDING = 1e-6  # by which float32 can put a score outside 0 to 1
+_SHORT = 200_000  # products of numbers, which take less than a thread does to answer
 _NEEDS = {
     "dense": "a dense vector field",
     "sparse": "a sparse vector field",
@@ -133,10 +135,9 @@ async def _similarity_search(
     expression = await session.expression(schema, filter_)
     # Last, because the model may charge for it: wrong arguments were refused above.
     vectors = await _query_vectors(session, query, schema, fields)
-    searches = tuple(
-        _field_search(session, schema, name, vectors[name], params[name], limit, expression)
-        for name in fields
-    )
+    search = functools.partial(_field_search, session, schema, limit, expression)
+    # Not a comprehension: each call would keep a cell for each name used in it.
+    searches = tuple(map(search, fields, map(vectors.get, fields), map(params.get, fields)))
     if len(fields) > 1:
         _require_no_range_on_lite(session, searches)
     hits = await _hits(session, schema, searches, arguments.k, options, ranking=ranking)
@@ -208,8 +209,9 @@ async def _max_marginal_relevance_search(
         found = as_array([row[field.name] for row, _ in hits], field)
         return maximal_marginal_relevance(search.vector, found, lambda_mult, arguments.k)
 
-    # In a thread, because it takes up to a second and all stores share the I/O loop.
-    picked = await portal().computing.run(pick)
+    # It takes up to a second, and all stores share the I/O loop.
+    is_short = len(hits) * (field.dim or 1) * arguments.k < _SHORT
+    picked = pick() if is_short else await portal().computing.run(pick)
     chosen = [hits[one] for one in picked]
     return [document for document, _ in _scored(session, schema, chosen, options)]
 
@@ -239,6 +241,9 @@ def _cosine_relevance(distance: float) -> float:
 def _search_options(
     session: Session, arguments: SearchArguments, fields: int = 1, known: opts.Known = opts.SEARCH
 ) -> dict[str, Any]:
+    if not arguments.extra:  # as in most calls
+        opts.check_limit(arguments.k)
+        return {}
     partition = session.partition("partition_names")
     options = opts.allowed(arguments.extra, known, partition=partition)
     if fields == 1:
@@ -276,9 +281,7 @@ async def _query_vectors(
     functions = session.collection.settings.spec.function_fields
     vectors: dict[str, Vector] = dict.fromkeys(functions, query)
     if not vectors.keys() >= set(searched):
-        embedded = await session.collection.embedder.embed_query(query, schema)
-        fields = session.collection.embedder.vector_fields(schema)
-        vectors |= zip(fields, embedded, strict=True)
+        vectors |= await session.collection.embedder.embed_query(query, schema)
     return vectors
 
 
@@ -286,7 +289,7 @@ async def _one_vector(session: Session, query: str | Vector, schema: Schema) -> 
     if not isinstance(query, str):
         return query
     unicode(query)
-    (vector,) = await session.collection.embedder.embed_query(query, schema)
+    (vector,) = (await session.collection.embedder.embed_query(query, schema)).values()
     return vector
 
 
@@ -297,7 +300,7 @@ def _vector_search(
     (checked_vector,) = checked_vectors([vector], field, 1)
     params = _params_per_field(session, param, [field.name])
     return _field_search(
-        session, schema, field.name, checked_vector, params[field.name], k, expression
+        session, schema, k, expression, field.name, checked_vector, params[field.name]
     )
 
 
@@ -313,11 +316,11 @@ def _vector_field(session: Session, schema: Schema) -> Field:
 def _field_search(
     session: Session,
     schema: Schema,
+    limit: int,
+    expression: str,
     name: str,
     vector: Vector,
     param: Any,
-    limit: int,
-    expression: str,
 ) -> FieldSearch:
     params = opts.search_params(param, schema.indexes.get(name), limit)
     if opts.ANALYZER in params["params"] and session.collection.connection.lite:
@@ -335,7 +338,7 @@ def _field_search(
 def _params_per_field(session: Session, param: Any, fields: Sequence[str]) -> dict[str, Any]:
     if param is None:
         configured = session.collection.settings.search_params
-        return {name: configured.get(name) for name in fields}
+        return dict(zip(fields, map(configured.get, fields), strict=True))
     params = list(param) if isinstance(param, list | tuple) else [param]
     if len(params) != len(fields) or not all(isinstance(one, Mapping) for one in params):
         raise InvalidInputError(
@@ -361,7 +364,7 @@ async def _hits(
         limit=limit,
         output_fields=(*schema.output_fields, *more_fields),
         ranker=ranking,
-        options=session.reading(opts.without_ranking(options)),
+        options=session.reading(opts.without_ranking(options) if options else options),
     )
     (hits,) = await session.collection.transport.search([request], session.deadline)
     session.scope.require(row for row, _ in hits)
@@ -400,7 +403,8 @@ def _require_no_range_on_lite(session: Session, searches: Sequence[FieldSearch])
 def _ranking(options: Mapping[str, Any], fields: int) -> Any:
     if fields > 1:
         return ranker(options, fields)
-    opts.refuse_fusion_options(options)
+    if options:
+        opts.refuse_fusion_options(options)
     return None
 
 

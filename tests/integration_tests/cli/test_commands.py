@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -79,6 +80,28 @@ def test_delete_shows_the_count_and_asks(run: Run, report: Report, loaded: pathl
 
 
 @pytest.mark.parametrize("backend", ["lite"], indirect=True)
+@pytest.mark.parametrize(("answer", "code", "left"), [("n", 1, 2), ("y", 0, 1)])
+def test_a_person_at_a_terminal_decides(
+    run: Run,
+    report: Report,
+    loaded: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    code: int,
+    left: int,
+) -> None:
+    """The question has the count, and only yes deletes."""
+    keyboard, terminal = pty.openpty()
+    with os.fdopen(keyboard, "w") as typed, os.fdopen(terminal) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        typed.write(f"{answer}\n")
+        typed.flush()
+        ended, _, errors = run("delete", "--filter", "title=Kites")
+    assert (ended, report("info")["entities"]) == (code, left)
+    assert errors.startswith("Delete 1 entity? [y/N] ")
+
+
+@pytest.mark.parametrize("backend", ["lite"], indirect=True)
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -107,60 +130,77 @@ def test_an_error_is_one_line(run: Run, arguments: list[str], code: int, said: s
     assert said in errors
 
 
-def run_alone(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
-    code = "import sys; from milvus_tools.cli import main; sys.exit(main())"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+# Runs commands one after the other, and writes a line of the page-break character after each.
+COMMANDS = """
+import json, sys
+from milvus_tools.cli import main
+for arguments in json.loads(sys.argv[1]):
+    code = main(arguments)
+    print(chr(12), end="")
+    print(chr(12), end="", file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def run_alone(*commands: list[str], **variables: str) -> list[tuple[str, str]]:
+    """Run commands in a process of their own, and return what each writes."""
+    ended = subprocess.run(
+        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
         env={**os.environ, "PYTHONPATH": str(pathlib.Path.cwd()), **variables},
         capture_output=True,
         text=True,
         check=False,
     )
+    written = zip(ended.stdout.split("\f"), ended.stderr.split("\f"), strict=True)
+    return [*written][: len(commands)]
 
 
 def test_a_server_that_is_down_is_told_without_its_address_or_token() -> None:
     """The error is one line, in which no secret is; --verbose adds where, but no secret either."""
-    variables = {
-        "MILVUS_TOOLS_URI": "http://127.0.0.1:9",
-        "MILVUS_TOOLS_TOKEN": "root:verysecret",
-    }
-    quiet = run_alone("info", **variables)
-    assert (quiet.returncode, quiet.stdout) == (1, "")
-    assert quiet.stderr.startswith("Error: ")
-    assert quiet.stderr.count("\n") == 1
-    loud = run_alone("info", "--verbose", **variables)
-    assert "Traceback" in loud.stderr
+    (output, quiet), (_, loud) = run_alone(
+        ["info"],
+        ["info", "--verbose"],
+        MILVUS_TOOLS_URI="http://127.0.0.1:9",
+        MILVUS_TOOLS_TOKEN="root:verysecret",
+    )
+    assert output == ""
+    assert quiet.startswith("Error: ")
+    assert quiet.count("\n") == 1
+    assert "Check MILVUS_TOOLS_URI" in quiet
+    assert "Traceback" in loud
     for secret in ("verysecret", "127.0.0.1"):
-        assert secret not in quiet.stderr
-    assert "verysecret" not in loud.stderr
+        assert secret not in quiet
+    assert "verysecret" not in loud
 
 
 def test_output_without_a_terminal_has_no_control_characters(tmp_path: pathlib.Path) -> None:
     """Neither text nor progress writes any, not even if colours are asked for."""
     (tmp_path / "a.md").write_text("# A\n\ntext")
     uri = str(tmp_path / "own.db")
-    for arguments in (["ingest", str(tmp_path), "--include", "*.md"], ["--help"], ["search", "a"]):
-        ended = run_alone(*arguments, MILVUS_TOOLS_URI=uri, FORCE_COLOR="1")
-        assert ended.returncode == 0, ended.stderr
-        assert (ended.stdout + ended.stderr).replace("\n", "").isprintable()
+    ingest = ["ingest", str(tmp_path), "--include", "*.md"]
+    for output, errors in run_alone(
+        ["--help"], ingest, ["search", "a"], MILVUS_TOOLS_URI=uri, FORCE_COLOR="1"
+    ):
+        assert errors == ""
+        assert output
+        assert output.replace("\n", "").isprintable()
 
 
-def test_the_extra_is_named_if_it_is_missing(tmp_path: pathlib.Path) -> None:
+def test_the_extra_is_named_if_it_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Typer, the command says what to install."""
-    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('none', name='typer')")
-    path = os.pathsep.join([str(tmp_path), str(pathlib.Path.cwd())])
-    ended = run_alone("--help", PYTHONPATH=path)
-    assert ended.returncode == 1
-    assert ended.stderr == 'typer is missing. Run: pip install "milvus_tools[cli]"\n'
+    monkeypatch.delitem(sys.modules, "milvus_tools.cli.app")
+    monkeypatch.setitem(sys.modules, "typer", None)
+    code, _, errors = run("--help")
+    assert code == 1
+    assert errors == 'typer is missing. Run: pip install "milvus_tools[cli]"\n'
 
 
-def test_each_command_has_help() -> None:
+def test_each_command_has_help(run: Run) -> None:
     """`--help` tells what each command needs."""
-    whole = run_alone("--help").stdout
+    _, whole, _ = run("--help")
     for name in ("ingest", "search", "info", "delete", "ask", "doctor", "serve-mcp"):
         assert f"  {name}  " in whole
-        assert "Usage: milvus-tools " + name in run_alone(name, "--help").stdout
+        assert f"Usage: milvus-tools {name}" in run(name, "--help")[1]
 
 
 def test_json_is_one_line_for_each_command(run: Run, loaded: pathlib.Path) -> None:

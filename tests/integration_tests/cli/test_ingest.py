@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -19,15 +20,17 @@ from tests.integration_tests.cli.conftest import Run
 Report = Callable[..., Any]
 COMMAND = "import sys; from milvus_tools.cli import main; sys.exit(main())"
 FILES, LINES = 50, 60
-# The process ends at once when the first batch is written.
-DYING = """
+# The process and those of its group get a signal when the first batch is written.
+SIGNALLED = """
 import contextlib, os, signal
 from milvus_tools.cli import output
 
 @contextlib.contextmanager
 def progress_bar():
-    yield lambda now: now.written and os.kill(os.getpid(), signal.SIGKILL)
+    signals = iter([signal.SIG])
+    yield lambda now: now.written and [os.killpg(0, one) for one in signals]
 
+os.setpgid(0, 0)
 output.progress_bar = progress_bar
 """
 
@@ -227,8 +230,13 @@ def run_alone(code: str, *arguments: str, **variables: str) -> subprocess.Comple
     )
 
 
-def test_a_killed_run_is_completed_by_the_next(tmp_path: pathlib.Path) -> None:
-    """After SIGKILL in the middle, the next run writes the rest: every passage is there once."""
+def test_a_run_that_is_killed_or_interrupted_is_completed_by_the_next(
+    tmp_path: pathlib.Path,
+) -> None:
+    """After SIGKILL and after Ctrl-C, the next run writes the rest: every passage is there once.
+
+    Ctrl-C, which reaches the readers too, ends with a line that tells what was written.
+    """
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(FILES):
@@ -236,11 +244,48 @@ def test_a_killed_run_is_completed_by_the_next(tmp_path: pathlib.Path) -> None:
         (folder / f"{number:03}.txt").write_text("\n".join(lines))
     arguments = ["ingest", str(folder), "--chunk-size", "100", "--chunk-overlap", "0"]
     uri = {"MILVUS_TOOLS_URI": str(tmp_path / "killed.db")}
-    killed = run_alone(DYING, *arguments, **uri)
+    killed = run_alone(SIGNALLED.replace("SIG]", "SIGKILL]"), *arguments, **uri)
     assert killed.returncode == -signal.SIGKILL
+    interrupted = run_alone(SIGNALLED.replace("SIG]", "SIGINT]"), *arguments, **uri)
+    assert interrupted.returncode == 128 + signal.SIGINT
+    assert re.fullmatch(r"Interrupted\. \d+ passages were written.*\n", interrupted.stderr)
     second, third = (json.loads(run_alone("", *arguments, **uri).stdout) for _ in range(2))
-    assert 0 < second["written"] < FILES * LINES
+    assert second["written"] < FILES * LINES
     assert third["unchanged"] == FILES
     assert third["converted"] == third["written"] == 0
     told = json.loads(run_alone("", "info", **uri).stdout)
     assert told["entities"] == FILES * LINES
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
+    """What Milvus Lite logs of it stays out of the output; the line says what to do."""
+    (folder / "long.txt").write_text("\n".join(f"Line {n}: {'word ' * 12}" for n in range(3_000)))
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1));"
+    ended = run_alone(full, "ingest", str(folder), MILVUS_TOOLS_URI=str(tmp_path / "full.db"))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Error: ")
+    assert "too large" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert str(tmp_path) not in ended.stderr
+
+
+@pytest.mark.parametrize("backend", ["lite"], indirect=True)
+def test_a_hybrid_collection_is_searched_by_words(report: Report, folder: pathlib.Path) -> None:
+    """What `--hybrid` made is found by a word that the embedding model does not know."""
+    (folder / "code.txt").write_text("The part has the number XQ7-3391.")
+    report("ingest", folder, "--hybrid")
+    assert report("info")["indexes"]["sparse"].endswith("BM25")
+    [answer] = report("search", "XQ7-3391", "-k", 1, "--filter", "passages>=1")
+    assert [one["metadata"]["title"] for one in answer["results"]] == ["code"]
+
+
+def test_a_collection_without_words_is_not_made_hybrid(
+    run: Run, report: Report, folder: pathlib.Path, backend: str
+) -> None:
+    """An old server, and a collection that exists, refuse `--hybrid` in one line."""
+    if backend == "lite":
+        report("ingest", folder / "plain.txt")
+    code, _, errors = run("ingest", folder, "--hybrid")
+    assert code == 1
+    assert ("for a new one" if backend == "lite" else "need Milvus 2.5") in errors
+    assert errors.count("\n") == 1

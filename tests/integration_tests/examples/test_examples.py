@@ -22,6 +22,7 @@ import pytest
 
 from graphs import served
 from graphs.rag import graph
+from milvus_tools.cli import main as milvus_tools_command
 from tests.helpers.openai_answers import Reply, ToolCall
 from tests.helpers.openai_service import OpenAIService
 from tests.helpers.programs import ROOT, complaint_of, output_of, run_here, start_python
@@ -64,6 +65,22 @@ def test_the_quickstart_prints_what_the_readme_shows(tmp_path: pathlib.Path) -> 
 
     shown = block_after("output of examples/quickstart.py")
     assert _MEASURED.sub("…", printed.strip()) == _MEASURED.sub("…", shown.strip())
+
+
+def test_the_command_prints_what_the_readme_shows(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command of the block prints what follows it, on a folder of two files."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "birds.md").write_text("# Birds\n\nA list.\n\n## Kites\n\nThey soar.")
+    (tmp_path / "notes" / "owls.txt").write_text("The barn owl hunts at night.")
+    shown = block_after("output of milvus-tools").replace("/home/ann", str(tmp_path))
+    for command, output in re.findall(r"\$ milvus-tools (.*)\n((?:[^$].*\n)*)", shown):
+        assert milvus_tools_command(shlex.split(command)) == 0
+        printed, errors = capsys.readouterr()
+        assert _MEASURED.sub("…", printed) == _MEASURED.sub("…", output)
+        assert errors == ""
 
 
 @pytest.mark.parametrize(
@@ -166,7 +183,8 @@ def test_a_page_s_python_blocks_run(
 
 def test_each_block_is_of_a_kind_that_a_test_runs_or_compares() -> None:
     """Python and shell run; a text is some command's output; a drawing is the graph's."""
-    compared = {"output of examples/quickstart.py": "text", "output of the graph": "text"}
+    outputs = ("examples/quickstart.py", "milvus-tools", "the graph")
+    compared = {f"output of {name}": "text" for name in outputs}
     compared["mcp client"] = "json"  # which an agent starts, in tests of `milvus_tools.mcp`
     for page, text in PAGES.items():
         for marker, kind, _ in _BLOCK.findall(text):
@@ -248,8 +266,16 @@ def test_a_page_s_commands_can_be_typed(
         case ["export" | "source", *arguments]:
             known = r"[A-Z_]+=\S+|\.venv/bin/activate"
             assert all(re.fullmatch(known, one) for one in arguments)
-        case [tool, *_]:
-            assert {tool, f"{tool}-cli"} & packages()
+        case [tool, *arguments]:
+            require_tool(tool, arguments)
+
+
+def require_tool(tool: str, arguments: list[str]) -> None:
+    """Demand that a tool is ours and takes the arguments, or that a group installs it."""
+    if tool == "milvus-tools":
+        assert milvus_tools_command([*arguments, "--help"]) == 0
+    else:
+        assert {tool, f"{tool}-cli"} & packages()
 
 
 def shorter(script: str, arguments: list[str], folder: pathlib.Path) -> list[str]:

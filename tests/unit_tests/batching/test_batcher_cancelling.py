@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 async def test_a_caller_cancelled_in_time_is_not_sent() -> None:
     """Not while it is queued, and not in the very tick in which its batch starts."""
-    for ticks in range(3):
+    for ticks in range(2):
         send = FakeSend()
         calls = [asyncio.create_task(MicroBatcher(send).submit(1))]
         await turns(ticks)
@@ -26,7 +26,7 @@ async def test_a_caller_cancelled_in_time_is_not_sent() -> None:
 
 async def test_the_others_of_a_batch_are_sent() -> None:
     """A cancelled caller is skipped; the others don't notice."""
-    for ticks in range(3):
+    for ticks in range(2):
         send = FakeSend()
         batcher = MicroBatcher(send)
         calls = [asyncio.create_task(batcher.submit(request)) for request in (1, 2, 3)]
@@ -182,5 +182,5 @@ async def test_a_caller_cancelled_when_its_outcome_is_on_the_way_is_cancelled(
         calls[0].cancel()
         await turns()
         assert calls[0].cancelled()
-    assert ticks == 3  # the batch, its end, the caller
+    assert ticks == 2  # the batch, the caller
     await outcomes(calls)

@@ -1,0 +1,27 @@
+"""The next step after an error of a command."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from milvus_tools.errors import (
+    AccessError,
+    DimensionError,
+    PartialWriteError,
+    UnavailableError,
+)
+
+_LITE: Final = "Milvus Lite"
+_ADVICE: Final[Mapping[type[Exception], str]] = {
+    AccessError: "Set MILVUS_TOOLS_TOKEN to user:password, or to an API key.",
+    DimensionError: "Set MILVUS_TOOLS_EMBEDDINGS to the model that wrote the collection.",
+    PartialWriteError: "Run the same command again to go on.",
+    UnavailableError: "Check MILVUS_TOOLS_URI, and that the server runs.",
+}
+_LITE_ADVICE: Final = "End the process that has the file open, or serve the file over TCP."
+
+
+def advice(error: Exception) -> str:
+    """Return what to do about an error, or `""` if its message says so."""
+    if isinstance(error, UnavailableError) and _LITE in str(error):
+        return _LITE_ADVICE if "open in another process" in str(error) else ""
+    return next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), "")
