@@ -22,6 +22,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 
 import milvus_tools
 from milvus_tools import MilvusMultiQueryRetriever, MilvusStore, MilvusToolkit
+from milvus_tools._io.loop import portal
 
 PACKAGE = pathlib.Path(milvus_tools.__file__).parent
 ROOT = PACKAGE.parent
@@ -60,28 +61,22 @@ def _begins(frame: FrameType) -> bool:
     return code[frame.f_lasti] == _RESUME and code[frame.f_lasti + 1] == 0
 
 
-async def frames_of(store: MilvusStore, call: Callable[[], Awaitable[object]]) -> Frames:
+async def frames_of(call: Callable[[], Awaitable[object]]) -> Frames:
     """Watch one call on the caller's thread and on the I/O loop's."""
     await call()  # warm
     frames = Frames()
-    await _on_io_loop(store, lambda: sys.setprofile(frames.note))
-    await asyncio.sleep(0.1)  # until the call that has begun to watch is forgotten
-    frames.functions.clear()
-    frames.coroutines.clear()
+    await portal().run(_watch(frames))
     sys.setprofile(frames.note)
     try:
         await call()
     finally:
         sys.setprofile(None)
-        await _on_io_loop(store, lambda: sys.setprofile(None))
+        await portal().run(_watch(None))
     return frames
 
 
-async def _on_io_loop(store: MilvusStore, work: Callable[[], object]) -> None:
-    async def there(*_: object) -> None:
-        work()
-
-    await store._run(there, None)
+async def _watch(frames: Frames | None) -> None:
+    sys.setprofile(None if frames is None else frames.note)
 
 
 async def calls() -> Iterator[tuple[str, Frames]]:
@@ -98,7 +93,7 @@ async def calls() -> Iterator[tuple[str, Frames]]:
                 "milvus_search": lambda: search.ainvoke({"query": "kite"}),
                 "retriever, two queries": lambda: retriever.ainvoke("kite"),
             }
-            return iter([(name, await frames_of(store, one)) for name, one in measured.items()])
+            return iter([(name, await frames_of(one)) for name, one in measured.items()])
 
 
 def modules() -> list[pathlib.Path]:

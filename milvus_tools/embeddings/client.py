@@ -63,7 +63,7 @@ class EmbeddingClient:
         self._queries: MicroBatcher[str, Vector] = MicroBatcher(
             self._send_queries,
             limits=queries if query_method.shared else _one_at_a_time(queries),
-            identity=str,
+            identity=str.__str__,  # the text itself, whatever subclass of `str` it is
             is_invalid=is_invalid,
             cancel_abandoned=True,
         )

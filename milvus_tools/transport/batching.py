@@ -202,7 +202,7 @@ class BatchedTransport:
         requests: list[QueryRequest] = [request for request, _ in batch]
         keys = _all_keys(requests)
         request = dataclasses.replace(requests[0], keys=keys)
-        rows = await self._below.query(request, NEVER)
+        rows = await self._below.query(request, _latest(batch))
         by_key = {row[keys.field]: row for row in rows}
         if len(requests) == 1:
             return [rows]

@@ -114,7 +114,7 @@ class DirectTransport:
                     request.collection_name,
                     filter=request.expression,
                     output_fields=[*request.output_fields, *request.dynamic_keys],
-                    **_limit(deadline),
+                    timeout=deadline.remaining,
                     **request.options,
                 )
         if rows:

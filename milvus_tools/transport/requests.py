@@ -54,8 +54,8 @@ class Deadline:
         return max(self.at - time.monotonic(), 0.001)
 
 
-# Of a request that callers share: each waits until its own deadline, and when the last of them has
-# gone, the request is cancelled.
+# Of a search that callers share: each waits until its own deadline, and when the last of them has
+# gone, the search is cancelled.
 NEVER: Final = Deadline(math.inf)
 
 

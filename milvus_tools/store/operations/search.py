@@ -137,7 +137,8 @@ async def _similarity_search(
     vectors = await _query_vectors(session, query, schema, fields)
     search = functools.partial(_field_search, session, schema, limit, expression)
     # Not a comprehension: each call would keep a cell for each name used in it.
-    searches = tuple(map(search, fields, map(vectors.get, fields), map(params.get, fields)))
+    given = map(vectors.__getitem__, fields), map(params.__getitem__, fields)
+    searches = tuple(map(search, fields, *given))
     if len(fields) > 1:
         _require_no_range_on_lite(session, searches)
     hits = await _hits(session, schema, searches, arguments.k, options, ranking=ranking)
