@@ -53,6 +53,20 @@ def read_users(text: str) -> dict[str, User]:
     return users
 
 
+def read_tokens() -> dict[str, dict[str, str]] | None:
+    """Return the tokens of the process's users, each with the scope that it gives.
+
+    It is `None` if the environment names no users.
+
+    Raises:
+        ValueError: As `read_users`.
+    """
+    users = read_users(os.environ.get(USERS_VARIABLE, ""))
+    field = read_tenant_field()
+    tokens = {user.token.get_secret_value(): {field: user.tenant} for user in users.values()}
+    return tokens or None
+
+
 def read_tenant_field(variables: Mapping[str, str] | None = None) -> str:
     """Return the name of the field that holds an entity's tenant.
 

@@ -1,15 +1,14 @@
 """`python -m milvus_tools.mcp`: serve the store that the environment names."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from milvus_tools.environment import Environment
 from milvus_tools.errors import MilvusToolsError
 from milvus_tools.mcp import serve
-from milvus_tools.mcp.serving import LOOPBACK, PORT, Tokens
-from milvus_tools.users import USERS_VARIABLE, read_tenant_field, read_users
+from milvus_tools.mcp.serving import LOOPBACK, PORT
+from milvus_tools.users import read_tokens
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             http=options.http,
             host=options.host,
             port=options.port,
-            tokens=_tokens(),
+            tokens=read_tokens(),
             hosts=options.allow_host,
             allow_writes=environment.allow_writes,
             allow_dynamic=True,
@@ -44,15 +43,6 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-host", action="append", default=[], help="a further name of this server"
     )
     return parser
-
-
-def _tokens() -> Tokens | None:
-    """Return the users' tokens with their tenants; `None` if there are no users."""
-    field = read_tenant_field()
-    users = read_users(os.environ.get(USERS_VARIABLE, ""))
-    if not users:
-        return None
-    return {user.token.get_secret_value(): {field: user.tenant} for user in users.values()}
 
 
 if __name__ == "__main__":
