@@ -14,8 +14,8 @@ LEFT_OUT: Final = """
   meaning. Neither recall nor cost is measured, though fewer requests may cost less.
 - The index is FLAT and the metric COSINE, so that both sides must find the same. Other index
   types, filters, hybrid search and collections of millions are not measured.
-- All questions of a run differ; filters, limits and collections do not. Calls that differ in those
-  share no request to Milvus.
+- All questions of a run differ; filters, limits and collections do not. Searches that differ in
+  those share no request to Milvus.
 - One process uses the store. Several processes share no requests.
 """.strip()
 _HOW: Final = (

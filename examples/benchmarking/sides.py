@@ -121,7 +121,8 @@ class Subject:
         if not isinstance(self.store, MilvusStore):
             return 0
         stats = self.store.stats
-        return sum(one.batches for one in (stats.search, stats.query, stats.upsert, stats.delete))
+        kinds = (stats.search, stats.query, stats.by_value, stats.upsert, stats.delete)
+        return sum(one.batches for one in kinds)
 
     async def rows(self, expression: str) -> Pairs:
         """Read ids and texts of the rows that match an expression, in the order of the ids."""

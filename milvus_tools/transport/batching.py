@@ -1,7 +1,8 @@
 """Requests of the store that go out together: see `milvus_tools.batching`.
 
 Requests share one only if all that defines the answer is equal; what may differ is the query
-vector of a search, the keys of a read or delete by key, and the rows of an upsert.
+vector of a search, the keys of a read or delete by key, the value in a read by the value of one
+field, and the rows of an upsert.
 """
 
 import asyncio

@@ -7,13 +7,15 @@ from typing import Final
 
 from benchmarking.bench import Bench
 from benchmarking.comparing import Case
-from benchmarking.scenarios import calls, limits, loading, queries, stalls, tenants
+from benchmarking.scenarios import calls, limits, loading, queries, reads, stalls, tenants
 
 SCENARIOS: Final[dict[str, Callable[[Bench], AsyncIterator[Case]]]] = {
     "tutorial": calls.tutorial,
     "searches": calls.searches,
     "adds": calls.adds,
     "deletes": calls.deletes,
+    "metadata": reads.metadata,
+    "mmr": reads.mmr,
     "limited": calls.limited,
     "threads": calls.threads,
     "questions": calls.sub_questions,

@@ -1,9 +1,10 @@
 """Reads and deletes by the value of one field: many share a request, and each gets its own."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 
@@ -12,7 +13,8 @@ from milvus_tools.errors import MilvusToolsError
 from milvus_tools.filters import Condition, Operator
 from milvus_tools.transport.batching import BatchedTransport
 from milvus_tools.transport.direct import DirectTransport
-from milvus_tools.transport.requests import Deadline, QueryRequest
+from milvus_tools.transport.requests import Deadline, Hit, QueryRequest, SearchRequest
+from tests.helpers.support import embeddings
 
 MakeStore = Callable[..., MilvusStore]
 # Some of which are equal to Milvus alone, or to Python alone.
@@ -174,6 +176,34 @@ async def test_a_cancelled_read_does_not_harm_those_that_share_its_request(
 
     assert await store._run(lambda _: story(), None) == {"1"}
     assert len(cancelled) == 1
+
+
+async def test_vectors_of_hits_are_rows_of_one_array(
+    make_store: MakeStore, shared: MilvusStore, view: ScopedMilvusStore
+) -> None:
+    """Each hit has its own vector, in whichever answer of a request it is."""
+    answers: list[list[Hit]] = []
+
+    class Kept(DirectTransport):
+        async def search(self, requests: Sequence[SearchRequest], deadline: Deadline) -> Any:
+            found = await super().search(requests, deadline)
+            answers.extend(found)
+            return found
+
+    store = make_store(
+        collection_name=shared.collection_name,
+        transport=lambda connection: BatchedTransport(Kept(connection), lite=True),
+    )
+    kept = store.scoped(view.scope, scoped_ids=True)
+    texts = ["owl", "kite", "merlin"]
+    await view.aadd_texts(texts, ids=texts)
+    await asyncio.gather(*(kept.amax_marginal_relevance_search(one, k=2) for one in texts))
+    assert len(answers) == 3
+    for row, _ in (hit for hits in answers for hit in hits):
+        assert isinstance(row["vector"], np.ndarray)
+        expected = embeddings().embed_documents([row["text"]])[0]
+        np.testing.assert_allclose(row["vector"], expected, rtol=1e-5)
+    assert all(len(hits) == 3 for hits in answers)
 
 
 async def _deleted(views: list[ScopedMilvusStore], expressions: list[str]) -> list[Any]:
