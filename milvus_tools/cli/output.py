@@ -27,8 +27,8 @@ _SURE: Final = ("y", "yes")
 
 
 def line(text: str = "") -> None:
-    """Write a line to the standard output, with hidden characters written out."""
-    _write(sys.stdout, visible(text))
+    """Write a line to the standard output, with hidden characters and breaks written out."""
+    _write(sys.stdout, visible(text).replace("\n", "\\n"))
 
 
 def note(text: str) -> None:

@@ -57,7 +57,7 @@ class FilesProgress:
     """The progress of a load of files.
 
     Attributes:
-        files: The files to load.
+        files: The files that were found, bad ones included.
         unchanged: The files whose passages were all there.
         converted: The files that were read and split.
         empty: The files without a text.
@@ -137,7 +137,7 @@ class _FilesLoad:
 
     async def run(self, found: Found, workers: int) -> None:
         """Load the files that are not there as a whole."""
-        self.progress.files = len(found.files)
+        self.progress.files = len(found.files) + len(found.bad)
         self.progress.bad += found.bad
         self._told(self.progress)
         missing = await self._missing(found.files)

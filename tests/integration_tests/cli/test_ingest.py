@@ -1,6 +1,5 @@
 """`milvus-tools ingest`: every file once, whatever happens in between."""
 
-import json
 import os
 import pathlib
 import re
@@ -230,8 +229,9 @@ def run_alone(code: str, *arguments: str, **variables: str) -> subprocess.Comple
     )
 
 
+@pytest.mark.parametrize("backend", ["lite"], indirect=True)
 def test_a_run_that_is_killed_or_interrupted_is_completed_by_the_next(
-    tmp_path: pathlib.Path,
+    report: Report, tmp_path: pathlib.Path
 ) -> None:
     """After SIGKILL and after Ctrl-C, the next run writes the rest: every passage is there once.
 
@@ -242,19 +242,18 @@ def test_a_run_that_is_killed_or_interrupted_is_completed_by_the_next(
     for number in range(FILES):
         lines = (f"Line {line} of file {number}: {'word ' * 12}" for line in range(LINES))
         (folder / f"{number:03}.txt").write_text("\n".join(lines))
-    arguments = ["ingest", str(folder), "--chunk-size", "100", "--chunk-overlap", "0"]
-    uri = {"MILVUS_TOOLS_URI": str(tmp_path / "killed.db")}
-    killed = run_alone(SIGNALLED.replace("SIG]", "SIGKILL]"), *arguments, **uri)
+    uri = ["--uri", str(tmp_path / "killed.db")]
+    arguments = ["ingest", str(folder), *uri, "--chunk-size", "100", "--chunk-overlap", "0"]
+    killed = run_alone(SIGNALLED.replace("SIG]", "SIGKILL]"), *arguments)
     assert killed.returncode == -signal.SIGKILL
-    interrupted = run_alone(SIGNALLED.replace("SIG]", "SIGINT]"), *arguments, **uri)
+    interrupted = run_alone(SIGNALLED.replace("SIG]", "SIGINT]"), *arguments)
     assert interrupted.returncode == 128 + signal.SIGINT
     assert re.fullmatch(r"Interrupted\. \d+ passages were written.*\n", interrupted.stderr)
-    second, third = (json.loads(run_alone("", *arguments, **uri).stdout) for _ in range(2))
+    second, third = (report(*arguments) for _ in range(2))
     assert second["written"] < FILES * LINES
     assert third["unchanged"] == FILES
     assert third["converted"] == third["written"] == 0
-    told = json.loads(run_alone("", "info", **uri).stdout)
-    assert told["entities"] == FILES * LINES
+    assert report("info", *uri)["entities"] == FILES * LINES
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
