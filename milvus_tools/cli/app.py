@@ -322,7 +322,10 @@ def serve_mcp(
     tenant: Tenant = None,
     verbose: Verbose = False,
 ) -> int:
-    """Serve the collection's tools over MCP; needs the extra mcp."""
+    """Serve the collection's tools over MCP; needs the extra mcp.
+
+    Over HTTP, the users of MILVUS_TOOLS_USERS are let in by their tokens, and no others.
+    """
     target = Target(uri, db_name, collection, embeddings, tenant or ())
     _state["verbose"] = verbose
     with output.quiet(verbose=verbose):

@@ -6,7 +6,8 @@ from typing import Any
 
 from milvus_tools.cli import output
 from milvus_tools.cli.settings import Target
-from milvus_tools.errors import UnsupportedError
+from milvus_tools.errors import InvalidInputError, UnsupportedError
+from milvus_tools.users import read_tokens
 
 _NO_GRAPHS = (
     "The graphs are in the repository, not in the package: clone it, and run "
@@ -36,14 +37,27 @@ async def ask(target: Target, question: str, *, as_json: bool) -> int:
     return 0
 
 
-def serve_mcp(target: Target, **options: Any) -> int:
+def serve_mcp(target: Target, *, http: bool, port: int) -> int:
     """Serve the collection's tools over MCP, until the client or a signal ends it."""
     served = _imported("milvus_tools.mcp", _NO_MCP)
     environment = target.environment()
     store = environment.store()
-    scoped = store.scoped(target.scope) if target.scope else store
-    served.serve(scoped, allow_writes=environment.allow_writes, allow_dynamic=True, **options)
+    served.serve(
+        store.scoped(target.scope) if target.scope else store,
+        http=http,
+        port=port,
+        tokens=_tokens() if http else None,
+        allow_writes=environment.allow_writes,
+        allow_dynamic=True,
+    )
     return 0
+
+
+def _tokens() -> dict[str, dict[str, str]] | None:
+    try:
+        return read_tokens()
+    except ValueError as error:
+        raise InvalidInputError(str(error)) from None
 
 
 def _imported(name: str, missing: str) -> Any:

@@ -8,7 +8,7 @@ import pathlib
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import httpx
@@ -135,11 +135,14 @@ def environment(uri: str, **variables: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def started(
-    uri: str, *arguments: str, variables: Mapping[str, str] | None = None
+    uri: str,
+    *arguments: str,
+    variables: Mapping[str, str] | None = None,
+    program: Sequence[str] = ("-m", "milvus_tools.mcp"),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start the command, warnings being errors, with pipes to it; end it in any case."""
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "milvus_tools.mcp", *arguments],
+        [sys.executable, "-W", "error", *program, *arguments],
         env=environment(uri, **(variables or {})),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

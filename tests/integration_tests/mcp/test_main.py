@@ -75,6 +75,22 @@ async def test_the_command_serves_by_http_until_ctrl_c(tmp_path: pathlib.Path) -
     assert (foreign.status_code, refused.status_code) == (421, 401)
 
 
+async def test_milvus_tools_serves_the_users_of_the_environment_alone(
+    tmp_path: pathlib.Path,
+) -> None:
+    """By HTTP, `milvus-tools serve-mcp` asks for their tokens, as this command does."""
+    code = "import sys; from milvus_tools.cli import main; sys.exit(main())"
+    program, users = ("-c", code, "serve-mcp"), {"USERS": USERS}
+    uri = str(tmp_path / "own.db")
+    with started(uri, "--http", "--port", "0", variables=users, program=program) as process:
+        assert process.stderr is not None
+        address = process.stderr.readline().decode().split()[-1]
+        async with httpx.AsyncClient(timeout=60) as http:
+            ann = await PlainClient(http, address, ANN).post(INITIALIZE)
+            refused = await PlainClient(http, address, "b" * 16).post(INITIALIZE)
+    assert (ann.status_code, refused.status_code) == (200, 401)
+
+
 @pytest.mark.parametrize(
     ("variables", "arguments", "sentence"),
     [
