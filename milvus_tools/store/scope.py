@@ -71,6 +71,11 @@ class Scope:
         """Tell whether the scope fixes any field."""
         return bool(self.values)
 
+    @property
+    def owns_keys(self) -> bool:
+        """Whether no other scope can name the rows of this one: a narrower one shares its keys."""
+        return self.in_keys and self.keyed == self.values
+
     def narrowed(self, values: Mapping[str, Scalar], *, in_keys: bool) -> "Scope":
         """Return this scope with more fields fixed.
 

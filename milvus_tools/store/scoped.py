@@ -80,7 +80,7 @@ class StoreMethods(SearchMethods, ReadMethods, WriteMethods, Attributes, VectorS
         Args:
             scope: Field values, for fields whose names can't be keyword arguments.
             scoped_ids: Whether to make stored keys of the scope and the id; `None` for this
-                store's own setting.
+                store's own setting. Views of a store whose ids are scoped share its keys.
             **values: Field values, such as `store.scoped(tenant="acme")`.
 
         Raises:

@@ -247,7 +247,7 @@ async def _checked_keys(
     Both are left out where a single upsert is safe.
     """
     # Milvus can't check and write in one step; the locks keep out the process's other writes.
-    checks = bool(session.scope) and not session.scope.in_keys
+    checks = bool(session.scope) and not session.scope.owns_keys
     # Two concurrent replacements of one row would both delete it, and then both insert one.
     by_delete = session.collection.misplaces_upserts(schema)
     async with session.collection.locked(keys if checks or by_delete else ()):

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from milvus_lite.server_manager import server_manager_instance
 from pymilvus import MilvusClient
@@ -95,6 +96,21 @@ async def test_r04_an_id_has_one_owner_under_every_name_of_the_collection(
         await require_one_winner(shared, "r04 alias", stores)
     finally:
         client.drop_alias(alias)
+
+
+async def test_views_within_scoped_ids_take_no_id_over(shared: MilvusStore) -> None:
+    """Views that are narrowed from one scope share its keys; each id has one owner there, too."""
+    outer = shared.scoped(test="within scoped ids", scoped_ids=True)
+    first, second = (outer.scoped(tenant=tenant) for tenant in ("first", "second"))
+    await first.aadd_texts(["of the first"], ids=["1"])
+    await outer.aadd_texts(["of the outer one"], ids=["2"])
+    for id_ in ("1", "2"):
+        with pytest.raises(ScopeError, match="taken"):
+            await second.aupsert(documents=[Document("of the second", id=id_)])
+    assert await second.acount() == 0
+    assert texts(await outer.aget_by_ids(["1", "2"])) == ["of the first", "of the outer one"]
+    await first.aupsert(documents=[Document("again of the first", id="1")])
+    assert texts(await first.aget_by_ids(["1"])) == ["again of the first"]
 
 
 def batching(connection: Connection) -> BatchedTransport:
