@@ -43,6 +43,15 @@ def test_control_characters_of_a_text_are_written_out(run: Run, loaded: pathlib.
     assert not {"\x1b", "\x07", "\u202e"} & set(output)
 
 
+@pytest.mark.parametrize("backend", ["lite"], indirect=True)
+def test_a_name_is_one_line_without_control_characters(run: Run, tmp_path: pathlib.Path) -> None:
+    """A line break and an escape in a name are written out; a name like an option is a name."""
+    for name in ("two\nlines.txt", "red\x1b[31m.txt", "--prune"):
+        (tmp_path / name).write_text("text")
+    _, output, _ = run("ingest", tmp_path, "--dry-run", "--relative-to", tmp_path)
+    assert output == "--prune\nred\\u001b[31m.txt\ntwo\\nlines.txt\n"
+
+
 def test_filters_narrow_a_search(report: Report, loaded: pathlib.Path) -> None:
     """All filters must hold; dates and titles can be compared."""
     args = ("search", "text", "--filter")

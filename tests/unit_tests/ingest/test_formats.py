@@ -1,6 +1,7 @@
 """Formats: the text, the title and the pages of each, and refusals of what is hostile."""
 
 import io
+import pathlib
 import zipfile
 
 import pytest
@@ -108,6 +109,19 @@ def test_an_archive_that_lies_about_its_size_gives_no_more(
         assert archive.infolist()[0].file_size == 10
     with pytest.raises((UnreadableError, zipfile.BadZipFile)):
         read("a.epub", bytes(content))
+
+
+def test_an_entity_names_no_file(tmp_path: pathlib.Path) -> None:
+    """A document can't have a file of this machine read into its text."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("password")
+    declared = f'<!DOCTYPE x [<!ENTITY secret SYSTEM "{secret.as_uri()}">]>'
+    with zipfile.ZipFile(io.BytesIO(SAMPLES["letter.docx"])) as archive:
+        held = {one: archive.read(one).decode() for one in archive.namelist()}
+    body = held["word/document.xml"].replace("dunnock", "dunnock &secret;")
+    content = read("letter.docx", zipped({**held, "word/document.xml": declared + body}))
+    assert "dunnock" in content.parts[0].text
+    assert "password" not in content.parts[0].text
 
 
 def test_a_pdf_without_text_is_told() -> None:
