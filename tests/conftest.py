@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import os
 import pathlib
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,7 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Change the default itself, so that no store is left out."""
+    """Let Ctrl-C reach the processes of a run in the background; change the stores' default."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # which processes would inherit
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--no-batching"):
         MilvusStore.__init__.__kwdefaults__["batching"] = False
 

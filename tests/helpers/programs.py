@@ -54,6 +54,7 @@ def run_here(*arguments: str, cwd: pathlib.Path = ROOT, **environment: str) -> F
 def _exit_code(first: str, *others: str) -> int:
     try:
         if first == "-m":
+            sys.modules.pop(f"{others[0]}.__main__", None)  # runpy warns of one that is imported
             runpy.run_module(others[0], run_name="__main__")
         else:
             runpy.run_path(str(ROOT / first), run_name="__main__")

@@ -10,6 +10,7 @@ from pymilvus import DataType
 
 from milvus_tools.errors import AnswerTooLargeError, InvalidInputError
 from milvus_tools.filters.equality import Equality
+from milvus_tools.filters.literals import reference
 from milvus_tools.filters.query_filter import FilterLike, QueryFilter
 from milvus_tools.schema import DYNAMIC_FIELD, Schema
 from milvus_tools.store import options as opts
@@ -288,9 +289,9 @@ def _with_scope(
 
 
 def _has_plain_names(scope: Scope, schema: Schema) -> bool:
-    # A server fails on other names of dynamic keys (T25).
+    # A server fails on other names of dynamic keys, and on words of the language (T25, T55).
     return all(
-        name.isidentifier() and name.isascii() for name in scope.values if schema.is_dynamic(name)
+        reference(name, dynamic=True) == name for name in scope.values if schema.is_dynamic(name)
     )
 
 

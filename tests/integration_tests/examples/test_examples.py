@@ -27,7 +27,7 @@ from tests.helpers.openai_answers import Reply, ToolCall
 from tests.helpers.openai_service import OpenAIService
 from tests.helpers.programs import ROOT, complaint_of, output_of, run_here, start_python
 
-EVALUATE = "examples/evaluate.py"
+EVALUATE = str(ROOT / "examples" / "evaluate.py")
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for pattern in ("*.md", ".github/*.md", "graphs/**/*.md", "examples/**/*.md", "tests/*.md")
