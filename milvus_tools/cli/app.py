@@ -1,10 +1,12 @@
 """The commands and their options."""
 
 import asyncio
+import functools
+import inspect
 import signal
 import sys
 import traceback
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,7 +22,6 @@ from milvus_tools.errors import MilvusToolsError
 from milvus_tools.ingest.folders import Rules
 from milvus_tools.ingest.workers import Splitting
 
-ERROR: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 128 + signal.SIGINT
 MAX_PASSAGE: Final = 16_000  # characters: Milvus's limit is 65 535 bytes
@@ -112,7 +113,7 @@ def _failed(error: Exception) -> int:
         output.error_line(error.format_message() or "Try milvus-tools --help.")
         return int(getattr(error, "exit_code", USAGE))
     output.error_line(_reason(error))
-    return ERROR
+    return commands.ERROR
 
 
 def _reason(error: Exception) -> str:
@@ -134,6 +135,33 @@ def _do(command: Coroutine[Any, Any, int], *, verbose: bool) -> int:
             raise typer.Abort from error
 
 
+def _on_target(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options that name its store, in the place of its argument `target`."""
+
+    def run(
+        uri: Uri = None,
+        db_name: Db = None,
+        collection: Collection = None,
+        embeddings: Embeddings = None,
+        tenant: Tenant = None,
+        **others: Any,
+    ) -> int:
+        target = Target(uri, db_name, collection, embeddings, tenant or ())
+        return command(target=target, **others)
+
+    # Typer reads the options from the signature, and calls by name.
+    options = list(inspect.signature(run).parameters.values())[:-1]
+    merged = [
+        one.replace(kind=one.KEYWORD_ONLY)
+        for own in inspect.signature(command).parameters.values()
+        for one in (options if own.name == "target" else [own])
+    ]
+    functools.update_wrapper(run, command)
+    run.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in merged}
+    return run
+
+
 @app.callback(invoke_without_command=True)
 def _options(
     *, show_version: Annotated[bool, Option("--version", help="Show the version.")] = False
@@ -143,6 +171,7 @@ def _options(
 
 
 @app.command()
+@_on_target
 def ingest(
     paths: Annotated[list[Path], Argument(metavar="PATH", help="Files and folders.")],
     *,
@@ -185,11 +214,7 @@ def ingest(
     workers: Annotated[
         int | None, Option(min=1, max=64, help="Processes that read files.")
     ] = None,
-    uri: Uri = None,
-    db_name: Db = None,
-    collection: Collection = None,
-    embeddings: Embeddings = None,
-    tenant: Tenant = None,
+    target: Target,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> int:
@@ -210,11 +235,11 @@ def ingest(
         workers=workers,
         as_json=as_json,
     )
-    target = Target(uri, db_name, collection, embeddings, tenant or ())
     return _do(commands.ingest(target, job), verbose=verbose)
 
 
 @app.command()
+@_on_target
 def search(
     queries: Annotated[
         list[str], Argument(metavar="QUERY", help="What to search for; several go together.")
@@ -222,67 +247,51 @@ def search(
     *,
     k: Annotated[int, Option("-k", min=1, max=1000, help="The most results of a query.")] = 5,
     filters: Filters = None,
-    uri: Uri = None,
-    db_name: Db = None,
-    collection: Collection = None,
-    embeddings: Embeddings = None,
-    tenant: Tenant = None,
+    target: Target,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> int:
     """Search the collection by meaning, and by words if it was made with `ingest --hybrid`."""
-    target = Target(uri, db_name, collection, embeddings, tenant or ())
     work = commands.search(target, queries, k=k, filters=filters or (), as_json=as_json)
     return _do(work, verbose=verbose)
 
 
 @app.command()
+@_on_target
 def info(
     *,
-    uri: Uri = None,
-    db_name: Db = None,
-    collection: Collection = None,
-    embeddings: Embeddings = None,
-    tenant: Tenant = None,
+    target: Target,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> int:
     """Show the collections, and the fields, indexes and counts of one."""
-    target = Target(uri, db_name, collection, embeddings, tenant or ())
     return _do(commands.info(target, as_json=as_json), verbose=verbose)
 
 
 @app.command()
+@_on_target
 def delete(
     ids: Annotated[list[str] | None, Argument(metavar="ID", help="The ids of entities.")] = None,
     *,
     filters: Filters = None,
     yes: Yes = False,
-    uri: Uri = None,
-    db_name: Db = None,
-    collection: Collection = None,
-    embeddings: Embeddings = None,
-    tenant: Tenant = None,
+    target: Target,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> int:
     """Delete entities by id or by filter; shows their number and asks first."""
-    target = Target(uri, db_name, collection, embeddings, tenant or ())
     work = commands.delete(target, ids or (), filters or (), yes=yes, as_json=as_json)
     return _do(work, verbose=verbose)
 
 
 @app.command()
+@_on_target
 def ask(
     question: Annotated[
         str, Argument(metavar="QUESTION", help="A question that the collection may answer.")
     ],
     *,
-    uri: Uri = None,
-    db_name: Db = None,
-    collection: Collection = None,
-    embeddings: Embeddings = None,
-    tenant: Tenant = None,
+    target: Target,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> int:
@@ -290,43 +299,34 @@ def ask(
 
     MILVUS_TOOLS_MODEL names the chat model; without one, the answer is made by rule.
     """
-    target = Target(uri, db_name, collection, embeddings, tenant or ())
     return _do(asking.ask(target, question, as_json=as_json), verbose=verbose)
 
 
 @app.command()
+@_on_target
 def doctor(
     *,
-    uri: Uri = None,
-    db_name: Db = None,
-    collection: Collection = None,
-    embeddings: Embeddings = None,
-    tenant: Tenant = None,
+    target: Target,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> int:
     """Check connection, token, collection, embeddings and extras, and say what to do."""
-    target = Target(uri, db_name, collection, embeddings, tenant or ())
     return _do(checking.doctor(target, as_json=as_json), verbose=verbose)
 
 
 @app.command()
+@_on_target
 def serve_mcp(
     *,
     http: Annotated[bool, Option("--http", help="Serve HTTP on loopback, not stdio.")] = False,
     port: Annotated[int, Option(min=0, max=65_535, help="The port of --http.")] = 8000,
-    uri: Uri = None,
-    db_name: Db = None,
-    collection: Collection = None,
-    embeddings: Embeddings = None,
-    tenant: Tenant = None,
+    target: Target,
     verbose: Verbose = False,
 ) -> int:
     """Serve the collection's tools over MCP; needs the extra mcp.
 
     Over HTTP, the users of MILVUS_TOOLS_USERS are let in by their tokens, and no others.
     """
-    target = Target(uri, db_name, collection, embeddings, tenant or ())
     _state["verbose"] = verbose
     with output.quiet(verbose=verbose):
         return asking.serve_mcp(target, http=http, port=port)

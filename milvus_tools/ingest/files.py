@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Callable,
     Iterable,
     Iterator,
@@ -38,8 +37,7 @@ _VERSION: Final = 1
 _ID_DIGITS: Final = 32
 _SECONDS: Final = 300.0  # for a batch: the reading of files may leave little to Milvus Lite
 _BATCH: Final = 1_000
-_PAGE: Final = 10_000  # rows of one read; Milvus allows 16 384
-_HEX: Final = "0123456789abcdef"
+_PAGE: Final = 1_000  # passages that are read at once to be pruned
 # The metadata that loaded files have, for filters.
 FILE_FIELDS: Final[Mapping[str, FieldType]] = {
     "source": FieldType.STRING,
@@ -294,12 +292,14 @@ class _FilesLoad:
 
 async def held_passages(store: Store, found: Found) -> dict[str, str]:
     """Return the ids of the passages that a store holds of given paths, with their sources."""
-    schema = await store.aschema()
-    if schema is None:
+    if await store.aschema() is None:
         return {}
     held: dict[str, str] = {}
     for root in found.roots:
-        async for document in _rows(store, schema.primary.name, [_of_files(), *_below(root)]):
+        filter_ = TypedFilter(All([_of_files(), *_below(root)]), FILE_FIELDS)
+        async for document in store.aiterate(
+            filter=filter_, batch_size=_PAGE, consistency_level="Strong"
+        ):
             source = document.metadata["source"]
             if document.id is not None and not (root == HERE and source.startswith("/")):
                 held[document.id] = source
@@ -315,26 +315,6 @@ def _below(root: str) -> list[Filter]:
         return []
     inside = Condition("source", Operator.PREFIX, root.rstrip("/") + "/")
     return [Any_([Condition("source", Operator.EQ, root), inside])]
-
-
-async def _rows(
-    store: Store, key: str, conditions: Sequence[Filter], prefix: str = ""
-) -> AsyncIterator[Document]:
-    """Yield the entities that match, by the first digits of their ids.
-
-    Milvus limits the entities of one read.
-    """
-    matching = [*conditions, Condition(key, Operator.PREFIX, prefix)] if prefix else conditions
-    filter_ = TypedFilter(All(matching), FILE_FIELDS)
-    if await store.acount(filter=filter_) <= _PAGE:
-        for document in await store.asearch_by_metadata(
-            filter=filter_, fields=["source"], limit=_PAGE, consistency_level="Strong"
-        ):
-            yield document
-        return
-    for digit in _HEX:
-        async for document in _rows(store, key, conditions, prefix + digit):
-            yield document
 
 
 def passage_id(key: str, position: int) -> str:

@@ -108,7 +108,7 @@ def find(paths: Iterable[Path], rules: Rules) -> Found:
 
 
 class _Choice:
-    """What was found so far. A file that is found twice counts once."""
+    """The files that were found so far. A file that is found twice counts once."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules

@@ -38,7 +38,7 @@ class CollectionIndex:
 
 @dataclasses.dataclass(frozen=True)
 class CollectionView:
-    """What the collection was when it was asked for.
+    """The collection as it was when it was asked for.
 
     Attributes:
         name: Its name.

@@ -1,7 +1,6 @@
 """Reads by the value of one field, as one read: see `Equality`."""
 
 import collections
-import copy
 import dataclasses
 from collections.abc import Sequence
 
@@ -49,7 +48,7 @@ def told_apart(requests: Sequence[QueryRequest], rows: Sequence[Row]) -> list[li
         raise CannotTellApartError
     # Copies, because a row can be the answer to several.
     return [
-        [copy.copy(row) for row in found[_equality(one).value][: one.options.get("limit")]]
+        [dict(row) for row in found[_equality(one).value][: one.options.get("limit")]]
         for one in requests
     ]
 

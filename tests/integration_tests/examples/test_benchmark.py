@@ -4,7 +4,6 @@ import dataclasses
 import os
 import pathlib
 import re
-import subprocess
 import sys
 
 import benchmark
@@ -17,16 +16,12 @@ from benchmarking.scenarios import TITLES
 from benchmarking.scenarios.calls import RAW
 from benchmarking.scenarios.queries import CLASSIC, CLASSIC_ON_OURS
 
-ROOT = pathlib.Path(__file__).parents[3]
+from tests.helpers.programs import ROOT, start_python
 
 
 def run_benchmark(*arguments: str) -> str:
     """Run it as a user would, warnings being errors; return what it prints."""
-    command = [sys.executable, "-W", "error", str(ROOT / "examples" / "benchmark.py"), *arguments]
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "MPLBACKEND": "agg"}
-    finished = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=280
-    )
+    finished = start_python("examples/benchmark.py", *arguments)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
 

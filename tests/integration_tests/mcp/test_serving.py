@@ -1,6 +1,7 @@
 """The tools over HTTP: tokens, tenants, and requests that no client should send."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -126,16 +127,24 @@ async def test_a_session_survives_hostile_requests(ann: PlainClient) -> None:
         assert "Owls hunt." in (await ann.post(SEARCH)).text, name
 
 
+@contextlib.asynccontextmanager
+async def waiting_model(
+    make_store: Callable[..., MilvusStore],
+) -> AsyncIterator[tuple[Held, PlainClient]]:
+    """Serve a store with an owl, whose embedding model waits; with a client's session."""
+    await make_store(FakeModel()).aadd_documents([Document("An owl", id="owl")])
+    model = Held()
+    store = make_store(model)
+    async with served(store, filter_fields={}) as url, httpx.AsyncClient(timeout=60) as http:
+        yield model, await PlainClient(http, url).open()
+
+
 @only_lite
 async def test_a_call_is_cancelled_over_http(
     make_store: Callable[..., MilvusStore],
 ) -> None:
     """So is the request that it waits for, and its stream ends with an error."""
-    await make_store(FakeModel()).aadd_documents([Document("An owl", id="owl")])
-    model = Held()
-    store = make_store(model)
-    async with served(store, filter_fields={}) as url, httpx.AsyncClient(timeout=60) as http:
-        client = await PlainClient(http, url).open()
+    async with waiting_model(make_store) as (model, client):
         calling = asyncio.create_task(client.ask(call("milvus_search", 7, query="owl 01")))
         assert await asyncio.to_thread(model.begun.acquire, timeout=60)
         params = {"requestId": 7}
@@ -150,11 +159,7 @@ async def test_a_client_that_is_gone_leaves_the_server_as_it_was(
     make_store: Callable[..., MilvusStore],
 ) -> None:
     """Its call goes on to its end; others are served, in the same session too."""
-    await make_store(FakeModel()).aadd_documents([Document("An owl", id="owl")])
-    model = Held()
-    store = make_store(model)
-    async with served(store, filter_fields={}) as url, httpx.AsyncClient(timeout=60) as http:
-        client = await PlainClient(http, url).open()
+    async with waiting_model(make_store) as (model, client):
         calling = asyncio.create_task(client.post(call("milvus_search", query="owl 01")))
         assert await asyncio.to_thread(model.begun.acquire, timeout=60)
         calling.cancel()  # which closes the connection
