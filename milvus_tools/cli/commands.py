@@ -14,7 +14,7 @@ from langchain_core.documents import Document
 from milvus_tools._io.tasks import gather_or_cancel
 from milvus_tools.cli import output
 from milvus_tools.cli.filters import read_filters
-from milvus_tools.cli.settings import Target
+from milvus_tools.cli.settings import STRONG, Target
 from milvus_tools.errors import InvalidInputError
 from milvus_tools.ingest.files import FilesProgress, aingest_files
 from milvus_tools.ingest.folders import Found, Rules, find
@@ -152,7 +152,9 @@ async def search(
             if is_hybrid
             else store.asimilarity_search_with_relevance_scores
         )
-        found = await gather_or_cancel(one(query, k, filter=filter_) for query in queries)
+        found = await gather_or_cancel(
+            one(query, k, filter=filter_, consistency_level=STRONG) for query in queries
+        )
     answers = list(zip(queries, found, strict=True))
     if as_json:
         output.json_line(
@@ -197,7 +199,10 @@ async def info(target: Target, *, as_json: bool) -> int:
         if schema is not None:
             scope = target.scope
             scoped = store.scoped(scope) if scope else store
-            told |= {"entities": await scoped.acount(), **_described(schema)}
+            told |= {
+                "entities": await scoped.acount(consistency_level=STRONG),
+                **_described(schema),
+            }
     if as_json:
         output.json_line(told)
     else:
@@ -263,7 +268,7 @@ async def delete(
         if ids:
             count = len(await store.aexisting_ids(list(ids), filter=filter_))
         else:
-            count = await store.acount(filter=filter_)
+            count = await store.acount(filter=filter_, consistency_level=STRONG)
         if count and not yes and not await _confirmed(count):
             output.note("Nothing is deleted.")
             return ERROR

@@ -10,7 +10,7 @@ from typing import Final
 
 from milvus_tools.cli import output
 from milvus_tools.cli.advice import advice
-from milvus_tools.cli.settings import Target
+from milvus_tools.cli.settings import STRONG, Target
 from milvus_tools.environment import Environment
 from milvus_tools.errors import MilvusToolsError
 from milvus_tools.transport.lite import is_lite
@@ -87,7 +87,7 @@ async def _store(target: Target) -> AsyncIterator[Finding]:
                 yield Finding("collection", ok=True, found=found)
                 return
             # Opening compared the dimensions.
-            found = f"It has {await store.acount()} entities, and the embedding model fits it."
+            found = f"It has {await store.acount(consistency_level=STRONG)} entities, and the embedding model fits it."
             yield Finding("collection", ok=True, found=found)
     except (MilvusToolsError, ImportError) as error:
         yield Finding("connection", ok=False, found=str(error), advice=advice(error))

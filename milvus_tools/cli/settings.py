@@ -16,6 +16,7 @@ from milvus_tools.filters.literals import Scalar
 from milvus_tools.store import MilvusStore, ScopedMilvusStore
 from milvus_tools.transport.lite import is_lite
 
+STRONG: Final = "Strong"  # a command reads what another process, such as an `ingest`, just wrote
 _WORDS: Final = "sparse"  # the field that BM25 fills in a new collection
 _NOT_HYBRID: Final = (
     "The collection exists, and has no full-text search: --hybrid is for a new one. Leave it out, "
