@@ -87,7 +87,8 @@ async def _store(target: Target) -> AsyncIterator[Finding]:
                 yield Finding("collection", ok=True, found=found)
                 return
             # Opening compared the dimensions.
-            found = f"It has {await store.acount(consistency_level=STRONG)} entities, and the embedding model fits it."
+            count = await store.acount(consistency_level=STRONG)
+            found = f"It has {count} entities, and the embedding model fits it."
             yield Finding("collection", ok=True, found=found)
     except (MilvusToolsError, ImportError) as error:
         yield Finding("connection", ok=False, found=str(error), advice=advice(error))
