@@ -24,14 +24,14 @@ TOKEN = "t" * 16
 
 
 def configured(folder: pathlib.Path) -> Connection:
-    """Return the connection that the page's block describes, in a folder of the test's own."""
-    page = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    """Return the connection that the README's block describes, in a folder of the test's own."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8").replace("/home/ann", str(folder))
     block = re.search(r"<!-- mcp client -->\n```json\n(.*?)```", page, re.DOTALL)
     assert block is not None
-    server: dict[str, Any] = json.loads(block[1])["mcpServers"]["docs"]
+    server: dict[str, Any] = json.loads(block[1])["mcpServers"]["notes"]
     outside = {"PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    variables = outside | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"} | server["env"]
-    variables["MILVUS_TOOLS_ALLOW_WRITES"] = "true"
+    python = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    variables = outside | python | {"MILVUS_TOOLS_ALLOW_WRITES": "true"}
     return {
         "transport": "stdio",
         "command": server["command"],
@@ -43,12 +43,12 @@ def configured(folder: pathlib.Path) -> Connection:
 
 def require_only_the_file(folder: pathlib.Path) -> None:
     """Demand that the server has written where its client said, and nowhere else."""
-    assert [path.name for path in folder.iterdir()] == ["docs.db"]
+    assert [path.name for path in folder.iterdir()] == ["notes.db"]
 
 
 @contextlib.asynccontextmanager
 async def over_stdio(folder: pathlib.Path, _: MilvusStore) -> AsyncIterator[ClientSession]:
-    """Open a session with the command of the page."""
+    """Open a session with the command of the README."""
     async with create_session(configured(folder)) as session:
         yield session
     require_only_the_file(folder)
