@@ -7,6 +7,7 @@ if the package `milvus` is installed.
     python examples/benchmark.py --list
     python examples/benchmark.py searches loading --backend lite
     python examples/benchmark.py --backend both --out examples/results
+    python examples/benchmark.py scale --backend server
 """
 
 import argparse
@@ -25,7 +26,7 @@ from benchmarking.bench import Bench
 from benchmarking.chart import draw
 from benchmarking.comparing import Case
 from benchmarking.report import Results, report
-from benchmarking.scenarios import SCENARIOS, TITLES, cases_of
+from benchmarking.scenarios import BY_HAND, SCENARIOS, TITLES, cases_of
 from pymilvus import MilvusClient
 
 from tests.helpers.milvus_server import MilvusServer, is_installed
@@ -57,7 +58,8 @@ def main() -> None:
 def parsed() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="which; all by default")
+    which = f"which; all but {BY_HAND} by default"
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=which)
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     parser.add_argument("--backend", choices=["lite", "server", "both"], default="lite")
     parser.add_argument("--uri", default=os.environ.get("MILVUS_URI"), help="of the server")
@@ -68,6 +70,8 @@ def parsed() -> argparse.Namespace:
     unknown = sorted(set(arguments.scenarios) - SCENARIOS.keys())
     if unknown:
         parser.error(f"no scenario is called {', '.join(unknown)}; --list lists them")
+    if BY_HAND in arguments.scenarios and arguments.backend != "server":
+        parser.error(f"{BY_HAND} needs --backend server")
     if arguments.repeat < 1:
         parser.error("--repeat must be 1 or more")
     return arguments
@@ -83,7 +87,8 @@ def measure(backend: str, arguments: argparse.Namespace) -> Results:
     ):
         repeat = 1 if arguments.fast else arguments.repeat
         bench = Bench(service, pathlib.Path(folder), server, repeat, arguments.fast)
-        cases = asyncio.run(run(arguments.scenarios or list(SCENARIOS), bench))
+        names = arguments.scenarios or [name for name in SCENARIOS if name != BY_HAND]
+        cases = asyncio.run(run(names, bench))
         return Results("server" if server else "Lite", about(bench), cases)
 
 
