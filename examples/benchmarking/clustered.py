@@ -17,7 +17,7 @@ _COMPARED_AT_ONCE: Final = 4_000  # rows
 
 
 class Clustered(Embeddings):
-    """A model that reads a number in a text: its vector is a cluster's centre and a place in it."""
+    """A model whose vectors are a cluster's centre plus a place in it, by the number in a text."""
 
     def __init__(self) -> None:
         """Choose centres and places."""

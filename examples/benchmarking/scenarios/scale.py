@@ -158,9 +158,7 @@ def _searching(stores: Sequence[Any], asked: Any, **arguments: Any) -> _Search:
 
     def search(number: int) -> Any:
         store = stores[number % len(stores)]
-        return store.asimilarity_search_by_vector(
-            vectors[number], k=_K, param=_PARAM, timeout=_PATIENCE, **arguments
-        )
+        return store.asimilarity_search_by_vector(vectors[number], k=_K, param=_PARAM, **arguments)
 
     return search
 
@@ -189,7 +187,7 @@ async def _searched(
     figures = {"p95 ms": p95, "p99 ms": p99, "searches/s": rate}
     counts = {kind: float(f"{one:.3g}") for kind, one in figures.items()}
     counts[f"recall@{_K}"] = round(float(np.mean(recalls)), 4)
-    return Case(f"{name}: {callers} callers", (Measured(OURS, tuple(seconds), counts),))
+    return Case(f"{name}: {callers} at once", (Measured(OURS, tuple(seconds), counts),))
 
 
 async def _deleted(store: MilvusStore, count: int) -> Case:

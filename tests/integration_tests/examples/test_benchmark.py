@@ -159,7 +159,7 @@ def test_it_measures_a_server_that_runs(server_uri: str, tmp_path: pathlib.Path)
     ]
     figures = [cell for name in names for cell in output.cells(name).values()]
     assert all(re.match(r"\d[\d.]* (ms|s)\b", cell) for cell in figures), figures
-    exact = {case: cell for (case, _), cell in output.cells(BY_HAND).items() if "callers" in case}
+    exact = {case: cell for (case, _), cell in output.cells(BY_HAND).items() if "at once" in case}
     assert [cell.endswith("recall@10 1") for case, cell in exact.items() if "FLAT" in case] == [
         True
     ] * 4
