@@ -26,7 +26,7 @@ from benchmarking.bench import Bench
 from benchmarking.chart import draw
 from benchmarking.comparing import Case
 from benchmarking.report import Results, report
-from benchmarking.scenarios import BY_HAND, SCENARIOS, TITLES, cases_of
+from benchmarking.scenarios import BY_DEFAULT, SCENARIOS, TITLES, cases_of
 from pymilvus import MilvusClient
 
 from tests.helpers.milvus_server import MilvusServer, is_installed
@@ -58,8 +58,8 @@ def main() -> None:
 def parsed() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    which = f"which; all but {BY_HAND} by default"
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=which)
+    which = "which; all but scale by default"
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", default=BY_DEFAULT, help=which)
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     parser.add_argument("--backend", choices=["lite", "server", "both"], default="lite")
     parser.add_argument("--uri", default=os.environ.get("MILVUS_URI"), help="of the server")
@@ -70,8 +70,6 @@ def parsed() -> argparse.Namespace:
     unknown = sorted(set(arguments.scenarios) - SCENARIOS.keys())
     if unknown:
         parser.error(f"no scenario is called {', '.join(unknown)}; --list lists them")
-    if BY_HAND in arguments.scenarios and arguments.backend != "server":
-        parser.error(f"{BY_HAND} needs --backend server")
     if arguments.repeat < 1:
         parser.error("--repeat must be 1 or more")
     return arguments
@@ -87,8 +85,7 @@ def measure(backend: str, arguments: argparse.Namespace) -> Results:
     ):
         repeat = 1 if arguments.fast else arguments.repeat
         bench = Bench(service, pathlib.Path(folder), server, repeat, arguments.fast)
-        names = arguments.scenarios or [name for name in SCENARIOS if name != BY_HAND]
-        cases = asyncio.run(run(names, bench))
+        cases = asyncio.run(run(arguments.scenarios, bench))
         return Results("server" if server else "Lite", about(bench), cases)
 
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarking.chart import draw
 from benchmarking.comparing import OURS, PEER, Case, Measured
 from benchmarking.report import Results
-from benchmarking.scenarios import BY_HAND, TITLES
+from benchmarking.scenarios import TITLES
 from benchmarking.scenarios.calls import RAW
 from benchmarking.scenarios.queries import CLASSIC, CLASSIC_ON_OURS
 
@@ -60,9 +60,10 @@ def requests(cell: str) -> tuple[int, int]:
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Output:
-    """A run of every scenario on Milvus Lite, but for the one that runs by hand."""
+    """A run of every scenario on Milvus Lite."""
     folder = tmp_path_factory.mktemp("benchmark")
-    return Output(folder, run_benchmark("--fast", "--backend", "lite", "--out", str(folder)))
+    arguments = [*TITLES, "--fast", "--backend", "lite", "--out", str(folder)]
+    return Output(folder, run_benchmark(*arguments))
 
 
 def call_benchmark(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -78,9 +79,24 @@ def test_every_scenario_runs(
     call_benchmark(monkeypatch, "--list")
     titles = dict([line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()])
     assert titles == TITLES
-    for scenario in titles.keys() - {BY_HAND}:
+    for scenario in titles:
         assert len(output.cells(scenario)) > 1
         assert all(output.cells(scenario).values())
+
+
+def test_a_million_vectors_are_measured_only_if_named(monkeypatch: pytest.MonkeyPatch):
+    """All other scenarios run by default."""
+    monkeypatch.setattr(sys, "argv", ["benchmark.py"])
+    assert [*benchmark.parsed().scenarios, "scale"] == [*TITLES]
+
+
+def test_recall_is_measured_and_rows_are_counted(output: Output):
+    """FLAT finds what NumPy finds, with a filter too; and a tenth of the rows is deleted."""
+    cells = {case: cell for (case, _), cell in output.cells("scale").items()}
+    exact = [cell for case, cell in cells.items() if re.fullmatch(r"FLAT.*: \d at once", case)]
+    assert len(exact) == 4
+    assert all(cell.endswith(", recall@10 1") for cell in exact), exact
+    assert "· deleted 100, " in cells["delete 100 of 1000 rows"]
 
 
 def test_the_answers_of_both_sides_are_equal(output: Output):
@@ -150,23 +166,15 @@ def test_one_chart_shows_several_backends(output: Output, tmp_path: pathlib.Path
 
 @pytest.mark.server
 def test_it_measures_a_server_that_runs(server_uri: str, tmp_path: pathlib.Path):
-    """Scenarios are chosen by name; there langchain-milvus loses no add, and the answers agree.
-
-    FLAT finds what NumPy finds, and the rows that a delete counts are gone.
-    """
-    names = ["adds", "lone", BY_HAND]
+    """Scenarios are chosen by name; there langchain-milvus loses no add, and the answers agree."""
+    names = ["adds", "lone"]
     where = ["--backend", "server", "--uri", server_uri]
     output = Output(tmp_path, run_benchmark(*names, "--fast", *where, "--out", str(tmp_path)))
     assert [len(output.cells(name)) for name in TITLES] == [
-        {"adds": 2, "lone": 3, BY_HAND: 16}.get(name, 0) for name in TITLES
+        {"adds": 2, "lone": 3}.get(name, 0) for name in TITLES
     ]
     figures = [cell for name in names for cell in output.cells(name).values()]
     assert all(re.match(r"\d[\d.]* (ms|s)\b", cell) for cell in figures), figures
-    scale = {case: cell for (case, _), cell in output.cells(BY_HAND).items()}
-    exact = [cell for case, cell in scale.items() if re.fullmatch("FLAT.* at once", case)]
-    assert len(exact) == 4
-    assert all(cell.endswith(", recall@10 1") for cell in exact), exact
-    assert scale["delete 100 of 1000 rows"].partition(" · ")[2].startswith("deleted 100, ")
     assert server_uri not in output.printed
 
 
@@ -175,7 +183,6 @@ def test_it_measures_a_server_that_runs(server_uri: str, tmp_path: pathlib.Path)
     [
         (["nothing"], "no scenario is called nothing; --list lists them"),
         (["--repeat", "0"], "--repeat must be 1 or more"),
-        ([BY_HAND, "--backend", "both"], f"{BY_HAND} needs --backend server"),
     ],
 )
 def test_wrong_arguments_are_refused(
