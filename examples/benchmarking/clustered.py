@@ -35,7 +35,8 @@ class Clustered(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return a vector per text."""
-        numbers = np.array([int(text.rpartition(" ")[2]) for text in texts])
+        # The text from which a store learns the dimension has no number.
+        numbers = np.array([int(f"0{text.partition('row ')[2]}") for text in texts])
         vectors: list[list[float]] = self.vectors(numbers).tolist()
         return vectors
 
