@@ -7,6 +7,7 @@ if the package `milvus` is installed.
     python examples/benchmark.py --list
     python examples/benchmark.py searches loading --backend lite
     python examples/benchmark.py --backend both --out examples/results
+    python examples/benchmark.py scale --backend server
 """
 
 import argparse
@@ -25,7 +26,7 @@ from benchmarking.bench import Bench
 from benchmarking.chart import draw
 from benchmarking.comparing import Case
 from benchmarking.report import Results, report
-from benchmarking.scenarios import SCENARIOS, TITLES, cases_of
+from benchmarking.scenarios import BY_DEFAULT, SCENARIOS, TITLES, cases_of
 from pymilvus import MilvusClient
 
 from tests.helpers.milvus_server import MilvusServer, is_installed
@@ -57,7 +58,8 @@ def main() -> None:
 def parsed() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="which; all by default")
+    which = "which; all but scale by default"
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", default=BY_DEFAULT, help=which)
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     parser.add_argument("--backend", choices=["lite", "server", "both"], default="lite")
     parser.add_argument("--uri", default=os.environ.get("MILVUS_URI"), help="of the server")
@@ -83,7 +85,7 @@ def measure(backend: str, arguments: argparse.Namespace) -> Results:
     ):
         repeat = 1 if arguments.fast else arguments.repeat
         bench = Bench(service, pathlib.Path(folder), server, repeat, arguments.fast)
-        cases = asyncio.run(run(arguments.scenarios or list(SCENARIOS), bench))
+        cases = asyncio.run(run(arguments.scenarios, bench))
         return Results("server" if server else "Lite", about(bench), cases)
 
 

@@ -13,7 +13,8 @@ LEFT_OUT: Final = """
 - The embedding service answers after a fixed time, with vectors of 384 dimensions without a
   meaning. Neither recall nor cost is measured, though fewer requests may cost less.
 - The index is FLAT and the metric COSINE, so that both sides must find the same. Other index
-  types, filters, hybrid search and collections of millions are not measured.
+  types, filters and collections of millions are in the scenario `scale` alone; hybrid search is
+  not measured.
 - All questions of a run differ; filters, limits and collections do not. Searches that differ in
   those share no request to Milvus.
 - One process uses the store. Several processes share no requests.

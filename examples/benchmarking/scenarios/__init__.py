@@ -7,7 +7,7 @@ from typing import Final
 
 from benchmarking.bench import Bench
 from benchmarking.comparing import Case
-from benchmarking.scenarios import calls, limits, loading, queries, reads, stalls, tenants
+from benchmarking.scenarios import calls, limits, loading, queries, reads, scale, stalls, tenants
 
 SCENARIOS: Final[dict[str, Callable[[Bench], AsyncIterator[Case]]]] = {
     "tutorial": calls.tutorial,
@@ -27,7 +27,9 @@ SCENARIOS: Final[dict[str, Callable[[Bench], AsyncIterator[Case]]]] = {
     "lone": calls.lone,
     "tenants": tenants.tenants,
     "limits": limits.cases,
+    "scale": scale.cases,
 }
+BY_DEFAULT: Final = [name for name in SCENARIOS if name != "scale"]  # which takes half an hour
 TITLES: Final = {
     name: str(inspect.getdoc(cases)).partition("\n")[0].rstrip(".")
     for name, cases in SCENARIOS.items()

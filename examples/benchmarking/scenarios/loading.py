@@ -96,14 +96,14 @@ def _weigh(name: str, place: Place, base_url: str, count: int) -> Run:
     async def weigh() -> Run:
         async with Subject.opened(side, openai_model(base_url), place) as subject:
             job = await plan(subject, 0)
-            before = _peak_megabytes()
+            before = peak_megabytes()
             result = await job.work()
-            return Run(_peak_megabytes() - before, await job.answer(result))
+            return Run(peak_megabytes() - before, await job.answer(result))
 
     return asyncio.run(weigh())
 
 
-def _peak_megabytes() -> float:
+def peak_megabytes() -> float:
     """Return the most memory that this process has had so far."""
     if _STATUS.exists():  # on Linux, where `getrusage` counts the parent's memory, too
         found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())

@@ -62,7 +62,8 @@ def requests(cell: str) -> tuple[int, int]:
 def output(tmp_path_factory: pytest.TempPathFactory) -> Output:
     """A run of every scenario on Milvus Lite."""
     folder = tmp_path_factory.mktemp("benchmark")
-    return Output(folder, run_benchmark("--fast", "--backend", "lite", "--out", str(folder)))
+    arguments = [*TITLES, "--fast", "--backend", "lite", "--out", str(folder)]
+    return Output(folder, run_benchmark(*arguments))
 
 
 def call_benchmark(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -81,6 +82,21 @@ def test_every_scenario_runs(
     for scenario in titles:
         assert len(output.cells(scenario)) > 1
         assert all(output.cells(scenario).values())
+
+
+def test_a_million_vectors_are_measured_only_if_named(monkeypatch: pytest.MonkeyPatch):
+    """All other scenarios run by default."""
+    monkeypatch.setattr(sys, "argv", ["benchmark.py"])
+    assert [*benchmark.parsed().scenarios, "scale"] == [*TITLES]
+
+
+def test_recall_is_measured_and_rows_are_counted(output: Output):
+    """FLAT finds what NumPy finds, with a filter too; and a tenth of the rows is deleted."""
+    cells = {case: cell for (case, _), cell in output.cells("scale").items()}
+    exact = [cell for case, cell in cells.items() if re.fullmatch(r"FLAT.*: \d at once", case)]
+    assert len(exact) == 4
+    assert all(cell.endswith(", recall@10 1") for cell in exact), exact
+    assert "· deleted 100, " in cells["delete 100 of 1000 rows"]
 
 
 def test_the_answers_of_both_sides_are_equal(output: Output):
