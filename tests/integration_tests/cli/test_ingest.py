@@ -18,7 +18,7 @@ from tests.integration_tests.cli.conftest import Run
 
 Report = Callable[..., Any]
 COMMAND = "import sys; from milvus_tools.cli import main; sys.exit(main())"
-FILES, LINES = 30, 50
+FILES, LINES = 50, 60
 # The process and those of its group get a signal when the first batch is written.
 SIGNALLED = """
 import contextlib, os, signal
@@ -258,7 +258,7 @@ def test_a_run_that_is_killed_or_interrupted_is_completed_by_the_next(
 
 def test_a_full_disk_is_told_in_one_line(tmp_path: pathlib.Path, folder: pathlib.Path) -> None:
     """What Milvus Lite logs of it stays out of the output; the line says what to do."""
-    (folder / "long.txt").write_text("\n".join(f"Line {n}: {'word ' * 12}" for n in range(1_000)))
+    (folder / "long.txt").write_text("\n".join(f"Line {n}: {'word ' * 12}" for n in range(3_000)))
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1));"
     ended = run_alone(full, "ingest", str(folder), MILVUS_TOOLS_URI=str(tmp_path / "full.db"))
     assert ended.returncode == 1
