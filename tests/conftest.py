@@ -1,6 +1,7 @@
 """The backends that tests run on, and stores on them."""
 
 import dataclasses
+import gc
 import itertools
 import os
 import pathlib
@@ -25,11 +26,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let Ctrl-C reach the processes of a run in the background; change the stores' default."""
+    """Let Ctrl-C reach the processes of a run in the background; change the stores' default.
+
+    And no HTTP client, of this process or another, reads the certificates of all authorities,
+    which takes it longer than a test: none speaks to another machine.
+    """
+    os.environ.setdefault("SSL_CERT_DIR", os.devnull)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # which processes would inherit
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--no-batching"):
         MilvusStore.__init__.__kwdefaults__["batching"] = False
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now out of the searches for garbage that tests make."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
