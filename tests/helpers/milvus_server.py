@@ -83,6 +83,15 @@ class MilvusServer:
         """Its address."""
         return f"http://127.0.0.1:{self.ports[0]}"
 
+    @property
+    def was_started(self) -> bool:
+        """Whether some process has started it."""
+        return self._log.exists()
+
+    @property
+    def _log(self) -> pathlib.Path:
+        return self.folder / "output.log"
+
     def start(self) -> None:
         """Start it, and return when it answers.
 
@@ -100,7 +109,7 @@ class MilvusServer:
         etcd = self.folder / "etcd.yaml"
         etcd.write_text(_ETCD.format(client=ports[_PORTS.index("etcd")], peer=peer))
         environment = {**os.environ, "ETCD_CONFIG_PATH": str(etcd)}
-        with (self.folder / "output.log").open("ab") as log:
+        with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         self._await_answer(self.process)
 
@@ -108,7 +117,7 @@ class MilvusServer:
         for _ in range(_START_SECONDS):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=1)
-                raise RuntimeError((self.folder / "output.log").read_text())
+                raise RuntimeError(self._log.read_text())
             if self._answers():
                 return
         self.stop()
@@ -146,12 +155,16 @@ class MilvusServer:
             self.process.wait(timeout=_STOP_SECONDS)
         self.process = None
 
+    def clear(self) -> None:
+        """Stop it, and leave nothing of it behind."""
+        self.stop(_KILL_SECONDS)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     @contextlib.contextmanager
     def running(self) -> Iterator["MilvusServer"]:
-        """Start it, and leave nothing of it behind."""
+        """Start it, and clear it away in the end."""
         self.start()
         try:
             yield self
         finally:
-            self.stop(_KILL_SECONDS)
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.clear()
