@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tell a process of the run where the server is to be that it shares with the others."""
     if _SHARED not in node.config.stash:
-        node.config.stash[_SHARED] = MilvusServer(_new_folder())
+        node.config.stash[_SHARED] = MilvusServer(_new_folder(), quick=True)
     server = node.config.stash[_SHARED]
     node.workerinput["server"] = {"folder": str(server.folder), "ports": server.ports}
 
@@ -87,7 +87,7 @@ def lite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
     """The real server, started once, if a test asks for it in a run of one process."""
-    server = MilvusServer(tmp_path_factory.mktemp("server"))
+    server = MilvusServer(tmp_path_factory.mktemp("server"), quick=True)
     with server.running():
         yield server
 

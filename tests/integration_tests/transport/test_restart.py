@@ -44,7 +44,7 @@ def wait_for_collection(server: MilvusServer, name: str) -> None:
 @pytest.mark.timeout(600)
 async def test_a_store_outlives_a_restart_of_its_server(tmp_path: pathlib.Path) -> None:
     """While the server is gone calls fail in time; when it is back the same store goes on."""
-    with MilvusServer(tmp_path / "server").running() as server:
+    with MilvusServer(tmp_path / "server", quick=True).running() as server:
         arguments = {"connection_args": {"uri": server.uri}, "timeout": 120}  # it loads slowly
         async with MilvusStore(embeddings(), new_name(), **arguments) as store:
             await store.aadd_texts(["before"], [{"outage": True}], ids=["outage"])
