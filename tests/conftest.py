@@ -1,11 +1,14 @@
 """The backends that tests run on, and stores on them."""
 
 import dataclasses
+import gc
 import itertools
 import os
 import pathlib
+import re
 import signal
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,10 +16,12 @@ from pymilvus import MilvusClient
 
 from milvus_tools import MilvusStore
 from tests.helpers.lite_server import lite_over_tcp
-from tests.helpers.milvus_server import MilvusServer
+from tests.helpers.milvus_server import MilvusServer, is_installed
 from tests.helpers.support import embeddings, raw_client
 
 _numbers = itertools.count(1)
+_SHARED = pytest.StashKey[MilvusServer]()
+_ON_SERVER = re.compile(r"[\[-]server[\]-]")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,11 +30,52 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let Ctrl-C reach the processes of a run in the background; change the stores' default."""
+    """Let Ctrl-C reach the processes of a run in the background; change the stores' default.
+
+    And no HTTP client, of this process or another, reads the certificates of all authorities,
+    which takes it longer than a test: none speaks to another machine.
+    """
+    os.environ.setdefault("SSL_CERT_DIR", os.devnull)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # which processes would inherit
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--no-batching"):
         MilvusStore.__init__.__kwdefaults__["batching"] = False
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of the run where the server is to be that it shares with the others."""
+    if _SHARED not in node.config.stash:
+        node.config.stash[_SHARED] = MilvusServer(_new_folder(), quick=True)
+    server = node.config.stash[_SHARED]
+    node.workerinput["server"] = {"folder": str(server.folder), "ports": server.ports}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
+    """Start that server if the first process that knows its tests has some on the server."""
+    server = node.config.stash[_SHARED]
+    if server.process is None and _is_to_start() and any(map(_ON_SERVER.search, ids)):
+        server.start()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop that server when the processes have ended."""
+    if server := config.stash.get(_SHARED, None):
+        server.clear()
+
+
+def shared_uri(config: pytest.Config) -> str | None:
+    """Return the address of the server that the run's processes share, if it was started."""
+    given = getattr(config, "workerinput", {}).get("server")
+    server = MilvusServer(pathlib.Path(given["folder"]), given["ports"]) if given else None
+    return server.uri if server and server.was_started else None
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now out of the searches for garbage that tests make."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -40,16 +86,16 @@ def lite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
-    """The real server, started once a run, if a test asks for it."""
-    server = MilvusServer(pathlib.Path(tmp_path_factory.mktemp("server")))
+    """The real server, started once, if a test asks for it in a run of one process."""
+    server = MilvusServer(tmp_path_factory.mktemp("server"), quick=True)
     with server.running():
         yield server
 
 
 @pytest.fixture(scope="session")
 def server_uri(request: pytest.FixtureRequest) -> str:
-    """The run's own server, or the one that MILVUS_TEST_URI names."""
-    running = os.environ.get("MILVUS_TEST_URI")
+    """The server that MILVUS_TEST_URI names, that the run's processes share, or a new one."""
+    running = os.environ.get("MILVUS_TEST_URI") or shared_uri(request.config)
     return running or str(request.getfixturevalue("milvus_server").uri)
 
 
@@ -78,6 +124,14 @@ def client(uri: str) -> Iterator[MilvusClient]:
     client = raw_client(uri)
     yield client
     client.close()
+
+
+def _is_to_start() -> bool:
+    return is_installed() and not os.environ.get("MILVUS_TEST_URI")
+
+
+def _new_folder() -> pathlib.Path:
+    return pathlib.Path(tempfile.mkdtemp(prefix="milvus_of_tests_"))
 
 
 def new_name() -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from benchmarking import work
 from benchmarking.comparing import OURS, PEER, Case, Run, Turn, compare
@@ -19,6 +19,7 @@ from benchmarking.sides import Place, Subject, openai_model
 from benchmarking.work import Job, Plan
 from tests.helpers.openai_process import OpenAIProcess
 
+LATENCY: Final = 0.3
 Result = TypeVar("Result")
 Subjects = Mapping[str, Subject]
 
@@ -42,6 +43,11 @@ class Bench:
     server: str | None = None
     repeat: int = 5
     fast: bool = False
+
+    @property
+    def latency(self) -> float:
+        """How many seconds the embedding service takes, where a title says 300 ms."""
+        return 0.01 if self.fast else LATENCY
 
     def size(self, thorough: int, fast: int) -> int:
         """Choose a number by how thorough this run is."""

@@ -42,6 +42,7 @@ def run_here(*arguments: str, cwd: pathlib.Path = ROOT, **environment: str) -> F
     out, err = io.StringIO(), io.StringIO()
     with (
         contextlib.chdir(cwd),
+        mock.patch.object(sys, "stdin", io.StringIO()),  # which is no terminal
         mock.patch.object(sys, "argv", list(arguments[arguments[0] == "-m" :])),
         mock.patch.dict(os.environ, {**_ENVIRONMENT, **environment}),
         contextlib.redirect_stdout(out),

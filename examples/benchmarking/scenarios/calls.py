@@ -9,12 +9,11 @@ from typing import Any, Final
 from langchain_core.documents import Document
 
 from benchmarking import work
-from benchmarking.bench import Bench
+from benchmarking.bench import LATENCY, Bench
 from benchmarking.comparing import OURS, PEER, Case, Run, Turn, compare
 from benchmarking.sides import Pairs, Store, Subject, found, openai_model
 from benchmarking.work import Plan
 
-LATENCY: Final = 0.3
 RAW: Final = "pymilvus"
 _ONE_BY_ONE: Final = "langchain-milvus, one by one"
 _LIMIT: Final = 8
@@ -36,7 +35,7 @@ async def tutorial(bench: Bench) -> AsyncIterator[Case]:
         "add": lambda count: (work.adding(count, blocking=True), work.adding(count)),
         "delete": lambda count: (work.deleting(count, blocking=True), work.deleting(count)),
     }
-    async with bench.subject(PEER) as slow, bench.pair(latency=LATENCY) as pair:
+    async with bench.subject(PEER) as slow, bench.pair(latency=bench.latency) as pair:
         await bench.fill(slow)
         for name, plan in plans.items():
             for count in (bench.size(10, 2), bench.size(100, 5)):
@@ -49,7 +48,7 @@ async def tutorial(bench: Bench) -> AsyncIterator[Case]:
 
 async def searches(bench: Bench) -> AsyncIterator[Case]:
     """Search 1 to 1000 times at once, embedding in 300 ms."""
-    async with bench.pair(latency=LATENCY) as pair:
+    async with bench.pair(latency=bench.latency) as pair:
         for count in (1, bench.size(10, 2), bench.size(100, 5), bench.size(1000, 20)):
             plan = work.searching(count)
             headline = f"{count} searches" if count == bench.size(100, 5) else ""
@@ -90,7 +89,7 @@ async def limited(bench: Bench) -> AsyncIterator[Case]:
 async def threads(bench: Bench) -> AsyncIterator[Case]:
     """Search with the blocking method from 32 threads, embedding in 300 ms."""
     count = bench.size(256, 8)
-    async with bench.pair(latency=LATENCY) as pair:
+    async with bench.pair(latency=bench.latency) as pair:
         plan = work.searching(count, _search_in_threads)
         headline = f"{count} blocking searches, {_THREADS} threads"
         yield await bench.compare_pair(f"{count} searches", pair, plan, headline=headline)
@@ -98,7 +97,7 @@ async def threads(bench: Bench) -> AsyncIterator[Case]:
 
 async def sub_questions(bench: Bench) -> AsyncIterator[Case]:
     """Search for the sub-questions of one question at once, embedding in 300 ms."""
-    async with bench.pair(latency=LATENCY) as pair:
+    async with bench.pair(latency=bench.latency) as pair:
         one, several = (work.searching(count) for count in (1, 8))
         yield await bench.compare_pair("1 question", pair, one)
         name = "8 sub-questions"

@@ -9,7 +9,7 @@ from typing import Any, Final
 from benchmarking import work
 from benchmarking.bench import Bench
 from benchmarking.comparing import OURS, Case, together
-from benchmarking.scenarios.calls import LATENCY, RAW, pairs_of_hits, raw_search
+from benchmarking.scenarios.calls import RAW, pairs_of_hits, raw_search
 from benchmarking.sides import Pairs, Store, Subject, openai_model
 from benchmarking.work import Job, Plan
 from milvus_tools import MilvusStore
@@ -56,7 +56,7 @@ async def cases(bench: Bench) -> AsyncIterator[Case]:
             f"{many} searches, embedding in 300 ms": (embed_and_search, work.searching(many)),
         }
         for name, (raw, plan) in plans.items():
-            bench.service.configure(latency=LATENCY if raw is embed_and_search else 0.0)
+            bench.service.configure(latency=bench.latency if raw is embed_and_search else 0.0)
             sides = {RAW: bench.turn(ours, _raw_plan(raw))}
             sides |= {side: bench.turn(subject, plan) for side, subject in pair.items()}
             yield await bench.compare(name, sides)

@@ -12,7 +12,6 @@ from langchain_core.runnables import RunnableLambda
 from benchmarking import work
 from benchmarking.bench import Bench, Subjects
 from benchmarking.comparing import OURS, PEER, CallsFailedError, Case, Turn
-from benchmarking.scenarios.calls import LATENCY
 from benchmarking.sides import Pairs, Store, Subject, found
 from benchmarking.work import Job, Plan
 from graphs.rag import Context, build_graph
@@ -34,7 +33,7 @@ async def graph(bench: Bench) -> AsyncIterator[Case]:
     """Run the LangGraph app in one round, embedding in 300 ms."""
     async with bench.subject(OURS) as ours:
         await bench.fill(ours)
-        bench.service.configure(latency=LATENCY)
+        bench.service.configure(latency=bench.latency)
         counts = {f"{_QUERIES} sub-questions": _QUERIES, "1 sub-question": 1}
         sides = {name: bench.turn(ours, _running(ours, count)) for name, count in counts.items()}
         yield await bench.compare("a run of the graph", sides)
@@ -42,7 +41,7 @@ async def graph(bench: Bench) -> AsyncIterator[Case]:
 
 async def retriever(bench: Bench) -> AsyncIterator[Case]:
     """Ask multi-query retrievers 8 given queries, embedding in 300 ms."""
-    async with bench.pair(latency=LATENCY, forbidden=_FORBIDDEN) as pair:
+    async with bench.pair(latency=bench.latency, forbidden=_FORBIDDEN) as pair:
         yield await bench.compare("8 queries", _retrievers(bench, pair, []))
         name = "8 queries, and one that the service refuses"
         yield await bench.compare(name, _retrievers(bench, pair, [_FORBIDDEN]))

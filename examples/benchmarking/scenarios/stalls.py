@@ -10,7 +10,6 @@ from typing import Final
 from benchmarking import work
 from benchmarking.bench import Bench, in_new_process
 from benchmarking.comparing import OURS, PEER, Case, Run, Turn
-from benchmarking.scenarios.calls import LATENCY
 from benchmarking.sides import Place, Subject, openai_model
 
 _TICK: Final = 0.001
@@ -18,7 +17,7 @@ _TICK: Final = 0.001
 
 async def cases(bench: Bench) -> AsyncIterator[Case]:
     """Live through a store's life in a new process: the longest stall of the event loop."""
-    bench.service.configure(latency=LATENCY)
+    bench.service.configure(latency=bench.latency)
     sides = {side: _life(bench, side, bench.size(100, 5)) for side in (PEER, OURS)}
     headline = "longest stall of the event loop"
     yield await bench.compare("connect, add, search, close", sides, headline=headline)

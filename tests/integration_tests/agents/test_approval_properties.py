@@ -6,8 +6,10 @@ The questions are read by their words, as a person would; nothing that writes th
 import itertools
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain.agents import create_agent
@@ -149,13 +151,7 @@ class _Reader:
 
 pytestmark = ON_LITE
 
-FEW = settings(
-    max_examples=100,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
+COUNTS = [30, pytest.param(1000, marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)])]
 QUESTION = {"messages": [{"role": "user", "content": "Clear up, please."}]}
 THREAD: Any = {"configurable": {"thread_id": "1"}}
 FIELDS = {"year": FieldType.INTEGER, "title": FieldType.STRING}
@@ -263,52 +259,75 @@ class Approval:
         state = self._agent.invoke(Command(resume={"decisions": [decision]}), THREAD)
         return told(state["messages"])[-1]
 
+    def given(self, edited: dict[str, Any] | None) -> tuple[str, ToolMessage]:
+        """Approve the call, or another one in its place; return the question and the answer."""
+        asked = self.start()
+        question = asked if edited is None else self.question_of(edited)
+        return question, self.decide(edited)
+
     def left(self) -> dict[str, Document]:
         """Return the Documents that are there, by id."""
         found = self.view.search_by_metadata(limit=100, consistency_level="Strong")
         return {str(one.id): one for one in found}
 
 
-@FEW
-@given(called=deletes, edited=st.none() | deletes)
-def test_r01_what_is_approved_is_what_is_deleted(
-    shared: MilvusStore, called: dict[str, Any], edited: dict[str, Any] | None
-) -> None:
+def for_calls(
+    arguments: st.SearchStrategy[dict[str, Any]], count: int
+) -> Callable[[Callable[..., None]], Callable[[], None]]:
+    """Give a check that many calls, and what a human makes of each: another one, or nothing."""
+    given_ = given(called=arguments, edited=st.none() | arguments)
+    steady = settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    return lambda check: steady(given_(check))
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_r01_what_is_approved_is_what_is_deleted(shared: MilvusStore, count: int) -> None:
     """The question's words, read by their meaning, name exactly the rows that are gone then."""
-    approval = Approval(shared, "delete", called)
     rows = {str(number): row for number, row in enumerate(ROWS)}
-    approval.view.add_texts(["text"] * len(rows), list(rows.values()), ids=list(rows))
-    asked = approval.start()
-    question = asked if edited is None else approval.question_of(edited)
-    answer = approval.decide(edited)
-    gone = rows.keys() - approval.left().keys()
-    if is_refusal(question) or answer.status == "error":
-        assert (answer.status, gone) == ("error", set())
-        return
-    approved = read_delete(question)
-    assert gone == {key for key, row in rows.items() if holds(approved, {**row, "id": key}, WORLD)}
+
+    @for_calls(deletes, count)
+    def check(called: dict[str, Any], edited: dict[str, Any] | None) -> None:
+        approval = Approval(shared, "delete", called)
+        approval.view.add_texts(["text"] * len(rows), list(rows.values()), ids=list(rows))
+        question, answer = approval.given(edited)
+        gone = rows.keys() - approval.left().keys()
+        if is_refusal(question) or answer.status == "error":
+            assert (answer.status, gone) == ("error", set())
+            return
+        approved = read_delete(question)
+        assert gone == {
+            key for key, row in rows.items() if holds(approved, {**row, "id": key}, WORLD)
+        }
+
+    check()
 
 
-@FEW
-@given(called=upserts, edited=st.none() | upserts)
-def test_r01_what_is_approved_is_what_is_written(
-    shared: MilvusStore, called: dict[str, Any], edited: dict[str, Any] | None
-) -> None:
+@pytest.mark.parametrize("count", COUNTS)
+def test_r01_what_is_approved_is_what_is_written(shared: MilvusStore, count: int) -> None:
     """The question shows the ids, texts and metadata that are there then, and no others."""
-    approval = Approval(shared, "upsert", called)
-    asked = approval.start()
-    question = asked if edited is None else approval.question_of(edited)
-    answer = approval.decide(edited)
-    left = approval.left()
-    if is_refusal(question) or answer.status == "error":
-        assert (answer.status, left) == ("error", {})
-        return
-    approved = read_upsert(question)
-    assert len(approved) == len(left)
-    new = [one for key, one in left.items() if key not in {id_ for id_, _, _ in approved}]
-    for id_, text, metadata in approved:
-        written = left[id_] if id_ is not None else _take(new, text, metadata)
-        assert _content(written) == (text, _without_nulls(metadata))
+
+    @for_calls(upserts, count)
+    def check(called: dict[str, Any], edited: dict[str, Any] | None) -> None:
+        approval = Approval(shared, "upsert", called)
+        question, answer = approval.given(edited)
+        left = approval.left()
+        if is_refusal(question) or answer.status == "error":
+            assert (answer.status, left) == ("error", {})
+            return
+        approved = read_upsert(question)
+        assert len(approved) == len(left)
+        new = [one for key, one in left.items() if key not in {id_ for id_, _, _ in approved}]
+        for id_, text, metadata in approved:
+            written = left[id_] if id_ is not None else _take(new, text, metadata)
+            assert _content(written) == (text, _without_nulls(metadata))
+
+    check()
 
 
 def _take(documents: list[Document], text: str, metadata: dict[str, Any]) -> Document:

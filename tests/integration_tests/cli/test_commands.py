@@ -1,42 +1,81 @@
 """The other commands, and what goes wrong: one line, and an exit code."""
 
+import contextlib
 import json
 import os
 import pathlib
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from milvus_tools.cli import main
+from tests.conftest import new_name
+from tests.helpers.support import raw_client
 from tests.integration_tests.cli.conftest import Run
 
 Report = Callable[..., Any]
 
 
-@pytest.fixture
-def loaded(report: Report, tmp_path: pathlib.Path) -> pathlib.Path:
-    """A folder that is in the collection: a file of a kite, and one of a hostile text."""
-    folder = tmp_path / "loaded"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A file of a kite, and one of a hostile text."""
+    folder = tmp_path_factory.mktemp("loaded")
     (folder / "kite.md").write_text("# Kites\n\nA red kite soars.")
     (folder / "evil.txt").write_text("evil \x1b[2J\u202e text\x07")
-    report("ingest", folder)
     return folder
 
 
-def test_search_shows_text_and_place(run: Run, loaded: pathlib.Path) -> None:
+@pytest.fixture(scope="module")
+def load_once(folder: pathlib.Path) -> Iterator[Callable[[str], str]]:
+    """A function that loads the folder at an address, the first time, and names the collection."""
+    names: dict[str, str] = {}
+
+    def load_once(uri: str) -> str:
+        if uri not in names:
+            names[uri] = new_name()
+            place = ["--uri", uri, "--collection", names[uri]]
+            assert main(["ingest", str(folder), *place]) == 0
+        return names[uri]
+
+    yield load_once
+    for uri, name in names.items():
+        with contextlib.closing(raw_client(uri)) as client:
+            client.drop_collection(name)
+
+
+@pytest.fixture
+def loaded(
+    run: Run,
+    uri: str,
+    load_once: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """The name of a collection that has the folder, which tests share: they only read."""
+    name = load_once(uri)
+    monkeypatch.setenv("MILVUS_TOOLS_COLLECTION", name)
+    return name
+
+
+@pytest.fixture
+def own_loaded(report: Report, folder: pathlib.Path) -> None:
+    """The folder in a collection of the test's own."""
+    report("ingest", folder)
+
+
+def test_search_shows_text_and_place(run: Run, loaded: str, folder: pathlib.Path) -> None:
     """A result has its source, its headings, its score and its text."""
     code, output, _ = run("search", "kite", "-k", 1)
     first, _, text, *_ = output.splitlines()
     assert code == 0
-    assert first.startswith(f"1. {loaded / 'kite.md'} · Kites (")
+    assert first.startswith(f"1. {folder / 'kite.md'} · Kites (")
     assert text.strip() in {"", "A red kite soars."}
 
 
-def test_control_characters_of_a_text_are_written_out(run: Run, loaded: pathlib.Path) -> None:
+def test_control_characters_of_a_text_are_written_out(run: Run, loaded: str) -> None:
     """A text can't clear the screen, ring, or turn a line around."""
     _, output, _ = run("search", "evil text", "-k", 1)
     assert "\\u001b[2J\\u202e text\\u0007" in output
@@ -52,7 +91,7 @@ def test_a_name_is_one_line_without_control_characters(run: Run, tmp_path: pathl
     assert output == "--prune\nred\\u001b[31m.txt\ntwo\\nlines.txt\n"
 
 
-def test_filters_narrow_a_search(report: Report, loaded: pathlib.Path) -> None:
+def test_filters_narrow_a_search(report: Report, loaded: str) -> None:
     """All filters must hold; dates and titles can be compared."""
     args = ("search", "text", "--filter")
     [found] = report(*args, "title=Kites", "--filter", "modified>=2020-01-01")
@@ -60,7 +99,7 @@ def test_filters_narrow_a_search(report: Report, loaded: pathlib.Path) -> None:
     assert report(*args, "modified<2020-01-01")[0]["results"] == []
 
 
-def test_several_queries_are_answered_in_order(run: Run, loaded: pathlib.Path) -> None:
+def test_several_queries_are_answered_in_order(run: Run, loaded: str) -> None:
     """Each query has a heading of its own."""
     _, output, _ = run("search", "kite", "evil", "-k", 1)
     assert [line for line in output.splitlines() if line.startswith("==")] == [
@@ -69,18 +108,16 @@ def test_several_queries_are_answered_in_order(run: Run, loaded: pathlib.Path) -
     ]
 
 
-def test_info_describes_the_collection(
-    report: Report, loaded: pathlib.Path, collection_name: str, backend: str
-) -> None:
+def test_info_describes_the_collection(report: Report, loaded: str, backend: str) -> None:
     """The collections, the fields, the count and the backend are told."""
     told = report("info")
-    assert collection_name in told["collections"]
+    assert loaded in told["collections"]
     assert told["entities"] == 2
     assert told["fields"]["vector"] == "FLOAT_VECTOR(256)"
     assert told["backend"].startswith("Milvus Lite" if backend == "lite" else "Milvus v2.3.5")
 
 
-def test_delete_shows_the_count_and_asks(run: Run, report: Report, loaded: pathlib.Path) -> None:
+def test_delete_shows_the_count_and_asks(run: Run, report: Report, own_loaded: None) -> None:
     """Without a terminal, and without --yes, nothing is deleted."""
     code, _, errors = run("delete", "--filter", "title=Kites")
     assert (code, errors) == (1, "Error: Deleting without a terminal needs --yes.\n")
@@ -93,7 +130,7 @@ def test_delete_shows_the_count_and_asks(run: Run, report: Report, loaded: pathl
 def test_a_person_at_a_terminal_decides(
     run: Run,
     report: Report,
-    loaded: pathlib.Path,
+    own_loaded: None,
     monkeypatch: pytest.MonkeyPatch,
     answer: str,
     code: int,
@@ -212,9 +249,9 @@ def test_each_command_has_help(run: Run) -> None:
         assert f"Usage: milvus-tools {name}" in run(name, "--help")[1]
 
 
-def test_json_is_one_line_for_each_command(run: Run, loaded: pathlib.Path) -> None:
+def test_json_is_one_line_for_each_command(run: Run, loaded: str, folder: pathlib.Path) -> None:
     """A machine reads the output as it stands."""
-    for arguments in (["info"], ["search", "a"], ["ingest", str(loaded), "--dry-run"]):
+    for arguments in (["info"], ["search", "a"], ["ingest", str(folder), "--dry-run"]):
         _, output, _ = run(*arguments, "--json")
         assert output.count("\n") == 1
         json.loads(output)

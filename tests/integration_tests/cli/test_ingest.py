@@ -128,7 +128,7 @@ def test_prune_reads_more_entities_than_one_read_returns(
     report: Report, held: Any, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The passages of a large folder are read in parts."""
-    monkeypatch.setattr("milvus_tools.ingest.files._PAGE", 2)
+    monkeypatch.setattr("milvus_tools.ingest.files._PAGE", 5)
     report("ingest", folder)
     before = held()
     for name in list(SAMPLES)[1:]:

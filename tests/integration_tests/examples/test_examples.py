@@ -91,7 +91,7 @@ def test_the_agent_deletes_what_was_approved(
     tmp_path: pathlib.Path, arguments: list[str], decision: str, left: int
 ) -> None:
     """The script's agent searches, corrects its mistake, asks, and follows the decision."""
-    printed = run_example("agent.py", tmp_path, *arguments)
+    printed = output_of(run_here("examples/agent.py", *arguments, cwd=tmp_path))
     spoken = [line.strip() for line in printed.splitlines()]
     for line in (
         "tool answers  Demon Dice, Demon algorithm, Maha Sona",
@@ -133,7 +133,7 @@ def test_the_agent_takes_a_model_of_one_s_own(tmp_path: pathlib.Path) -> None:
 
 def test_the_chain_finds_by_its_second_query_what_answers(tmp_path: pathlib.Path) -> None:
     """Without a model, both queries are shown with what they found, and a sentence answers."""
-    printed = run_example("rag_chain.py", tmp_path)
+    printed = output_of(run_here("examples/rag_chain.py", cwd=tmp_path))
     spoken = [line.strip() for line in printed.splitlines()]
     assert "found     Carry On (franchise) (query 1 at 2, query 2 at 2)" in spoken
     assert "found     Carry On Cruising (query 2 at 3)" in spoken
@@ -321,7 +321,7 @@ def require_runnable(arguments: list[str], config: pytest.Config) -> None:
 def test_the_graph_prints_what_its_page_shows() -> None:
     """The output has the lines that the page shows, in their order."""
     module, question = re.findall(r'python -m (\S+) "(.*)"', block_after("graph", GRAPHS))[0]
-    printed = output_of(start_python("-m", module, question, COLUMNS="80"))
+    printed = output_of(run_here("-m", module, question, COLUMNS="80"))
     lines = "\n".join(line.rstrip() for line in printed.splitlines())
     position = 0
     for shown in block_after("output of the graph", GRAPHS).strip().split("\n…\n"):

@@ -325,7 +325,7 @@ def as_json(filter_: Filter) -> dict[str, Any]:
 
 
 COUNTS = [
-    500,
+    200,
     pytest.param(10_000, marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)]),
 ]
 Tally = collections.Counter[str]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers.support import DIM
+from tests.helpers.support import DIM, ON_LITE
 from tests.helpers.threads import run_python
 
 _STORY = f"""
@@ -38,6 +38,7 @@ for call in (
 _REFUSED = "UnsupportedError: gevent has replaced threads, select or queues"
 
 
+@ON_LITE
 @pytest.mark.parametrize("patched", ["{}", "{'thread': False}"])
 def test_r22_gevent_is_named(own_uri: str, collection_name: str, patched: str) -> None:
     """Each call but `close` is refused, from every side, and nothing is said on stderr."""

@@ -120,7 +120,7 @@ def has_one(
     return any(key in metadata and equal(metadata[key], value) for key, value in pairs)
 
 
-PACK = 250  # documents in one write
+PACK = 100  # documents in one write
 ROUND = 100  # expressions, or scopes, at the same time
 TERMS = 25  # equalities in one expression
 MAX_JSON = 60_000  # bytes; the server takes a few more, Milvus Lite any number
@@ -131,7 +131,7 @@ ROWS = [
     for n, text in enumerate(["x", "", "\\", ")", '("', "] or (n == 1", "'", "b0"])
 ]
 COUNTS = [
-    500,
+    200,
     pytest.param(10_000, marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)]),
 ]
 Tally = collections.Counter[str]

@@ -49,45 +49,61 @@ class Made:
 
 DYNAMIC = Made(more=(("m", 1),))
 STATIC = Made(dynamic=False, number="n")
+OTHER_KEY = Made(key="key", more=(("m", 3),))
+OTHER_NUMBER = Made(dynamic=False, number="other")
+
+
+@dataclasses.dataclass
+class Place:
+    """A name that a store knows, under which collections come and go past it.
+
+    Args:
+        client: Makes them.
+        by_alias: Whether the name is an alias, which moves to the new collection.
+    """
+
+    client: MilvusClient
+    by_alias: bool
+    name: str = dataclasses.field(default_factory=new_name)
+    made: list[str] = dataclasses.field(default_factory=list)
+    """The collections that the alias has had."""
+
+    def put(self, new: Made) -> None:
+        """Put a collection there, in the place of the one before."""
+        if self.by_alias:
+            self._move_alias(new)
+        else:
+            self.client.drop_collection(self.name)
+            new.make(self.client, self.name)
+
+    def _move_alias(self, new: Made) -> None:
+        point = self.client.alter_alias if self.made else self.client.create_alias
+        self.made.append(new_name())
+        new.make(self.client, self.made[-1])
+        point(self.made[-1], self.name)
+
+    def clear(self) -> None:
+        """Drop all that is there."""
+        if self.by_alias:
+            self.client.drop_alias(self.name)
+        for name in self.made or [self.name]:
+            self.client.drop_collection(name)
+
+
+@pytest.fixture(params=[False, True], ids=["name", "alias"])
+def place(client: MilvusClient, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A name or an alias, whose collection has a dynamic field."""
+    place = Place(client, request.param)
+    place.put(DYNAMIC)
+    yield place
+    place.clear()
 
 
 @pytest.fixture
-def names(client: MilvusClient) -> Iterator[tuple[str, str, str]]:
-    """Names for two collections and an alias; what is made under them is dropped."""
-    names = (new_name(), new_name(), new_name())
-    yield names
-    if client.list_aliases(names[1] if client.has_collection(names[1]) else names[0]):
-        client.drop_alias(names[2])
-    for name in names[:2]:
-        client.drop_collection(name)
-
-
-def remade(
-    client: MilvusClient, names: tuple[str, str, str], new: Made, *, by_alias: bool
-) -> None:
-    """Put another collection in the place of the first."""
-    if by_alias:
-        new.make(client, names[1])
-        client.alter_alias(names[1], names[2])
-    else:
-        client.drop_collection(names[0])
-        new.make(client, names[0])
-
-
-def opened(
-    make_store: MakeStore,
-    client: MilvusClient,
-    names: tuple[str, str, str],
-    old: Made,
-    *,
-    by_alias: bool,
-) -> MilvusStore:
-    """Return a store that has read the first collection, under its name or by its alias."""
-    old.make(client, names[0])
-    if by_alias:
-        client.create_alias(names[0], names[2])
-    store = make_store(collection_name=names[2] if by_alias else names[0])
-    assert read(store) == [{"m": 1} if old.dynamic else {"n": 2}] * 2
+def store(make_store: MakeStore, place: Place) -> MilvusStore:
+    """A store that has read the collection."""
+    store = make_store(collection_name=place.name)
+    assert read(store) == [{"m": 1}] * 2
     return store
 
 
@@ -99,56 +115,32 @@ def read(store: MilvusStore) -> list[dict[str, Any]]:
     return [document.metadata for document in found]
 
 
-@pytest.mark.parametrize("by_alias", [False, True])
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (DYNAMIC, STATIC),
-        (STATIC, DYNAMIC),
-        (DYNAMIC, Made(key="key", more=(("m", 3),))),
-        (STATIC, Made(dynamic=False, number="other")),
-    ],
-)
 def test_r12_the_new_collection_is_read_by_its_own_schema(
-    make_store: MakeStore,
-    client: MilvusClient,
-    names: tuple[str, str, str],
-    old: Made,
-    new: Made,
-    by_alias: bool,
+    store: MilvusStore, place: Place
 ) -> None:
     """Its metadata is complete, whatever of the old one's was asked for."""
-    store = opened(make_store, client, names, old, by_alias=by_alias)
-    remade(client, names, new, by_alias=by_alias)
-    assert read(store) == [new.metadata] * 2
+    for new in (OTHER_KEY, STATIC, OTHER_NUMBER, DYNAMIC):
+        place.put(new)
+        assert read(store) == [new.metadata] * 2
 
 
-@pytest.mark.parametrize(
-    ("new", "error"), [(Made(text="body"), InvalidInputError), (Made(dim=4), DimensionError)]
-)
+@pytest.mark.parametrize("place", [False], indirect=True)
 def test_r12_a_new_collection_that_does_not_fit_is_an_error(
-    make_store: MakeStore,
-    client: MilvusClient,
-    names: tuple[str, str, str],
-    new: Made,
-    error: type[Exception],
+    store: MilvusStore, place: Place
 ) -> None:
     """It names what does not fit, and no `KeyError` comes up."""
-    store = opened(make_store, client, names, DYNAMIC, by_alias=False)
-    remade(client, names, new, by_alias=False)
-    with pytest.raises(error, match="text_field" if new.text == "body" else "dimensions"):
+    place.put(Made(text="body"))
+    with pytest.raises(InvalidInputError, match="text_field"):
+        store.similarity_search("q", k=1)
+    place.put(Made(dim=4))
+    with pytest.raises(DimensionError, match="dimensions"):
         store.similarity_search("q", k=1)
 
 
-@pytest.mark.parametrize("by_alias", [False, True])
 @pytest.mark.parametrize("backend", ["lite"], indirect=True)
-def test_r12_milvus_lite_is_asked_what_the_collection_is(
-    make_store: MakeStore, client: MilvusClient, names: tuple[str, str, str], by_alias: bool
-) -> None:
+def test_r12_milvus_lite_is_asked_what_the_collection_is(store: MilvusStore, place: Place) -> None:
     """Fields that are new are read and written there, and a get finds ids under another key."""
-    store = opened(make_store, client, names, DYNAMIC, by_alias=by_alias)
-    new = Made(key="key", number="n", more=(("m", 4),))
-    remade(client, names, new, by_alias=by_alias)
+    place.put(Made(key="key", number="n", more=(("m", 4),)))
     (document,) = store.get_by_ids(["a"])
     assert document.metadata == {"m": 4, "n": 2}
     with pytest.raises(InvalidInputError, match="'n' needs a value"):

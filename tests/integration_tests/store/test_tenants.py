@@ -23,7 +23,7 @@ from milvus_tools.errors import DeadlineError, InvalidInputError, ScopeError
 from milvus_tools.transport.batching import MAX_SHARED_KEYS, BatchedTransport
 from milvus_tools.transport.connection import Connection
 from milvus_tools.transport.requests import MAX_KEY_WEIGHT, DeleteRequest, QueryRequest
-from tests.helpers.support import embeddings, make_collection, texts
+from tests.helpers.support import ON_LITE, embeddings, make_collection, texts
 from tests.helpers.threads import BOUND
 from tests.helpers.transports import Made, Recording
 
@@ -216,6 +216,7 @@ def blocked(request: pytest.FixtureRequest) -> Iterator[Blocked]:
     model.let_go.set()
 
 
+@ON_LITE
 @pytest.mark.parametrize("rules", [{}, {"batching": False}])
 async def test_r09_a_model_that_hangs_holds_up_no_other_store(
     make_store: MakeStore,

@@ -23,7 +23,7 @@ READER, STRANGER = "reader", "stranger"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
     """The server, with one collection and two users."""
     folder = pathlib.Path(tmp_path_factory.mktemp("guarded"))
-    with MilvusServer(folder, asks_users=True).running() as server:
+    with MilvusServer(folder, asks_users=True, quick=True).running() as server:
         with store_of(server, token=ROOT) as store:
             store.add_texts(["owl", "kite"], ids=["owl", "kite"])
         with root_of(server) as root:

@@ -22,6 +22,7 @@ from tests.helpers.threads import BOUND
 
 MakeStore = Callable[..., MilvusStore]
 ROWS = 60
+COUNTS = [250, pytest.param(1000, marks=pytest.mark.exhaustive)]
 WORDS = ["kite", "owl", "swift", "hobby", "merlin", "stork", "crane", "heron", "gull", "tern"]
 
 
@@ -65,12 +66,13 @@ def mixed(count: int, seed: int) -> list[dict[str, Any]]:
     return random_.sample(different * 5, count)
 
 
+@pytest.mark.parametrize("count", COUNTS)
 async def test_batched_searches_equal_lone_ones(
-    pair: tuple[ScopedMilvusStore, ScopedMilvusStore],
+    pair: tuple[ScopedMilvusStore, ScopedMilvusStore], count: int
 ) -> None:
-    """Ids, order, distances and metadata of 1000 mixed searches are those of lone calls."""
+    """Ids, order, distances and metadata of many mixed searches are those of lone calls."""
     batched, lone = pair
-    asked = mixed(1000, seed=1)
+    asked = mixed(count, seed=1)
     got = await asyncio.gather(*(batched.asimilarity_search_with_score(**one) for one in asked))
     different = {repr(sorted(one.items(), key=str)): one for one in asked}
     answers = {

@@ -124,7 +124,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The evaluation of a few questions: what it printed, and where its files are."""
     folder = tmp_path_factory.mktemp("evaluated")
     arguments = ("--questions", "12", "--only", "hybrid", "--out", str(folder))
-    printed = output_of(start_python("examples/evaluate.py", *arguments))
+    printed = output_of(evaluate(*arguments))
     return printed, folder
 
 
