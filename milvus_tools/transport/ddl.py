@@ -154,7 +154,7 @@ def _replicas(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) ->
     """Return which replicas to load: those that there are, unless more are wanted.
 
     Servers from 2.4.13 on change a loaded collection's replicas to those that a request names, or
-    to one in the default resource group. Older ones refuse the request.
+    to one in the default resource group. Older ones refuse another number.
     """
     if spec.replica_number > 1 or spec.loads_whole:
         return {"replica_number": spec.replica_number}

@@ -65,7 +65,11 @@ def condition(field: str, operator: str, value: Any = True) -> dict[str, Any]:
         (condition("year", "ne", 2020), "not (year == 2020)"),
         (condition("year", "in", [2020, 2021]), "year in [2020, 2021]"),
         (condition("topic", "in", ["a", 'b"']), 'topic in ["a", "b\\""]'),
-        (condition("topic", "ne", "a"), '(not (topic == "a")) or (not (exists $meta["topic"]))'),
+        (
+            condition("topic", "ne", "a"),
+            '(not (topic == "a")) or (not (exists $meta["topic"])) or (topic * 0 == 0) '
+            "or (topic == true) or (topic == false) or (topic == [0]) or (topic != [0])",
+        ),
         (condition("topic", "prefix", "ab"), '(topic >= "ab") and (topic < "ac")'),
         (condition("topic", "prefix", "\U0010ffff"), 'topic >= "\U0010ffff"'),
         (condition("a b", "contains", "x"), 'json_contains_any($meta["a b"], ["x"])'),
