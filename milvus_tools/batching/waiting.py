@@ -148,7 +148,7 @@ class Waiting:
 
     def add(self, entry: AnyEntry) -> None:
         """Let a new entry wait, behind all others."""
-        if self.line or len(self.queue) >= self._limits.max_queued:
+        if len(self.queue) >= self._limits.max_queued:  # so it is while any stands in line
             self.line[entry] = None
         else:
             self.queue[entry] = self._groups[entry.group][entry] = None

@@ -3,7 +3,8 @@
 import dataclasses
 import difflib
 import functools
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pymilvus import DataType
@@ -32,6 +33,14 @@ ITEMS: Final[Mapping[FieldType, FieldType]] = {
     FieldType.BOOLEANS: FieldType.BOOLEAN,
 }
 _LISTS: Final = {item: type_ for type_, item in ITEMS.items()}
+# What is true of a key that holds a value of this kind, whichever it is.
+_ON_SERVER: Final[Mapping[str, Sequence[str]]] = {
+    "text": ('>= ""',),
+    "number": ("* 0 == 0",),
+    "boolean": ("== true", "== false"),
+    "list": ("== [0]", "!= [0]"),
+}
+KINDS: Final = tuple(_ON_SERVER)
 
 
 def field_type(field: Field) -> FieldType | None:
@@ -75,15 +84,16 @@ class Target:
     def absent(self) -> str:
         """An expression for rows that lack the field or hold null; `""` if there can be none."""
         if self.field is None:
-            return f"not ({self.present})"
+            missing = "" if self.lite else self.unknown
+            return any_of([f"not ({self.present})", missing])
         return f"{self.reference} is null" if self.field.nullable else ""
 
     @property
     def unknown(self) -> str:
         """An expression for rows where a comparison can be neither true nor false.
 
-        It is `""` if there can be none. On Milvus Lite that is so where the field is missing;
-        on the server such a comparison is false (T54).
+        It is `""` if there can be none. On Milvus Lite, and on servers from 2.6.19 on, that is so
+        where the field is missing; on older ones such a comparison is false (T54).
         """
         return self.absent if self.field else f"not (exists {self.key})"
 
@@ -102,10 +112,12 @@ class Target:
 
     @property
     def _present_on_server(self) -> str:
-        # On the server `exists` is true for a null. These are the types that it can tell from
-        # null: strings, numbers, booleans and lists. An object looks like null to it.
-        kinds = ('>= ""', "* 0 == 0", "== true", "== false", "== [0]", "!= [0]")
-        return any_of(f"{self.reference} {kind}" for kind in kinds)
+        # On a server before 2.5.8 `exists` is true for a null. An object looks like null to it.
+        return any_of(itertools.chain.from_iterable(map(self.of_kind, _ON_SERVER)))
+
+    def of_kind(self, kind: str) -> list[str]:
+        """Return expressions for rows that hold a value of one of `KINDS`, on a server."""
+        return [f"{self.reference} {test}" for test in _ON_SERVER[kind]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from milvus_tools.errors import FilterError, UnsupportedError
 from milvus_tools.filters.conditions import FieldType, Operator
-from milvus_tools.filters.fields import Target
+from milvus_tools.filters.fields import KINDS, Target
 from milvus_tools.filters.literals import (
     INT64_MAX,
     INT64_MIN,
@@ -43,8 +43,29 @@ _OPPOSITES: Final = {
 }
 
 
-def _or_negated(found: str, target: Target, *, negated: bool) -> str:
-    return any_of([f"not ({found})", target.unknown]) if negated else found
+def _or_negated(found: Mapping[str, str], target: Target, *, negated: bool) -> str:
+    """Write that a condition holds, or that none does; each is about values of one kind."""
+    either = any_of(found.values())
+    if not negated:
+        return either
+    neither = [f"not ({either})", target.unknown]
+    if target.field is None and not target.lite:
+        neither += _of_other_kinds(found, target)
+    return any_of(neither)
+
+
+def _of_other_kinds(found: Mapping[str, str], target: Target) -> Iterable[str]:
+    """Write which rows match no condition because they hold a value of another kind.
+
+    To servers from 2.6.19 on, it is unknown whether a text equals a number: neither a condition
+    nor its negation finds the row.
+    """
+    for kind in KINDS:
+        holding = target.of_kind(kind)
+        if kind not in found:
+            yield from holding
+        elif len(found) > 1:
+            yield all_of([any_of(holding), f"not ({found[kind]})"])
 
 
 def _equal(target: Target, value: Any, negated: bool) -> str:
@@ -54,9 +75,18 @@ def _equal(target: Target, value: Any, negated: bool) -> str:
 def _in(target: Target, value: Any, negated: bool) -> str:
     values = _twins([fitting(one, target) for one in several(value)], target)
     if target.field is None and target.lite and len(values) > _MANY:
-        return _or_negated(_among(values, target), target, negated=negated)
-    equal = any_of(_member(group, target) for group in _groups(values, target))
-    return _or_negated(equal, target, negated=negated)
+        return _or_negated({"": _among(values, target)}, target, negated=negated)
+    equal: dict[str, list[str]] = {}
+    for group in _groups(values, target):
+        equal.setdefault(_kind(group[0]), []).append(_member(group, target))
+    found = {kind: any_of(members) for kind, members in equal.items()}
+    return _or_negated(found, target, negated=negated)
+
+
+def _kind(value: Scalar) -> str:
+    if isinstance(value, str):
+        return "text"
+    return "boolean" if isinstance(value, bool) else "number"
 
 
 def _groups(values: Iterable[Scalar], target: Target) -> Iterable[Sequence[Scalar]]:
@@ -266,7 +296,7 @@ def _contains_any(target: Target, value: Any, negated: bool) -> str:
         # The server finds 1.0 in a row's [1], but not 1 in a row's [1.0].
         items = [_as_float(item) for item in items]
         found = f"json_contains_any({target.reference}, {_list(items)})"
-    return _or_negated(found, target, negated=negated)
+    return _or_negated({"list": found}, target, negated=negated)
 
 
 def _list(items: Iterable[Scalar]) -> str:

@@ -124,7 +124,8 @@ class MilvusStore(StoreMethods):
             num_partitions: The number of partitions for the partition key.
             partition_names: The partitions to load and to read; all if `None`. If it is a single
                 partition, writes go to it. A new collection gets these partitions.
-            replica_number: The number of replicas to load.
+            replica_number: The number of replicas to load. With 1, a collection that is loaded
+                keeps its replicas and their resource groups.
             timeout: Seconds for a call without a `timeout` of its own; 30 if `None`.
             num_shards: The number of shards of a new collection.
             vector_schema: `{"dtype": …, "kwargs": {…}}` of the vector field. A list for several.

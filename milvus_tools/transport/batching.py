@@ -54,7 +54,7 @@ MAX_VECTORS: Final = 256  # in one search
 MAX_HITS: Final = 8_192  # in the answer to one search
 MAX_SHARED_KEYS: Final = 2 * MAX_KEY_WEIGHT  # in one read or delete
 MAX_CALLS: Final = 256  # in one read, write or delete
-SLOTS: Final = 4
+SLOTS: Final = 4  # requests of a kind in flight; calls meanwhile gather for the next one
 
 # Milvus's codes for a request that is wrong: of Lite, of 2.3, and of later servers.
 _WRONG: Final = frozenset({ILLEGAL_ARGUMENT, 65535, *range(1100, 1200)})

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import grpc
 from pymilvus import CollectionSchema, MilvusClient, MilvusException
+from pymilvus.client.types import LoadState
 
 from milvus_tools.schema import Index, Schema
 from milvus_tools.spec import CollectionSpec
@@ -141,11 +142,36 @@ def _load(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) -> Non
 
 def _request_load(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) -> None:
     name = spec.collection_name
-    replicas = {"replica_number": spec.replica_number, "timeout": deadline.remaining}
+    replicas = _replicas(client, deadline, spec)
     if spec.partition_names is None or spec.loads_whole:
-        client.load_collection(name, **replicas)
+        client.load_collection(name, timeout=deadline.remaining, **replicas)
     else:
-        client.load_partitions(name, list(spec.partition_names), **replicas)
+        partitions = list(spec.partition_names)
+        client.load_partitions(name, partitions, timeout=deadline.remaining, **replicas)
+
+
+def _replicas(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) -> dict[str, Any]:
+    """Return which replicas to load: those that there are, unless more are wanted.
+
+    Servers from 2.4.13 on change a loaded collection's replicas to those that a request names, or
+    to one in the default resource group. Older ones refuse another number.
+    """
+    if spec.replica_number > 1 or spec.loads_whole:
+        return {"replica_number": spec.replica_number}
+    groups = _loaded_in(client, deadline, spec.collection_name)
+    return {"replica_number": len(groups), "resource_groups": groups} if groups else {}
+
+
+def _loaded_in(client: MilvusClient, deadline: Deadline, name: str) -> list[str]:
+    """Return the resource group of each replica; an empty list if none is loaded, or none told."""
+    try:
+        state = client.get_load_state(name, timeout=deadline.remaining)["state"]
+        if state is LoadState.NotLoad:
+            return []
+        replicas = client.describe_replica(name, timeout=deadline.remaining)
+    except (MilvusException, grpc.RpcError):  # such as of a privilege: the load itself tells more
+        return []
+    return [replica.resource_group for replica in replicas]
 
 
 def _is_loaded(client: MilvusClient, deadline: Deadline, spec: CollectionSpec) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from pymilvus import AnnSearchRequest, DataType
+from pymilvus import AnnSearchRequest, DataType, Function
 
 from milvus_tools._io.loop import portal
 from milvus_tools.errors import MilvusError, UnsupportedError
@@ -29,6 +29,7 @@ from milvus_tools.transport.requests import (
 
 _LONG: Final = 32  # characters
 _MANY: Final = 1_000  # rows, from which on they are read beside the I/O loop
+_IGNORES_NOTHING: Final = (2, 6)  # the first version that knows all that a search can ask for
 _item: Final = dict.__getitem__
 
 
@@ -49,6 +50,8 @@ class DirectTransport:
     ) -> list[list[Hit]]:
         """Send searches that differ only in their vectors, in one request."""
         first = requests[0]  # the requests differ only in their vectors
+        if self._connection.version < _IGNORES_NOTHING:
+            _require_no_ignored(first, self._connection.version)
         call = self._search_one if len(first.searches) == 1 else self._search_many
         async with self._reading(first.collection_name, searching=True):
             with translated():
@@ -69,8 +72,6 @@ class DirectTransport:
     def _search_one(self, requests: Sequence[SearchRequest], limit: Mapping[str, Any]) -> Any:
         request = requests[0]
         (search,) = request.searches
-        if "group_by_field" in request.options and self._connection.version < (2, 4):
-            raise UnsupportedError("A search with group_by_field needs Milvus 2.4 or Milvus Lite.")
         return self._connection.client.search(
             request.collection_name,
             data=_vectors(requests, 0),
@@ -85,8 +86,6 @@ class DirectTransport:
 
     def _search_many(self, requests: Sequence[SearchRequest], limit: Mapping[str, Any]) -> Any:
         request = requests[0]
-        if self._connection.version < (2, 4):  # such servers have no method for it
-            raise UnsupportedError("Hybrid search needs Milvus 2.4 or Milvus Lite.")
         return self._connection.client.hybrid_search(
             request.collection_name,
             reqs=[
@@ -178,6 +177,24 @@ class DirectTransport:
 
     async def aclose(self) -> None:
         """Do nothing: each request under way belongs to the call that awaits it."""
+
+
+def _require_no_ignored(request: SearchRequest, version: tuple[int, int]) -> None:
+    """Refuse a search with parameters that this server does not know.
+
+    It would ignore them without a word, and return other hits: ungrouped, or in another order.
+    """
+    several, grouped = len(request.searches) > 1, "group_by_field" in request.options
+    sized = not request.options.keys().isdisjoint(("group_size", "strict_group_size"))
+    for asked, what, since in (
+        (several, "Hybrid search", (2, 4)),
+        (grouped, "A search with group_by_field", (2, 4)),
+        (grouped and several, "Hybrid search with group_by_field", (2, 5)),
+        (sized, "A search with group_size or strict_group_size", (2, 5)),
+        (isinstance(request.ranker, Function), "A reranker of the type Function", (2, 6)),
+    ):
+        if asked and version < since:
+            raise UnsupportedError(f"{what} needs Milvus {since[0]}.{since[1]} or Milvus Lite.")
 
 
 def read_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:

@@ -33,8 +33,8 @@ from milvus_tools.transport.grpc_errors import translated
 from milvus_tools.transport.requests import Row, weight
 
 _FLUSH_COST: Final = 4_000  # entities that are searched one by one in the time of a flush
-_SEARCHES_TO_COME: Final = 4
-_MAX_BYTES: Final = 16_000_000
+_SEARCHES_TO_COME: Final = 4  # that are assumed to follow a write, of the same entities
+_MAX_BYTES: Final = 16_000_000  # that are left unflushed, however few searches there are
 _SAMPLE: Final = 16  # of so many rows one is weighed
 _LEAST_ROOM: Final = 64_000_000  # bytes
 _SECONDS: Final = 600.0

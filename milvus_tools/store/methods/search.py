@@ -101,7 +101,7 @@ class SearchMethods(StoreBase):
                 - `consistency_level`, `offset`, `round_decimal`, `ignore_growing`,
                   `group_by_field`, `group_size` and `strict_group_size`, as in Milvus. With
                   `group_by_field`, `k` is the number of groups: `k=3` with `group_size=2` finds
-                  up to 6 Documents. Milvus 2.3 does not group.
+                  up to 6 Documents. Milvus 2.3 does not group; 2.4 groups in one field, by one.
                 - `fetch_k`, `reranker`, `ranker_type` and `ranker_params`, for a search of several
                   vector fields; `score_threshold`, the lowest score of the ranker to return. The
                   scores of reciprocal rank fusion depend on ranks alone: a Document that is first

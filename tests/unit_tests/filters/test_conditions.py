@@ -45,6 +45,9 @@ DECLARED = {
 FIELDS = Fields(SCHEMA, DECLARED)
 LITE = Fields(SCHEMA, DECLARED, allow_dynamic=True, lite=True)
 ON_SERVER = Fields(SCHEMA, DECLARED, allow_dynamic=True)
+NO_TEXT = " or ".join(
+    f"(topic {test})" for test in ("* 0 == 0", "== true", "== false", "== [0]", "!= [0]")
+)
 
 
 def written(data: Any, fields: Fields = FIELDS) -> str:
@@ -65,7 +68,10 @@ def condition(field: str, operator: str, value: Any = True) -> dict[str, Any]:
         (condition("year", "ne", 2020), "not (year == 2020)"),
         (condition("year", "in", [2020, 2021]), "year in [2020, 2021]"),
         (condition("topic", "in", ["a", 'b"']), 'topic in ["a", "b\\""]'),
-        (condition("topic", "ne", "a"), '(not (topic == "a")) or (not (exists $meta["topic"]))'),
+        (
+            condition("topic", "ne", "a"),
+            f'(not (topic == "a")) or (not (exists $meta["topic"])) or {NO_TEXT}',
+        ),
         (condition("topic", "prefix", "ab"), '(topic >= "ab") and (topic < "ac")'),
         (condition("topic", "prefix", "\U0010ffff"), 'topic >= "\U0010ffff"'),
         (condition("a b", "contains", "x"), 'json_contains_any($meta["a b"], ["x"])'),
