@@ -22,7 +22,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
-from milvus_tools.ingest.formats import UnreadableError, reader_of
+from milvus_tools.ingest.formats import Content, UnreadableError, reader_of
 from milvus_tools.ingest.splitting import Passage, split, title_of
 
 MAX_MEMORY: Final = 4 << 30  # bytes of address space, of which a worker's libraries take a part
@@ -87,12 +87,9 @@ def convert(path: Path, splitting: Splitting) -> Converted:
     Raises:
         UnreadableError: If it can't be read.
     """
-    content = read_bytes(path, splitting.max_bytes)
-    reader = reader_of(path.name, content)
-    if reader is None:
-        raise UnreadableError("It is of no kind that can be read.")
     try:
-        text = reader(content)
+        content = read_bytes(path, splitting.max_bytes)
+        text = _text(path, content)
         passages = split(text, splitting.size, splitting.overlap)
         return Converted(hashlib.sha256(content).hexdigest(), title_of(text), passages)
     except UnreadableError:
@@ -102,6 +99,13 @@ def convert(path: Path, splitting: Splitting) -> Converted:
     except Exception as error:
         # The readers of formats raise errors of any type for damaged files.
         raise UnreadableError(f"It is damaged ({type(error).__name__}).") from error
+
+
+def _text(path: Path, content: bytes) -> Content:
+    reader = reader_of(path.name, content)
+    if reader is None:
+        raise UnreadableError("It is of no kind that can be read.")
+    return reader(content)
 
 
 class Workers:

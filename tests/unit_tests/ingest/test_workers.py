@@ -1,0 +1,55 @@
+"""The limits of a process that reads files."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+# The process is a reader, and a thread of it the one that hands it a file.
+SERVE = """
+import multiprocessing, pathlib, signal, sys, threading
+from milvus_tools.ingest import workers
+
+def hand_over(pipe):
+    pipe.send(pathlib.Path(sys.argv[1]))
+    print(pipe.recv())
+    pipe.close()
+
+ours, theirs = multiprocessing.Pipe()
+"""
+SERVED = """
+threading.Thread(target=hand_over, args=(ours,), daemon=True).start()
+workers._serve(theirs, workers.Splitting(), SECONDS)
+"""
+HANG = "workers.convert = lambda path, splitting: signal.pause()"
+# More than the process has now, but less than the text of the file and its bytes.
+LITTLE = """
+status = pathlib.Path("/proc/self/statm").read_text().split()
+workers.MAX_MEMORY = int(status[0]) * 4096 + 60_000_000
+"""
+
+
+def serve(code: str, file: pathlib.Path, seconds: int) -> subprocess.CompletedProcess[str]:
+    """Have a process read a file, after other code."""
+    return subprocess.run(
+        [sys.executable, "-c", SERVE + code + SERVED.replace("SECONDS", str(seconds)), file],
+        env={**os.environ, "PYTHONPATH": str(pathlib.Path.cwd())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_reader_that_hangs_ends_without_its_parent(tmp_path: pathlib.Path) -> None:
+    """Its alarm ends it, when the parent that would do so was killed."""
+    ended = serve(HANG, tmp_path / "a.txt", 0)
+    assert (ended.returncode, ended.stdout) == (-signal.SIGALRM, ""), ended.stderr
+
+
+def test_a_file_that_takes_too_much_memory_is_bad(tmp_path: pathlib.Path) -> None:
+    """The process goes on, and says why."""
+    (tmp_path / "a.txt").write_bytes(b"word " * 9_000_000)
+    ended = serve(LITTLE, tmp_path / "a.txt", 60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == "It takes too much memory to read.\n"
