@@ -81,15 +81,20 @@ def read_bytes(path: Path, most: int) -> bytes:
     return content
 
 
-def convert(path: Path, splitting: Splitting) -> Converted:
+def convert(path: Path, splitting: Splitting, name: str = "") -> Converted:
     """Read and split a file.
+
+    Args:
+        path: Its path.
+        splitting: How to do so.
+        name: A name whose suffix tells its format, if the path has none that does.
 
     Raises:
         UnreadableError: If it can't be read.
     """
     try:
         content = read_bytes(path, splitting.max_bytes)
-        text = _text(path, content)
+        text = _text(name or path.name, content)
         passages = split(text, splitting.size, splitting.overlap)
         return Converted(hashlib.sha256(content).hexdigest(), title_of(text), passages)
     except UnreadableError:
@@ -101,8 +106,8 @@ def convert(path: Path, splitting: Splitting) -> Converted:
         raise UnreadableError(f"It is damaged ({type(error).__name__}).") from error
 
 
-def _text(path: Path, content: bytes) -> Content:
-    reader = reader_of(path.name, content)
+def _text(name: str, content: bytes) -> Content:
+    reader = reader_of(name, content)
     if reader is None:
         raise UnreadableError("It is of no kind that can be read.")
     return reader(content)
@@ -140,15 +145,19 @@ class Workers:
             for worker in self._all:
                 worker.end()
 
-    async def convert(self, path: Path) -> Converted:
+    async def convert(self, path: Path, name: str = "") -> Converted:
         """Read and split a file in the next process that is idle.
+
+        Args:
+            path: Its path.
+            name: A name whose suffix tells its format, if the path has none that does.
 
         Raises:
             UnreadableError: If the file can't be read, crashes its reader, or takes too long.
         """
         worker = await self._idle.get()
         try:
-            answer = await asyncio.to_thread(worker.convert, path)
+            answer = await asyncio.to_thread(worker.convert, path, name)
         finally:
             self._idle.put_nowait(worker)
         if isinstance(answer, str):
@@ -165,11 +174,11 @@ class _Worker:
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
 
-    def convert(self, path: Path) -> Converted | str:
+    def convert(self, path: Path, name: str) -> Converted | str:
         """Return a converted file, or why it could not be converted."""
         pipe = self._pipe or self._start()
         try:
-            pipe.send(path)
+            pipe.send((path, name))
             if pipe.poll(self._seconds):
                 answer: Converted | str = pipe.recv()
                 return answer
@@ -227,15 +236,15 @@ def _serve(pipe: Connection, splitting: Splitting, seconds: float) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     with contextlib.suppress(EOFError, OSError):
         while True:
-            path = pipe.recv()
+            path, name = pipe.recv()
             # It ends this process if a file hangs and the parent, who would do so, was killed.
             signal.alarm(math.ceil(seconds) + 1)
-            answer = _answer(path, splitting)
+            answer = _answer(path, splitting, name)
             signal.alarm(0)
             pipe.send(answer)
 
 
-def _answer(path: Path, splitting: Splitting) -> Converted | str:
+def _answer(path: Path, splitting: Splitting, name: str) -> Converted | str:
     # Readers print warnings about damaged files; what matters is in the answer.
     with (
         open(os.devnull, "w") as nowhere,  # noqa: PTH123 - the system's name for it
@@ -243,6 +252,6 @@ def _answer(path: Path, splitting: Splitting) -> Converted | str:
         contextlib.redirect_stderr(nowhere),
     ):
         try:
-            return convert(path, splitting)
+            return convert(path, splitting, name)
         except UnreadableError as error:
             return str(error)

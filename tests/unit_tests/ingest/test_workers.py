@@ -12,7 +12,7 @@ import multiprocessing, pathlib, signal, sys, threading
 from milvus_tools.ingest import workers
 
 def hand_over(pipe):
-    pipe.send(pathlib.Path(sys.argv[1]))
+    pipe.send((pathlib.Path(sys.argv[1]), ""))
     print(pipe.recv())
     pipe.close()
 
@@ -22,7 +22,7 @@ SERVED = """
 threading.Thread(target=hand_over, args=(ours,), daemon=True).start()
 workers._serve(theirs, workers.Splitting(), SECONDS)
 """
-HANG = "workers.convert = lambda path, splitting: signal.pause()"
+HANG = "workers.convert = lambda *_: signal.pause()"
 # More than the process has now, but less than the text of the file and its bytes.
 LITTLE = """
 status = pathlib.Path("/proc/self/statm").read_text().split()
