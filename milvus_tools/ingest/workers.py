@@ -65,17 +65,18 @@ def read_bytes(path: Path, most: int) -> bytes:
     """Read a regular file, and follow no link to it.
 
     Raises:
-        UnreadableError: If it is not a regular file, too large, or can't be opened.
+        UnreadableError: If it is not a regular file, too large, or can't be read.
     """
     try:
         # Without O_NONBLOCK, opening a pipe would wait for its writer.
         number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(number, "rb") as file:  # noqa: PTH123 - a descriptor has no path
+            is_regular = stat.S_ISREG(os.fstat(number).st_mode)
+            content = file.read(most + 1) if is_regular else b""
     except OSError as error:
-        raise UnreadableError(f"It can't be opened: {error.strerror}.") from error
-    with open(number, "rb") as file:  # noqa: PTH123 - a descriptor has no path
-        if not stat.S_ISREG(os.fstat(number).st_mode):
-            raise UnreadableError("It is not a regular file.")
-        content = file.read(most + 1)
+        raise UnreadableError(f"It can't be read: {error.strerror}.") from error
+    if not is_regular:
+        raise UnreadableError("It is not a regular file.")
     if len(content) > most:
         raise UnreadableError(f"It is larger than {most} bytes.")
     return content
