@@ -26,6 +26,7 @@ from milvus_tools.ingest.formats import Content, UnreadableError, reader_of
 from milvus_tools.ingest.splitting import Passage, split, title_of
 
 MAX_MEMORY: Final = 4 << 30  # bytes of address space, of which a worker's libraries take a part
+MAX_TEXT: Final = 200_000_000  # characters
 SECONDS: Final = 120.0
 _CRASHED: Final = "Its reader crashed; it may be damaged."
 _NO_MEMORY: Final = "It takes too much memory to read."
@@ -111,7 +112,13 @@ def _text(name: str, content: bytes) -> Content:
     reader = reader_of(name, content)
     if reader is None:
         raise UnreadableError("It is of no kind that can be read.")
-    return reader(content)
+    text = reader(content)
+    # A table repeats the names of its columns in each row, so that little can become much.
+    if sum(len(part.text) for part in text.parts) > MAX_TEXT:
+        raise UnreadableError(
+            f"Its text has more than {MAX_TEXT // 1_000_000} million characters."
+        )
+    return text
 
 
 class Workers:

@@ -6,6 +6,12 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
+from milvus_tools.ingest import workers
+from milvus_tools.ingest.formats import UnreadableError
+from milvus_tools.ingest.workers import Splitting, convert
+
 # The process is a reader, and a thread of it the one that hands it a file.
 SERVE = """
 import multiprocessing, pathlib, signal, sys, threading
@@ -53,3 +59,16 @@ def test_a_file_that_takes_too_much_memory_is_bad(tmp_path: pathlib.Path) -> Non
     ended = serve(LITTLE, tmp_path / "a.txt", 60)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == "It takes too much memory to read.\n"
+
+
+def test_a_small_file_does_not_become_a_long_text(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table's rows repeat the names of the columns, but not without end."""
+    monkeypatch.setattr(workers, "MAX_TEXT", 1_000_000)
+    table = tmp_path / "a.csv"
+    table.write_bytes(b"a" * 1_000 + b",b\n" + b"1,2\n" * 900)
+    assert convert(table, Splitting()).passages
+    table.write_bytes(b"a" * 1_000 + b",b\n" + b"1,2\n" * 1_100)
+    with pytest.raises(UnreadableError, match="more than 1 million characters"):
+        convert(table, Splitting())
