@@ -330,7 +330,8 @@ def serve_mcp(
 ) -> int:
     """Serve the collection's tools over MCP; needs the extra mcp.
 
-    The tools only read, unless MILVUS_TOOLS_ALLOW_WRITES is true. Over HTTP, the users of MILVUS_TOOLS_USERS are let in by their tokens, and no others.
+    The tools only read, unless MILVUS_TOOLS_ALLOW_WRITES is true. Over HTTP, the users of
+    MILVUS_TOOLS_USERS are let in by their tokens, and no others.
     """
     _state["verbose"] = verbose
     with output.quiet(verbose=verbose):
