@@ -14,7 +14,7 @@ from milvus_tools.ingest.workers import Splitting, convert
 
 # The process is a reader, and a thread of it the one that hands it a file.
 SERVE = """
-import multiprocessing, pathlib, signal, sys, threading
+import multiprocessing, pathlib, resource, signal, sys, threading
 from milvus_tools.ingest import workers
 
 def hand_over(pipe):
@@ -23,23 +23,24 @@ def hand_over(pipe):
     pipe.close()
 
 ours, theirs = multiprocessing.Pipe()
+MOST, SECONDS = 500_000_000, int(sys.argv[2])
 """
 SERVED = """
 threading.Thread(target=hand_over, args=(ours,), daemon=True).start()
-workers._serve(theirs, workers.Splitting(), SECONDS)
+workers._serve(theirs, workers.Splitting(max_bytes=MOST), SECONDS)
 """
 HANG = "workers.convert = lambda *_: signal.pause()"
-# More than the process has now, but less than the text of the file and its bytes.
+# What the process has now and a good deal more, but less than the file.
 LITTLE = """
-status = pathlib.Path("/proc/self/statm").read_text().split()
-workers.MAX_MEMORY = int(status[0]) * 4096 + 60_000_000
+pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+workers.MAX_MEMORY = pages * resource.getpagesize() + MOST // 2
 """
 
 
 def serve(code: str, file: pathlib.Path, seconds: int) -> subprocess.CompletedProcess[str]:
     """Have a process read a file, after other code."""
     return subprocess.run(
-        [sys.executable, "-c", SERVE + code + SERVED.replace("SECONDS", str(seconds)), file],
+        [sys.executable, "-c", SERVE + code + SERVED, file, str(seconds)],
         env={**os.environ, "PYTHONPATH": str(pathlib.Path.cwd())},
         capture_output=True,
         text=True,
@@ -55,7 +56,8 @@ def test_a_reader_that_hangs_ends_without_its_parent(tmp_path: pathlib.Path) -> 
 
 def test_a_file_that_takes_too_much_memory_is_bad(tmp_path: pathlib.Path) -> None:
     """The process goes on, and says why."""
-    (tmp_path / "a.txt").write_bytes(b"word " * 9_000_000)
+    (tmp_path / "a.txt").touch()
+    os.truncate(tmp_path / "a.txt", 400_000_000)  # holds nothing
     ended = serve(LITTLE, tmp_path / "a.txt", 60)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == "It takes too much memory to read.\n"
