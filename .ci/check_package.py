@@ -36,6 +36,7 @@ def main() -> None:
     (name,) = [one for one in files if one.endswith(".dist-info/METADATA")]
     metadata = email.parser.BytesParser().parsebytes(files[name])
     require_bounds(metadata)
+    require_links(str(metadata.get_payload()))
     require_version(str(metadata["Version"]), options.tag)
 
 
@@ -99,6 +100,13 @@ def require_bounds(metadata: email.message.Message) -> None:
     open_ = [one for one in required if "<" not in one and not one.startswith("milvus-tools[")]
     assert required, "The wheel requires nothing."
     assert not open_, f"Without an upper bound: {open_}."
+
+
+def require_links(readme: str) -> None:
+    """Demand that an index, which has the README alone, shows no link to another file."""
+    assert readme.startswith("# milvus_tools"), "The wheel has no README."
+    relative = re.findall(r"\]\((?!https?://|#)[^)]*\)", readme)
+    assert not relative, f"Links that lead nowhere on an index: {relative}."
 
 
 def require_version(version: str, tag: str | None) -> None:

@@ -1,45 +1,31 @@
-"""The files that are dropped into the page: from bytes to Documents. Pure functions."""
+"""The files that are dropped into the page: from bytes to Documents."""
 
+import pathlib
 from typing import Final
 
 from langchain_core.documents import Document
-from langchain_text_splitters import MarkdownTextSplitter
 
 from graphs.index import MAX_DOCUMENTS
+from milvus_tools.ingest.formats import UnreadableError
+from milvus_tools.ingest.workers import Splitting, Workers
 
-MAX_BYTES: Final = 1_000_000
 MAX_NAME: Final = 200
-PASSAGE_CHARS: Final = 1_000
+SPLITTING: Final = Splitting(size=1_000, overlap=0, max_bytes=1_000_000)
 
 
-class FileError(ValueError):
-    """A file can't be indexed; the message says why."""
-
-
-def passages(name: str, content: bytes) -> list[Document]:
-    """Cut a text or Markdown file into passages.
+async def passages(name: str, path: pathlib.Path) -> list[Document]:
+    """Cut a file into passages, in a process of its own.
 
     Raises:
-        FileError: If it is too large, empty, or no text.
+        UnreadableError: If it can't be read, is empty, or has too many passages.
     """
-    if len(content) > MAX_BYTES:
-        raise FileError(f"It is larger than {MAX_BYTES // 1_000_000} MB: split it.")
-    texts = MarkdownTextSplitter(chunk_size=PASSAGE_CHARS, chunk_overlap=0).split_text(
-        _text(content)
-    )
-    if not texts:
-        raise FileError("It is empty.")
-    if len(texts) > MAX_DOCUMENTS:
-        raise FileError(f"It has more than {MAX_DOCUMENTS} passages: split it.")
+    async with Workers.started(1, SPLITTING) as workers:
+        found = (await workers.convert(path, name)).passages
+    if not found:
+        raise UnreadableError("It is empty.")
+    if len(found) > MAX_DOCUMENTS:
+        raise UnreadableError(f"It has more than {MAX_DOCUMENTS} passages: split it.")
     source = name[:MAX_NAME]
-    return [Document(text, metadata={"source": source, "part": n}) for n, text in enumerate(texts)]
-
-
-def _text(content: bytes) -> str:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise FileError("It is no text in UTF-8: only text and Markdown files can be read.")
-    return text
+    return [
+        Document(one.text, metadata={"source": source, "part": n}) for n, one in enumerate(found)
+    ]

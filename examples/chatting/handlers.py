@@ -1,6 +1,5 @@
 """The handlers that Chainlit calls: a chat begins, a message comes. `page.py` serves them."""
 
-import asyncio
 import logging
 import pathlib
 from typing import Any, Final
@@ -11,7 +10,7 @@ from langgraph.types import Command
 
 from chatting.conversation import COLLECTION, FILES, Conversation
 from chatting.deleting import HELP
-from chatting.files import FileError, passages
+from chatting.files import passages
 from chatting.markdown import plain, ruled
 from chatting.steps import Steps, begin, end
 from graphs.index.graph import IndexingError
@@ -20,6 +19,7 @@ from graphs.rag.model_calls import ModelError
 from graphs.rag.searching import SearchError
 from graphs.served import ENVIRONMENT, ServingError
 from milvus_tools import MilvusToolsError
+from milvus_tools.ingest.formats import UnreadableError
 from milvus_tools.tools.formatting import as_data, counted
 
 DELETE: Final = "Delete"
@@ -79,11 +79,11 @@ async def index(conversation: Conversation, files: list[Any]) -> str:
     for file in files:
         step = await begin(as_data(f"Index {file.name}"), icon="file-text")
         try:
-            content = await asyncio.to_thread(pathlib.Path(file.path).read_bytes)
-            report = await conversation.index(passages(file.name, content))
+            documents = await passages(file.name, pathlib.Path(file.path))
+            report = await conversation.index(documents)
             failed = report["failed"]
             await end(step, plain(reported(report)), is_error=bool(failed))
-        except (FileError, *_TOLD) as error:
+        except (UnreadableError, *_TOLD) as error:
             await end(step, plain(f"It was not indexed. {error}"), is_error=True)
     if not conversation.sources:
         return ""

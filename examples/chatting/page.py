@@ -77,7 +77,7 @@ def reworded(translation: str) -> str:
     """Return Chainlit's words with those for our steps."""
     words = json.loads(translation)
     words["chat"]["messages"]["status"] = _WORDS
-    words["chat"]["input"]["placeholder"] = "Ask a question, or drop text files"
+    words["chat"]["input"]["placeholder"] = "Ask a question, or drop files"
     words["chat"]["watermark"] = "Check the passages that an answer cites."
     return json.dumps(words)
 

@@ -212,7 +212,12 @@ def ingest(
         Splitting.max_bytes
     ),
     workers: Annotated[
-        int | None, Option(min=1, max=64, help="Processes that read files.")
+        int | None,
+        Option(
+            min=1,
+            max=64,
+            help="Processes that read files; else one per processor, but at most 8.",
+        ),
     ] = None,
     target: Target,
     as_json: Json = False,
@@ -325,7 +330,8 @@ def serve_mcp(
 ) -> int:
     """Serve the collection's tools over MCP; needs the extra mcp.
 
-    Over HTTP, the users of MILVUS_TOOLS_USERS are let in by their tokens, and no others.
+    The tools only read, unless MILVUS_TOOLS_ALLOW_WRITES is true. Over HTTP, the users of
+    MILVUS_TOOLS_USERS are let in by their tokens, and no others.
     """
     _state["verbose"] = verbose
     with output.quiet(verbose=verbose):

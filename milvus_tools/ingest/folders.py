@@ -127,9 +127,9 @@ class _Choice:
         self.roots.append(self._rules.source(path))
         if path.is_dir():
             for inner in self._inside(path):
-                self._file(inner, given=False)
+                self._add_file(inner, given=False)
         else:
-            self._file(path, given=True)
+            self._add_file(path, given=True)
 
     def _inside(self, root: Path) -> Iterator[Path]:
         for folder, folders, names in os.walk(root, onerror=self._unlisted):
@@ -153,6 +153,13 @@ class _Choice:
 
     def _is_shown(self, relative: Path) -> bool:
         return self._rules.hidden or not relative.name.startswith(".")
+
+    def _add_file(self, path: Path, *, given: bool) -> None:
+        try:
+            self._file(path, given=given)
+        except OSError as error:  # it vanished, or its disk fails
+            source = _printable(self._rules.source(path))
+            self.bad.append((source, f"It can't be read: {error.strerror}."))
 
     def _file(self, path: Path, *, given: bool) -> None:
         state = path.lstat()

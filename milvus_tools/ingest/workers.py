@@ -22,10 +22,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
-from milvus_tools.ingest.formats import UnreadableError, reader_of
+from milvus_tools.ingest.formats import Content, UnreadableError, reader_of
 from milvus_tools.ingest.splitting import Passage, split, title_of
 
 MAX_MEMORY: Final = 4 << 30  # bytes of address space, of which a worker's libraries take a part
+MAX_TEXT: Final = 200_000_000  # characters
 SECONDS: Final = 120.0
 _CRASHED: Final = "Its reader crashed; it may be damaged."
 _NO_MEMORY: Final = "It takes too much memory to read."
@@ -65,34 +66,37 @@ def read_bytes(path: Path, most: int) -> bytes:
     """Read a regular file, and follow no link to it.
 
     Raises:
-        UnreadableError: If it is not a regular file, too large, or can't be opened.
+        UnreadableError: If it is not a regular file, too large, or can't be read.
     """
     try:
         # Without O_NONBLOCK, opening a pipe would wait for its writer.
         number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(number, "rb") as file:  # noqa: PTH123 - a descriptor has no path
+            is_regular = stat.S_ISREG(os.fstat(number).st_mode)
+            content = file.read(most + 1) if is_regular else b""
     except OSError as error:
-        raise UnreadableError(f"It can't be opened: {error.strerror}.") from error
-    with open(number, "rb") as file:  # noqa: PTH123 - a descriptor has no path
-        if not stat.S_ISREG(os.fstat(number).st_mode):
-            raise UnreadableError("It is not a regular file.")
-        content = file.read(most + 1)
+        raise UnreadableError(f"It can't be read: {error.strerror}.") from error
+    if not is_regular:
+        raise UnreadableError("It is not a regular file.")
     if len(content) > most:
         raise UnreadableError(f"It is larger than {most} bytes.")
     return content
 
 
-def convert(path: Path, splitting: Splitting) -> Converted:
+def convert(path: Path, splitting: Splitting, name: str = "") -> Converted:
     """Read and split a file.
+
+    Args:
+        path: Its path.
+        splitting: How to do so.
+        name: A name whose suffix tells its format, if the path has none that does.
 
     Raises:
         UnreadableError: If it can't be read.
     """
-    content = read_bytes(path, splitting.max_bytes)
-    reader = reader_of(path.name, content)
-    if reader is None:
-        raise UnreadableError("It is of no kind that can be read.")
     try:
-        text = reader(content)
+        content = read_bytes(path, splitting.max_bytes)
+        text = _text(name or path.name, content)
         passages = split(text, splitting.size, splitting.overlap)
         return Converted(hashlib.sha256(content).hexdigest(), title_of(text), passages)
     except UnreadableError:
@@ -102,6 +106,19 @@ def convert(path: Path, splitting: Splitting) -> Converted:
     except Exception as error:
         # The readers of formats raise errors of any type for damaged files.
         raise UnreadableError(f"It is damaged ({type(error).__name__}).") from error
+
+
+def _text(name: str, content: bytes) -> Content:
+    reader = reader_of(name, content)
+    if reader is None:
+        raise UnreadableError("It is of no kind that can be read.")
+    text = reader(content)
+    # A table repeats the names of its columns in each row, so that little can become much.
+    if sum(len(part.text) for part in text.parts) > MAX_TEXT:
+        raise UnreadableError(
+            f"Its text has more than {MAX_TEXT // 1_000_000} million characters."
+        )
+    return text
 
 
 class Workers:
@@ -136,15 +153,19 @@ class Workers:
             for worker in self._all:
                 worker.end()
 
-    async def convert(self, path: Path) -> Converted:
+    async def convert(self, path: Path, name: str = "") -> Converted:
         """Read and split a file in the next process that is idle.
+
+        Args:
+            path: Its path.
+            name: A name whose suffix tells its format, if the path has none that does.
 
         Raises:
             UnreadableError: If the file can't be read, crashes its reader, or takes too long.
         """
         worker = await self._idle.get()
         try:
-            answer = await asyncio.to_thread(worker.convert, path)
+            answer = await asyncio.to_thread(worker.convert, path, name)
         finally:
             self._idle.put_nowait(worker)
         if isinstance(answer, str):
@@ -161,11 +182,11 @@ class _Worker:
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
 
-    def convert(self, path: Path) -> Converted | str:
+    def convert(self, path: Path, name: str) -> Converted | str:
         """Return a converted file, or why it could not be converted."""
         pipe = self._pipe or self._start()
         try:
-            pipe.send(path)
+            pipe.send((path, name))
             if pipe.poll(self._seconds):
                 answer: Converted | str = pipe.recv()
                 return answer
@@ -223,15 +244,15 @@ def _serve(pipe: Connection, splitting: Splitting, seconds: float) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     with contextlib.suppress(EOFError, OSError):
         while True:
-            path = pipe.recv()
+            path, name = pipe.recv()
             # It ends this process if a file hangs and the parent, who would do so, was killed.
             signal.alarm(math.ceil(seconds) + 1)
-            answer = _answer(path, splitting)
+            answer = _answer(path, splitting, name)
             signal.alarm(0)
             pipe.send(answer)
 
 
-def _answer(path: Path, splitting: Splitting) -> Converted | str:
+def _answer(path: Path, splitting: Splitting, name: str) -> Converted | str:
     # Readers print warnings about damaged files; what matters is in the answer.
     with (
         open(os.devnull, "w") as nowhere,  # noqa: PTH123 - the system's name for it
@@ -239,6 +260,6 @@ def _answer(path: Path, splitting: Splitting) -> Converted | str:
         contextlib.redirect_stderr(nowhere),
     ):
         try:
-            return convert(path, splitting)
+            return convert(path, splitting, name)
         except UnreadableError as error:
             return str(error)

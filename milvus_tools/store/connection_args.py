@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from milvus_tools.errors import InvalidInputError
+from milvus_tools.transport.grpc_errors import BAD_URI
 from milvus_tools.transport.lite import is_lite
 
 _DEFAULT_PORT: Final = 19530
@@ -73,9 +74,7 @@ def _given_uri(arguments: Mapping[str, Any]) -> str:
     uri = arguments["uri"]
     text = os.fspath(uri) if isinstance(uri, os.PathLike) else uri
     if not isinstance(text, str) or not text.strip():
-        raise InvalidInputError(
-            "connection_args: uri must be http://…, https://… or a path that ends in .db."
-        )
+        raise InvalidInputError(BAD_URI)
     return text
 
 

@@ -35,7 +35,8 @@ _NO_LOGIN = (
     "Milvus refused the user: the token, or the user and the password, are missing or wrong."
 )
 _NO_ACCESS = "Milvus refused access: the user lacks the privilege."
-_NO_DATABASE = "The database does not exist: correct db_name in connection_args, or make it first."
+NO_DATABASE = "The database does not exist: correct db_name, or make it first."
+BAD_URI = "The uri must be http://…, https://… or a path that ends in .db."
 _TOO_LARGE = "The answer has more bytes than Milvus sends; ask for fewer entities."
 # What gRPC says of an answer, and servers of the rows in it.
 _TOLD_TOO_LARGE = (
@@ -192,9 +193,7 @@ def _from_milvus(error: Exception) -> MilvusToolsError:
 def _of_client(error: Exception, message: str) -> MilvusToolsError | None:
     """Translate an error that pymilvus made by itself."""
     if isinstance(error, ConnectionConfigException):
-        return InvalidInputError(
-            "connection_args do not fit: a uri is http://…, https://… or a path that ends in .db."
-        )
+        return InvalidInputError(BAD_URI)
     if isinstance(error, DataNotMatchException | ParamError):
         return InvalidInputError(f"Milvus's client refused the data: {message}")
     cause = error.__cause__
@@ -218,7 +217,7 @@ def _by_code(code: int, message: str) -> MilvusToolsError | None:
     if code in (_UNAUTHENTICATED, _NOT_PERMITTED):
         return AccessError(_NO_LOGIN, code) if code == _UNAUTHENTICATED else _denied(message, code)
     if code == DATABASE_NOT_FOUND or _is_missing_database(code, message):
-        return MilvusError(_NO_DATABASE, DATABASE_NOT_FOUND)
+        return MilvusError(NO_DATABASE, DATABASE_NOT_FOUND)
     return AnswerTooLargeError(_TOO_LARGE, code) if _is_too_large(message) else None
 
 

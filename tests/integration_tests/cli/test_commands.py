@@ -157,6 +157,9 @@ def test_a_person_at_a_terminal_decides(
         (["search", "x"], 1, "does not exist; load files"),
         (["search", "x", "--filter", "year"], 1, "operators are"),
         (["search", "x", "--uri", "missing.db"], 1, "no Milvus Lite file"),
+        (["info", "--uri", "docs"], 1, "Set --uri, or MILVUS_TOOLS_URI."),
+        (["info", "--uri", " "], 1, "Set --uri, or MILVUS_TOOLS_URI."),
+        (["info", "--db-name", "typo"], 1, "Set --db-name, or MILVUS_TOOLS_DB_NAME."),
         (["search", "x", "--embeddings", "openai"], 1, "provider:model"),
         (["delete"], 1, "Name ids, or a filter"),
         (["ingest", "missing"], 1, "no file or folder 'missing'"),
@@ -174,6 +177,7 @@ def test_an_error_is_one_line(run: Run, arguments: list[str], code: int, said: s
     assert errors.startswith("Error: ")
     assert errors.count("\n") == 1
     assert said in errors
+    assert "connection_args" not in errors
 
 
 # Runs commands one after the other, and writes a line of the page-break character after each.
@@ -212,7 +216,7 @@ def test_a_server_that_is_down_is_told_without_its_address_or_token() -> None:
     assert output == ""
     assert quiet.startswith("Error: ")
     assert quiet.count("\n") == 1
-    assert "Check MILVUS_TOOLS_URI" in quiet
+    assert "Check --uri, or MILVUS_TOOLS_URI," in quiet
     assert "Traceback" in loud
     for secret in ("verysecret", "127.0.0.1"):
         assert secret not in quiet

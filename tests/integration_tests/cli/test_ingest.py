@@ -13,6 +13,7 @@ import pytest
 
 from milvus_tools import MilvusStore
 from milvus_tools.ingest import workers
+from milvus_tools.ingest.formats import UnreadableError
 from tests.helpers.sample_files import SAMPLES, WORDS
 from tests.integration_tests.cli.conftest import Run
 
@@ -150,6 +151,19 @@ def test_a_bad_file_stops_nothing(run: Run, folder: pathlib.Path) -> None:
         "bad.json: It is not valid JSON.",
         "bad.pdf: It is not a valid PDF.",
     ]
+
+
+@pytest.mark.parametrize("backend", ["lite"], indirect=True)
+def test_a_disk_that_fails_stops_nothing(report: Report, folder: pathlib.Path) -> None:
+    """A file that opens but can't be read is bad, whoever reads it first."""
+    failing = pathlib.Path("/proc/self/mem")  # whose first bytes no process has
+    answer = report("ingest", folder, failing, code=3)
+    assert answer["converted"] == len(SAMPLES)
+    assert answer["bad"] == [
+        {"source": str(failing.resolve()), "reason": "It can't be read: Input/output error."}
+    ]
+    with pytest.raises(UnreadableError, match="can't be read: Input/output error"):
+        workers.read_bytes(failing, 100)
 
 
 def test_a_reader_that_hangs_is_ended(

@@ -113,8 +113,8 @@ def test_the_collection_can_be_asked_again_after_a_file(open_page: Open) -> None
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("data.bin", b"\x89PNG\r\n\x1a\n\x00\x00", "only text and Markdown files can be read"),
-        ("large.txt", b"kites " * 200_000, "It is larger than 1 MB"),
+        ("data.bin", b"\x89PNG\r\n\x1a\n\x00\x00", "It is of no kind that can be read."),
+        ("large.txt", b"kites " * 200_000, "It is larger than 1000000 bytes."),
         ("empty.md", b" \n", "It is empty."),
     ],
 )

@@ -8,9 +8,12 @@ import sys
 
 import pytest
 from chatting.deleting import arguments
-from chatting.files import MAX_BYTES, FileError, passages
+from chatting.files import SPLITTING, passages
 from chatting.markdown import plain, ruled
 from chatting.page import reworded, without_elsewhere
+
+from milvus_tools.ingest.formats import UnreadableError
+from tests.helpers.sample_files import SAMPLES
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -46,9 +49,11 @@ def test_an_answer_by_rule_keeps_its_list_and_citations() -> None:
     )
 
 
-def test_a_file_is_cut_into_passages_that_name_it() -> None:
-    """Each is at most as long as a passage may be."""
-    documents = passages("notes.md", b"\xef\xbb\xbf# Kites\n\n" + b"Kites hunt by day. " * 100)
+async def test_a_file_is_cut_into_passages_that_name_it(tmp_path: pathlib.Path) -> None:
+    """Each is at most as long as a passage may be. Chainlit's path has another suffix."""
+    path = tmp_path / "held.bin"
+    path.write_bytes(b"\xef\xbb\xbf# Kites\n\n" + b"Kites hunt by day. " * 100)
+    documents = await passages("notes.md", path)
     assert len(documents) > 1
     assert documents[0].page_content.startswith("# Kites")
     assert [one.metadata for one in documents] == [
@@ -60,17 +65,27 @@ def test_a_file_is_cut_into_passages_that_name_it() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"x" * (MAX_BYTES + 1), "larger than 1 MB"),
-        (b"\xff\xfe\x00", "no text in UTF-8"),
-        (b"a\x00b", "no text in UTF-8"),
+        (b"x" * (SPLITTING.max_bytes + 1), "larger than 1000000 bytes"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "of no kind that can be read"),
+        (b"a\x00b", "of no kind that can be read"),
         (b" \n\t", "empty"),
         ((b"x" * 600 + b"\n\n") * 1_600, "more than 1000 passages"),
     ],
 )
-def test_a_file_that_can_t_be_read_says_why(content: bytes, said: str) -> None:
+async def test_a_file_that_can_t_be_read_says_why(
+    tmp_path: pathlib.Path, content: bytes, said: str
+) -> None:
     """The sentence says what is right."""
-    with pytest.raises(FileError, match=said):
-        passages("file", content)
+    (tmp_path / "held").write_bytes(content)
+    with pytest.raises(UnreadableError, match=said):
+        await passages("file", tmp_path / "held")
+
+
+async def test_a_dropped_pdf_is_read(tmp_path: pathlib.Path) -> None:
+    """The page reads what `milvus-tools ingest` reads."""
+    (tmp_path / "held").write_bytes(SAMPLES["paper.pdf"])
+    first, second = await passages("paper.pdf", tmp_path / "held")
+    assert (first.metadata["part"], second.page_content) == (0, "The cormorant dries its wings")
 
 
 @pytest.mark.parametrize(
