@@ -28,6 +28,10 @@ from milvus_tools.store import MilvusStore
 
 PREFIX: Final = "MILVUS_TOOLS_"
 LOCAL: Final = "local"
+NO_URI: Final = (
+    f"Set {PREFIX}URI to the address of a Milvus server, or to a path that ends in .db for Milvus "
+    "Lite."
+)
 _BOOLEANS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -107,10 +111,7 @@ class Environment:
             ImportError: If a package of the embedding model is missing; the message names it.
         """
         if self.uri is None:
-            raise InvalidInputError(
-                f"Set {PREFIX}URI to the address of a Milvus server, or to a path that ends in "
-                ".db for Milvus Lite."
-            )
+            raise InvalidInputError(NO_URI)
         arguments = {"uri": self.uri, "token": self.token, "db_name": self.db_name}
         named: dict[str, Any] = {"collection_name": self.collection, "text_field": self.text_field}
         return MilvusStore(

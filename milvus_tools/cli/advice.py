@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from milvus_tools.environment import NO_URI
 from milvus_tools.errors import (
     AccessError,
     DimensionError,
@@ -19,8 +20,9 @@ _ADVICE: Final[Mapping[type[Exception], str]] = {
     PartialWriteError: "Run the same command again to go on.",
     UnavailableError: "Check --uri, or MILVUS_TOOLS_URI, and that the server runs.",
 }
-# The errors that name an argument of the store, which the command has as an option.
+# The errors that name an argument of the store, or a variable, which the command has as an option.
 _OPTIONS: Final[Mapping[str, str]] = {
+    NO_URI: "Or give --uri.",
     BAD_URI: "Set --uri, or MILVUS_TOOLS_URI.",
     NO_DATABASE: "Set --db-name, or MILVUS_TOOLS_DB_NAME.",
 }

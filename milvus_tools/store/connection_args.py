@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import urllib.parse
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -75,7 +76,16 @@ def _given_uri(arguments: Mapping[str, Any]) -> str:
     text = os.fspath(uri) if isinstance(uri, os.PathLike) else uri
     if not isinstance(text, str) or not text.strip():
         raise InvalidInputError(BAD_URI)
+    if not is_lite(text):
+        _check_port(text)
     return text
+
+
+def _check_port(uri: str) -> None:
+    try:
+        _ = urllib.parse.urlsplit(uri).port
+    except ValueError as error:
+        raise InvalidInputError(BAD_URI) from error
 
 
 def _from_address(arguments: Mapping[str, Any]) -> str:

@@ -41,6 +41,8 @@ def test_r21_each_form_of_a_place_is_one_uri(
         ({"host": None, "port": None}, "not None"),
         ({"uri": ""}, "uri must be"),
         ({"uri": 5}, "uri must be"),
+        ({"uri": "http://h:port"}, "uri must be"),
+        ({"uri": "http://h:99999"}, "uri must be"),
         ({"uri": b"a.db"}, "uri must be"),
         ({"url": "http://h"}, "has no 'url'"),
         ({"url": "http://h", "uri": "http://h"}, "has no 'url'"),
