@@ -1,5 +1,7 @@
 """The next step after an error of a command."""
 
+import errno
+import os
 from collections.abc import Mapping
 from typing import Final
 
@@ -26,6 +28,8 @@ _OPTIONS: Final[Mapping[str, str]] = {
     BAD_URI: "Set --uri, or MILVUS_TOOLS_URI.",
     NO_DATABASE: "Set --db-name, or MILVUS_TOOLS_DB_NAME.",
 }
+_FULL: Final = os.strerror(errno.ENOSPC)
+_FULL_ADVICE: Final = "Make room on its disk, and run the same command again to go on."
 _LITE_ADVICE: Final = "End the process that has the file open, or serve the file over TCP."
 
 
@@ -33,5 +37,7 @@ def advice(error: Exception) -> str:
     """Return what to do about an error, or `""` if its message says so."""
     if isinstance(error, UnavailableError) and _LITE in str(error):
         return _LITE_ADVICE if "open in another process" in str(error) else ""
+    if _FULL in str(error):
+        return _FULL_ADVICE
     by_kind = (text for kind, text in _ADVICE.items() if isinstance(error, kind))
     return _OPTIONS.get(str(error)) or next(by_kind, "")
