@@ -3,6 +3,7 @@
 The questions are read by their words, as a person would; nothing that writes them is used.
 """
 
+import dataclasses
 import itertools
 import json
 import re
@@ -21,6 +22,7 @@ from langgraph.types import Command
 
 from milvus_tools import MilvusStore, MilvusToolkit, ScopedMilvusStore
 from milvus_tools.filters import All, Any_, Condition, FieldType, Filter, Not, Operator
+from milvus_tools.filters.conditions import map_conditions
 from tests.helpers.agents import ScriptedModel, calls, told
 from tests.helpers.filter_oracle import World, holds
 from tests.helpers.support import ON_LITE
@@ -54,6 +56,16 @@ def read_delete(question: str) -> Filter:
     filter_ = reader.group()
     assert reader.at_end(), question
     return filter_
+
+
+def with_text_ids(condition: Condition) -> Condition:
+    """Return a condition on ids as texts: the id 0 that a model writes means the id "0"."""
+    if condition.field != "id":
+        return condition
+    value = condition.value
+    several = value if isinstance(value, list) else [value]
+    texts = [str(one) if type(one) is int else one for one in several]
+    return dataclasses.replace(condition, value=texts if isinstance(value, list) else texts[0])
 
 
 def read_upsert(question: str) -> list[tuple[str | None, str, Any]]:
@@ -300,7 +312,7 @@ def test_r01_what_is_approved_is_what_is_deleted(shared: MilvusStore, count: int
         if is_refusal(question) or answer.status == "error":
             assert (answer.status, gone) == ("error", set())
             return
-        approved = read_delete(question)
+        approved = map_conditions(read_delete(question), with_text_ids)
         assert gone == {
             key for key, row in rows.items() if holds(approved, {**row, "id": key}, WORLD)
         }

@@ -30,6 +30,7 @@ from milvus_tools.filters import (
     parse,
 )
 from milvus_tools.filters.conditions import MAX_DEPTH
+from milvus_tools.filters.literals import MAX_EXPRESSION
 from milvus_tools.transport import ddl
 from milvus_tools.transport.requests import Deadline
 from tests.conftest import new_name
@@ -428,6 +429,10 @@ async def check_filter(
         expr = expression(filter_, fields)
     except FilterError:
         assert len(repr(drawn)) > MAX_CHARS, drawn
+        return "refused"
+    if len(expr) > MAX_EXPRESSION:  # which a typed filter may be, and a raw one may not
+        with pytest.raises(FilterError, match="at most"):
+            await view.aget_pks(expr)
         return "refused"
     found = await view.aget_pks(expr)
     wanted = [row["text"] for row in metadata if holds(drawn, row, world)]
