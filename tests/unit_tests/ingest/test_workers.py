@@ -3,14 +3,13 @@
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from milvus_tools.ingest import workers
 from milvus_tools.ingest.formats import UnreadableError
 from milvus_tools.ingest.workers import Splitting, convert
+from tests.helpers.programs import Finished, start_python
 
 # The process is a reader, and a thread of it the one that hands it a file.
 SERVE = """
@@ -37,15 +36,9 @@ workers.MAX_MEMORY = pages * resource.getpagesize() + MOST // 2
 """
 
 
-def serve(code: str, file: pathlib.Path, seconds: int) -> subprocess.CompletedProcess[str]:
+def serve(code: str, file: pathlib.Path, seconds: int) -> Finished:
     """Have a process read a file, after other code."""
-    return subprocess.run(
-        [sys.executable, "-c", SERVE + code + SERVED, file, str(seconds)],
-        env={**os.environ, "PYTHONPATH": str(pathlib.Path.cwd())},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return start_python("-c", SERVE + code + SERVED, str(file), str(seconds))
 
 
 def test_a_reader_that_hangs_ends_without_its_parent(tmp_path: pathlib.Path) -> None:
